@@ -1,0 +1,75 @@
+"""Checks that every score makes on its samples before it computes anything."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from dvae.errors import DataError
+
+__all__ = ["Latents", "Samples", "as_pair", "as_samples", "varying"]
+
+Samples = Shaped[np.ndarray | Tensor, "sample dimension"]
+Latents = Shaped[np.ndarray | Tensor, "sample latent"]
+
+
+def as_samples(
+    values: Samples, name: str, min_samples: int = 2
+) -> Float[np.ndarray, "sample dimension"]:
+    """Copy of ``values`` (array or tensor of shape (N, d)) as a float64 array.
+
+    Raises
+    ------
+    DataError
+        If the values are not real numbers of shape (N, d), hold NaN or infinity, or N is below
+        ``min_samples``.
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} must be an array of real numbers: {error}") from error
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise DataError(
+            f"{name} must have shape (samples, dimensions), got {array.shape}; "
+            "reshape one variable to (samples, 1)"
+        )
+    if len(array) < min_samples:
+        raise DataError(f"{name} holds {len(array)} samples, at least {min_samples} are needed")
+    bad = np.flatnonzero(~np.isfinite(array).all(1))
+    if len(bad):
+        raise DataError(
+            f"{name} holds NaN or infinity in {len(bad)} samples, first in sample {bad[0]}; "
+            "remove them"
+        )
+    return array
+
+
+def varying(columns: Float[np.ndarray, "sample column"]) -> Bool[np.ndarray, " column"]:
+    """Which columns are not constant, up to rounding in float64."""
+    return np.ptp(columns, axis=0) > 1e-12 * np.abs(columns).max(axis=0)
+
+
+def as_pair(
+    z: Samples, theta: Samples, min_samples: int = 2
+) -> tuple[Float[np.ndarray, "sample latent"], Float[np.ndarray, "sample factor"]]:
+    """Latents z (N, n) and factors theta (N, s) of the same N samples, as float64 arrays.
+
+    Raises
+    ------
+    DataError
+        As :func:`as_samples`; or if the numbers of samples differ; or if a factor is constant.
+    """
+    z = as_samples(z, "z", min_samples)
+    theta = as_samples(theta, "theta", min_samples)
+    if len(z) != len(theta):
+        raise DataError(f"z holds {len(z)} samples and theta {len(theta)}; pass the same samples")
+    constant = np.flatnonzero(~varying(theta))
+    if len(constant):
+        raise DataError(
+            f"factor {constant[0]} of theta is the same in every sample: no latent can be scored "
+            "against it; leave it out"
+        )
+    return z, theta

@@ -1,0 +1,252 @@
+"""Command line: ``dvae generate | train | run | status | verify``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dvae.errors import DataError, DvaeError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Variational autoencoders that disentangle the generative factors of physical fields.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Profile = Annotated[str, typer.Option(help="smoke, laptop or paper.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Read by :func:`main` before typer sees it; declared here for --help."""
+
+
+@app.command()
+def generate(
+    output: Annotated[Path, typer.Argument(help="HDF5 file to write.")],
+    factors: Annotated[str, typer.Option(help="Name of the factor distribution.")] = (
+        "standard-normal"
+    ),
+    samples: Annotated[int, typer.Option(help="Number of samples.")] = 1024,
+    n_factors: Annotated[int, typer.Option(help="KLE modes, one factor each.")] = 2,
+    nodes: Annotated[int, typer.Option(help="Grid nodes per side.")] = 65,
+    length_scale: Annotated[float, typer.Option(help="Correlation length of eq. 19.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Draw factors, solve Darcy flow, write a data set."""
+    from dvae.physics import DarcyDataset
+
+    data = DarcyDataset.generate(
+        factors,
+        samples,
+        seed,
+        n_factors=n_factors,
+        n_nodes=nodes,
+        length_scale=length_scale,
+        device=device,
+        progress=not quiet,
+    )
+    data.save(output)
+    typer.echo(f"wrote {output}: {data}")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="HDF5 file with key 'output'.")],
+    output: Annotated[Path, typer.Option(help="Folder for models, history and scores.")] = Path(
+        "trained"
+    ),
+    model: Annotated[str, typer.Option(help="dense or pod.")] = "pod",
+    prior: Annotated[
+        str, typer.Option(help="standard, hierarchical, hierarchical-rectified or mixture.")
+    ] = "standard",
+    recipe: Annotated[str, typer.Option(help="Recipe, see the book's chapter 3.")] = "annealed",
+    latents: Annotated[int, typer.Option(help="Number of latent variables.")] = 2,
+    members: Annotated[int, typer.Option(help="Models to train at once.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the first model.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Shorten or lengthen the recipe.")] = None,
+    test_fraction: Annotated[float, typer.Option(help="Share of samples kept for scores.")] = 0.2,
+    label_fraction: Annotated[
+        float, typer.Option(help="Share of training samples whose factors are used (eq. 28).")
+    ] = 0.0,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Train VAEs on a data set, score them and store everything.
+
+    A run that was interrupted goes on where it was when started again with the same arguments.
+    """
+    from dvae.workflow import train_file
+
+    summary = train_file(
+        data,
+        output,
+        model=model,
+        prior=prior,
+        recipe=recipe,
+        n_latents=latents,
+        members=members,
+        seed=seed,
+        steps=steps,
+        test_fraction=test_fraction,
+        label_fraction=label_fraction,
+        device=device,
+        progress=not quiet,
+    )
+    typer.echo(summary)
+
+
+@app.command()
+def run(
+    experiment: Annotated[str | None, typer.Argument(help="Experiment, see 'dvae status'.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Run every experiment.")] = False,
+    profile: Profile = "smoke",
+    device: Device = "cpu",
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes (default: one per core).")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler, e.g. tcp://host:8786.")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder of results.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compute what is missing of an experiment; what is stored is not computed again."""
+    from dvae.experiments import EXPERIMENTS
+    from dvae.results import experiment as find
+    from dvae.results import run_experiment, summarise
+
+    if (experiment is None) == (not every):
+        raise DataError("name one experiment, or give --all")
+    names = list(EXPERIMENTS) if every else [find(str(experiment)).name]
+    client = None
+    executor = None
+    if scheduler is not None:
+        client, executor = _connect(scheduler)
+    statuses = []
+    try:
+        for name in names:
+            statuses.append(
+                run_experiment(
+                    name,
+                    profile,
+                    device=device,
+                    workers=workers,
+                    executor=executor,
+                    store=_store(store),
+                    progress=not quiet,
+                )
+            )
+    finally:
+        if client is not None:
+            client.close()
+    typer.echo(summarise(statuses))
+    for status in statuses:
+        typer.echo(
+            f"{status['experiment']}: computed {status['computed']} groups "
+            f"in {status['seconds']:.0f} s"
+        )
+        for path in status["set_aside"]:
+            typer.echo(f"  damaged file set aside: {path}")
+        for group, error in status["failed"].items():
+            typer.echo(f"  failed group {group}: {error}")
+    if any(status["missing"] for status in statuses):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    profile: Annotated[str | None, typer.Option(help="One profile; default all.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder of results.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is stored, missing, failed, stale or damaged of every experiment and profile."""
+    from dvae.experiments import EXPERIMENTS
+    from dvae.results import PROFILES, check_profile, summarise
+
+    profiles = PROFILES if profile is None else (check_profile(profile),)
+    place = _store(store)
+    statuses = [place.status(one, p) for one in EXPERIMENTS.values() for p in profiles]
+    typer.echo(json.dumps(statuses, indent=2) if as_json else summarise(statuses))
+
+
+@app.command()
+def verify(
+    experiment: Annotated[str, typer.Argument(help="Experiment.")],
+    profile: Profile = "smoke",
+    fraction: Annotated[float, typer.Option(help="Share of groups to recompute.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of groups.")] = 0,
+    device: Device = "cpu",
+    store: Annotated[Path | None, typer.Option(help="Folder of results.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Recompute a sample of stored trials and compare with what is stored."""
+    from dvae.results import verify_experiment
+
+    report = verify_experiment(
+        experiment,
+        profile,
+        fraction=fraction,
+        seed=seed,
+        device=device,
+        store=_store(store),
+        progress=not quiet,
+    )
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        for entry in report:
+            verdict = "identical" if entry["identical"] else "different"
+            typer.echo(
+                f"{entry['trials']} trials: {verdict}, "
+                f"largest relative difference {entry['largest']:.2e}"
+            )
+    if not all(entry["identical"] for entry in report):
+        raise typer.Exit(1)
+
+
+def _store(path: Path | None):
+    from dvae.results import Store
+
+    return Store.default() if path is None else Store(path)
+
+
+def _connect(address: str):
+    """Dask client and its executor."""
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise DvaeError("--scheduler needs dask: pip install 'dvae[cluster]'") from error
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise DvaeError(f"no dask scheduler answers at {address}: {error}") from error
+    return client, client.get_executor()
+
+
+def main() -> None:
+    """Entry point: errors of dvae in one line, with a traceback only under ``--debug``."""
+    try:
+        app()
+    except DvaeError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        print(f"dvae: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,193 @@
+"""What the experiments share: settings of data, models and recipes, and scoring a trained ensemble.
+
+Settings are plain values, since a trial's hash is made of them. ``smoke`` settings only prove that
+the code runs; ``laptop`` uses PodVAE at the paper's resolution and trial counts; ``paper`` uses
+DenseVAE as published.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from dvae.analysis.scores import disentanglement_score
+from dvae.analysis.statistics import rotation_angle
+from dvae.models import VAE, DenseVAE, PodVAE
+from dvae.physics import DarcyDataset
+from dvae.results import Group
+from dvae.training import Fit, Recipe, fit, make_recipe
+from dvae.training.ensemble import Ensemble
+
+__all__ = [
+    "chunks",
+    "data_settings",
+    "load_data",
+    "make_model",
+    "model_settings",
+    "recipe_from",
+    "recipe_settings",
+    "resampled_history",
+    "score_ensemble",
+    "train",
+]
+
+HISTORY = 200  # entries of a stored history
+SMOKE_STEPS = 48
+
+
+def data_settings(profile: str, factors: str = "standard-normal", **changes: Any) -> dict[str, Any]:
+    """Settings of the data: 65 x 65 nodes, 512 + 512 samples (17 x 17, 48 + 48 at smoke)."""
+    smoke = profile == "smoke"
+    settings = {
+        "factors": factors,
+        "factor_options": {},
+        "n_nodes": 17 if smoke else 65,
+        "n_train": 48 if smoke else 512,
+        "n_test": 48 if smoke else 512,
+        "data_seed": 0,
+    }
+    return settings | changes
+
+
+def load_data(settings: dict[str, Any]) -> tuple[DarcyDataset, DarcyDataset]:
+    """Training and test data of :func:`data_settings` (drawn once per process)."""
+    return _generate(json.dumps({k: settings[k] for k in data_settings("paper")}, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=8)
+def _generate(key: str) -> tuple[DarcyDataset, DarcyDataset]:
+    s = json.loads(key)
+    data = DarcyDataset.generate(
+        factors=s["factors"],
+        n_samples=s["n_train"] + s["n_test"],
+        seed=s["data_seed"],
+        n_nodes=s["n_nodes"],
+        **s["factor_options"],
+    )
+    return data.split(s["n_train"], s["n_test"])
+
+
+def model_settings(profile: str, prior: str = "standard", **changes: Any) -> dict[str, Any]:
+    """Settings of the model: DenseVAE at ``paper``, a small PodVAE otherwise."""
+    if profile == "paper":
+        settings = {"model": "dense", "blocks": (3, 4, 6, 4, 3), "growth": 4, "features": 2}
+    else:
+        settings = {"model": "pod", "n_modes": 12, "hidden": (24, 24)}
+    return settings | {"n_latents": 2, "prior": prior} | changes
+
+
+def make_model(settings: dict[str, Any], fields: torch.Tensor) -> VAE:
+    """Model of :func:`model_settings` for the given training fields."""
+    common = {
+        "n_latents": settings["n_latents"],
+        "prior": settings["prior"],
+        "variance": settings["recipe"]["variance"],
+    }
+    if settings["model"] == "pod":
+        return PodVAE.from_fields(
+            fields, settings["n_modes"], hidden=tuple(settings["hidden"]), **common
+        )
+    return DenseVAE(
+        n_nodes=fields.shape[-1],
+        channels=fields.shape[1],
+        blocks=tuple(settings["blocks"]),
+        growth=settings["growth"],
+        features=settings["features"],
+        **common,
+    )
+
+
+def recipe_settings(profile: str, recipe: str | Recipe, **changes: Any) -> dict[str, Any]:
+    """Settings of a recipe, shortened to a few dozen steps at smoke."""
+    chosen = make_recipe(recipe, **changes)
+    if profile == "smoke":
+        chosen = make_recipe(chosen.shortened(SMOKE_STEPS / chosen.steps), batch_size=16)
+    return {"recipe": asdict(chosen)}
+
+
+def recipe_from(settings: dict[str, Any]) -> Recipe:
+    """Recipe of :func:`recipe_settings`."""
+    return Recipe(**settings["recipe"])
+
+
+def chunks(trials: Sequence[dict[str, Any]], shared: dict[str, Any], profile: str) -> list[Group]:
+    """Trials in groups of a size that suits the model: 50 PodVAEs, or 10 DenseVAEs."""
+    size = 10 if shared["model"] == "dense" else 50
+    return [
+        Group(shared, tuple(trials[i : i + size])) for i in range(0, len(trials), size)
+    ]
+
+
+def train(
+    group: Group, *, device: str, progress: bool, checkpoint: Path | None, **arguments: Any
+) -> tuple[Fit, DarcyDataset, DarcyDataset]:
+    """Train a group's trials, one member each; return the fit, training and test data."""
+    training, test = load_data(group.shared)
+    result = fit(
+        make_model(group.shared, training.fields),
+        training.fields,
+        recipe_from(group.shared),
+        [trial["seed"] for trial in group.trials],
+        device=device,
+        progress=progress,
+        checkpoint=checkpoint,
+        **arguments,
+    )
+    return result, training, test
+
+
+def score_ensemble(
+    ensemble: Ensemble, training: DarcyDataset, test: DarcyDataset, latents: bool = True
+) -> xr.Dataset:
+    """Losses and scores of every member, in evaluation mode, over the dimension ``trial``.
+
+    Test values carry plain names, training values the suffix ``_train``. Scores use latent means
+    and 2 factors: S_D (eq. 6), its correlation form, and the rotation angle in degrees.
+    ``latents`` adds mean and standard deviation of q(z|y) on the test data.
+    """
+    losses = ensemble.evaluate(test.fields)
+    losses_train = ensemble.evaluate(training.fields, relative_error=False)
+    data = losses.merge(losses_train.rename({n: f"{n}_train" for n in losses_train.data_vars}))
+    mean, scale = (x.numpy() for x in ensemble.encode(test.fields))
+    mean_train = ensemble.encode(training.fields)[0].numpy()
+    theta, theta_train = test.theta.numpy(), training.theta.numpy()
+    members = range(len(mean))
+    scores = {
+        "disentanglement": [disentanglement_score(mean[i], theta) for i in members],
+        "disentanglement_train": [
+            disentanglement_score(mean_train[i], theta_train) for i in members
+        ],
+        "disentanglement_correlation": [
+            disentanglement_score(mean[i], theta, correlation=True) for i in members
+        ],
+    }
+    if mean.shape[2] == theta.shape[1] == 2:
+        scores["angle"] = [rotation_angle(mean[i], theta) for i in members]
+    for name, values in scores.items():
+        data[name] = ("member", np.array(values, dtype=float))
+    if latents:
+        data["latent_mean"] = (("member", "sample", "latent"), mean)
+        data["latent_scale"] = (("member", "sample", "latent"), scale)
+    return data.rename(member="trial")
+
+
+def resampled_history(result: Fit, entries: int = HISTORY) -> xr.Dataset:
+    """Training history at a fixed number of steps, over ``trial`` and ``entry``."""
+    index = np.unique(np.linspace(0, result.history.sizes["step"] - 1, entries).astype(int))
+    history = result.history.isel(step=index).drop_vars("seed")
+    steps = history["step"].values
+    history = history.drop_vars("step").rename(member="trial", step="entry")
+    history = history.rename({name: f"history_{name}" for name in history.data_vars})
+    m = history.sizes["trial"]
+    pad = entries - len(index)
+    history = history.pad(entry=(0, pad), constant_values=np.nan)
+    steps = np.pad(steps.astype(float), (0, pad), constant_values=np.nan)
+    return history.assign(history_step=(("trial", "entry"), np.tile(steps, (m, 1))))

@@ -1,0 +1,22 @@
+"""Models: DenseVAE, PodVAE and priors (sections 2 and 4.1)."""
+
+from dvae.models.dense import DenseVAE
+from dvae.models.pod import PodBasis, PodVAE
+from dvae.models.priors import GaussianPrior, HierarchicalPrior, MixturePrior, Prior, make_prior
+from dvae.models.vae import VAE, count_parameters
+from dvae.models.weights import load_model, save_model
+
+__all__ = [
+    "VAE",
+    "DenseVAE",
+    "GaussianPrior",
+    "HierarchicalPrior",
+    "MixturePrior",
+    "PodBasis",
+    "PodVAE",
+    "Prior",
+    "count_parameters",
+    "load_model",
+    "make_prior",
+    "save_model",
+]

@@ -1,0 +1,312 @@
+"""Priors p(z) of the latent variables: Gaussian, factorised mixture, and hierarchical (section 2.3).
+
+Every prior estimates the rate KL[q(z|y) || p(z)] of a batch from given noise, so that training is
+a deterministic function of its random numbers, and has a density and samples for plots and checks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from dvae.errors import DataError, UnknownNameError
+
+__all__ = [
+    "GaussianPrior",
+    "HierarchicalPrior",
+    "MixturePrior",
+    "Prior",
+    "diagonal_normal",
+    "make_prior",
+]
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def diagonal_normal(mean: Tensor, log_variance: Tensor, event_dims: int = 1) -> Independent:
+    """Factorised normal distribution from its mean and log-variance (last axes are the event)."""
+    scale = torch.exp(0.5 * log_variance).expand_as(mean)
+    return Independent(Normal(mean, scale, validate_args=False), event_dims, validate_args=False)
+
+
+def _normal_log_prob(x: Tensor, mean: Tensor | float, log_variance: Tensor | float) -> Tensor:
+    """Log-density of a factorised normal, summed over the last axis."""
+    log_variance = torch.as_tensor(log_variance, dtype=x.dtype, device=x.device)
+    return -0.5 * (LOG_2PI + log_variance + (x - mean) ** 2 * torch.exp(-log_variance)).sum(-1)
+
+
+class Prior(nn.Module):
+    """Base of the priors over ``n_latents`` latent variables.
+
+    Attributes
+    ----------
+    n_latents : int
+        Dimension n of z.
+    noise_size : int
+        Standard normal numbers per sample that :meth:`rate` consumes.
+    """
+
+    def __init__(self, n_latents: int, noise_size: int = 0):
+        super().__init__()
+        if n_latents < 1:
+            raise DataError(f"n_latents must be at least 1, got {n_latents}")
+        self.n_latents = n_latents
+        self.noise_size = noise_size
+
+    def rate(
+        self,
+        posterior: Independent,
+        z: Float[Tensor, "sample latent"],
+        noise: Float[Tensor, "sample noise"],
+    ) -> Float[Tensor, " sample"]:
+        """KL[q(z|y) || p(z)] of each sample in nats (first term of eq. 5), exact or estimated.
+
+        The default is the one-sample estimate log q(z|y) - log p(z) with the entropy of q exact.
+        """
+        return -posterior.entropy() - self.log_prob(z)
+
+    def log_prob(self, z: Float[Tensor, "sample latent"]) -> Float[Tensor, " sample"]:
+        """Log-density log p(z) in nats."""
+        raise NotImplementedError
+
+    def sample(self, n_samples: int) -> Float[Tensor, "sample latent"]:
+        """Independent draws from p(z)."""
+        raise NotImplementedError
+
+
+class GaussianPrior(Prior):
+    """Zero-mean normal prior N(0, diag(scale^2)); ``scale = 1`` is the paper's standard normal.
+
+    Parameters
+    ----------
+    n_latents : int
+        Dimension of z.
+    scale : float or sequence of float
+        Standard deviation, common or one per latent; positive.
+    """
+
+    def __init__(self, n_latents: int, scale: float | tuple[float, ...] = 1.0):
+        super().__init__(n_latents)
+        scales = torch.as_tensor(scale, dtype=torch.get_default_dtype()).expand(n_latents).clone()
+        if not bool((scales > 0).all()):
+            raise DataError(f"the prior's scale must be positive, got {scale}")
+        self.register_buffer("log_variance", 2 * scales.log())
+
+    def rate(self, posterior, z, noise):
+        """Closed form of KL[q || p] for two factorised normals, summed over latents."""
+        mean, variance = posterior.base_dist.loc, posterior.base_dist.scale**2
+        log_ratio = self.log_variance - variance.log()
+        ratio = (variance + mean**2) * torch.exp(-self.log_variance)
+        return 0.5 * (log_ratio + ratio - 1).sum(-1)
+
+    def log_prob(self, z):
+        return _normal_log_prob(z, 0.0, self.log_variance)
+
+    def distribution(self) -> Distribution:
+        """The prior as a torch distribution."""
+        return diagonal_normal(torch.zeros_like(self.log_variance), self.log_variance)
+
+    def sample(self, n_samples):
+        return self.distribution().sample((n_samples,))
+
+
+class MixturePrior(Prior):
+    """Factorised learned prior: each latent has its own one-dimensional Gaussian mixture.
+
+    It is never rotation-invariant unless it degenerates to equal Gaussians, and its density is
+    exact. This prior is not in the paper; it isolates what a learned factorised prior does.
+
+    Parameters
+    ----------
+    n_latents : int
+        Dimension of z.
+    n_components : int
+        Mixture components per latent; means start evenly spaced in [-2, 2], unit weights.
+    """
+
+    def __init__(self, n_latents: int, n_components: int = 8):
+        super().__init__(n_latents)
+        start = torch.linspace(-2, 2, n_components)
+        width = 4 / max(n_components - 1, 1)
+        self.logits = nn.Parameter(torch.zeros(n_latents, n_components))
+        self.means = nn.Parameter(start.expand(n_latents, -1).clone())
+        self.log_variances = nn.Parameter(
+            torch.full((n_latents, n_components), 2 * math.log(width))
+        )
+
+    def log_prob(self, z):
+        z = z.unsqueeze(-1)
+        component = -0.5 * (
+            LOG_2PI + self.log_variances + (z - self.means) ** 2 * torch.exp(-self.log_variances)
+        )
+        weighted = torch.log_softmax(self.logits, -1) + component
+        return torch.logsumexp(weighted, -1).sum(-1)
+
+    def sample(self, n_samples):
+        choice = torch.distributions.Categorical(logits=self.logits).sample((n_samples,))
+        latent = torch.arange(self.n_latents, device=choice.device)
+        mean, log_variance = self.means[latent, choice], self.log_variances[latent, choice]
+        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+
+
+class _ConditionalNormal(nn.Module):
+    """Normal distribution whose mean, and on request log-variance, is a small ReLU network."""
+
+    def __init__(self, size: int, hidden: tuple[int, ...], variance: str, rectified: bool):
+        super().__init__()
+        widths = (size, *hidden)
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.mean = nn.Linear(widths[-1], size)
+        self.rectified, self.constant = rectified, variance == "constant"
+        if self.constant:
+            self.log_variance = nn.Parameter(torch.zeros(size))
+        else:
+            self.log_variance = nn.Linear(widths[-1], size)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.body(x)
+        mean = torch.relu(self.mean(h)) if self.rectified else self.mean(h)
+        if self.constant:
+            return mean, self.log_variance.expand_as(mean)
+        return mean, self.log_variance(h)
+
+
+class HierarchicalPrior(Prior):
+    """Hierarchical prior p(z) = E_{p(xi)} p(z|xi), learned with its own encoder (eqs 10 to 15).
+
+    The rate is bounded from above (eqs 13 to 15) by
+
+    .. math:: E_q[\\log q(z|y)] + KL[q(\\xi|z) || p(\\xi)] - E_{q(\\xi|z)} \\log p(z|\\xi),
+
+    each expectation over xi estimated with one draw. With more levels, xi has a hierarchical
+    prior of its own.
+
+    Parameters
+    ----------
+    n_latents : int
+        Dimension of z and of every xi.
+    rectified : bool
+        False: prior decoder "as described" in the paper. True: "as coded" by the authors, whose
+        prior decoder is Linear-ReLU-Linear-ReLU, so that E[z|xi] >= 0 in every coordinate.
+    variance : {"constant", "network"}
+        Constant learned log-variances (the authors' choice), or parameterised by the networks.
+    encoder_hidden, decoder_hidden : tuple of int, optional
+        Widths of the hidden layers. By default the authors': encoder (16, 16), decoder (16,) when
+        ``rectified`` and (16, 16) as described.
+    levels : int
+        Number of hierarchical variables.
+
+    Raises
+    ------
+    DataError
+        If ``levels`` is below 1 or ``variance`` is unknown.
+    """
+
+    def __init__(
+        self,
+        n_latents: int,
+        rectified: bool = False,
+        variance: Literal["constant", "network"] = "constant",
+        encoder_hidden: tuple[int, ...] = (16, 16),
+        decoder_hidden: tuple[int, ...] | None = None,
+        levels: int = 1,
+    ):
+        if levels < 1:
+            raise DataError(f"a hierarchical prior needs at least 1 level, got {levels}")
+        if variance not in ("constant", "network"):
+            raise DataError(f"variance must be 'constant' or 'network', got {variance!r}")
+        if decoder_hidden is None:
+            decoder_hidden = (16,) if rectified else (16, 16)
+        if levels == 1:
+            parent: Prior = GaussianPrior(n_latents)
+        else:
+            parent = HierarchicalPrior(
+                n_latents, rectified, variance, encoder_hidden, decoder_hidden, levels - 1
+            )
+        super().__init__(n_latents, noise_size=n_latents + parent.noise_size)
+        self.encoder = _ConditionalNormal(n_latents, encoder_hidden, variance, rectified=False)
+        self.decoder = _ConditionalNormal(n_latents, decoder_hidden, variance, rectified)
+        self.parent = parent
+
+    def rate(self, posterior, z, noise):
+        """Upper bound on KL[q(z|y) || p(z)], eqs 13 to 15 without the reconstruction term."""
+        return -posterior.entropy() - self.log_prob_bound(z, noise)
+
+    def log_prob_bound(
+        self, z: Float[Tensor, "*sample latent"], noise: Float[Tensor, "*sample noise"]
+    ) -> Float[Tensor, "*sample"]:
+        """Lower bound on log p(z) from one draw of xi (negative of eq. 12), in nats."""
+        mean, log_variance = self.encoder(z)
+        posterior = diagonal_normal(mean, log_variance)
+        n = self.n_latents
+        xi = mean + torch.exp(0.5 * log_variance) * noise[..., :n]
+        rate = self.parent.rate(posterior, xi, noise[..., n:])
+        return _normal_log_prob(z, *self.decoder(xi)) - rate
+
+    def log_prob(self, z, n_samples: int = 4096, generator: torch.Generator | None = None):
+        """Log-density by importance sampling with the prior encoder as proposal.
+
+        Consistent as ``n_samples`` grows; eq. 10 with the logarithm outside the mean.
+        """
+        shape = (n_samples, *z.shape[:-1], self.noise_size)
+        noise = torch.randn(shape, dtype=z.dtype, device=z.device, generator=generator)
+        xi, log_weight = z.expand(n_samples, *z.shape), 0.0
+        prior: Prior = self
+        while isinstance(prior, HierarchicalPrior):
+            mean, log_variance = prior.encoder(xi)
+            child, xi = xi, mean + torch.exp(0.5 * log_variance) * noise[..., : self.n_latents]
+            noise = noise[..., self.n_latents :]
+            log_weight = log_weight + _normal_log_prob(child, *prior.decoder(xi))
+            log_weight = log_weight - _normal_log_prob(xi, mean, log_variance)
+            prior = prior.parent
+        log_weight = log_weight + prior.log_prob(xi)
+        return torch.logsumexp(log_weight, 0) - math.log(n_samples)
+
+    def sample(self, n_samples):
+        mean, log_variance = self.decoder(self.parent.sample(n_samples))
+        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+
+
+PRIORS = {
+    "standard": GaussianPrior,
+    "hierarchical": HierarchicalPrior,
+    "hierarchical-rectified": lambda n: HierarchicalPrior(n, rectified=True),
+    "mixture": MixturePrior,
+}
+
+
+def make_prior(prior: str | Prior, n_latents: int) -> Prior:
+    """Prior of a given name over ``n_latents`` latents, or the given prior after a check.
+
+    Parameters
+    ----------
+    prior : {"standard", "hierarchical", "hierarchical-rectified", "mixture"} or Prior
+        "hierarchical" is the prior as the paper describes it, "hierarchical-rectified" as coded.
+    n_latents : int
+        Dimension of z.
+
+    Raises
+    ------
+    UnknownNameError
+        If the name is not one of the above.
+    DataError
+        If a prior is given whose dimension is not ``n_latents``.
+    """
+    if isinstance(prior, Prior):
+        if prior.n_latents != n_latents:
+            raise DataError(
+                f"the prior has {prior.n_latents} latents but the model {n_latents}; "
+                "build both with the same number"
+            )
+        return prior
+    if prior not in PRIORS:
+        raise UnknownNameError(f"unknown prior {prior!r}; choose one of {', '.join(PRIORS)}")
+    return PRIORS[prior](n_latents)

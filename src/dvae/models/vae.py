@@ -1,0 +1,218 @@
+"""The variational autoencoder of section 2: encoder, decoder, prior and the terms of its loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Independent
+
+from dvae.errors import DataError
+from dvae.models.priors import LOG_2PI, Prior, diagonal_normal, make_prior
+
+__all__ = ["VAE", "Decoder", "DecoderVariance", "Encoder", "Terms", "count_parameters"]
+
+
+class Terms(NamedTuple):
+    """Terms of the loss of each sample in nats (eq. 5)."""
+
+    rate: Tensor
+    distortion: Tensor
+
+
+class DecoderVariance(nn.Module):
+    """Variance of the decoding distribution, shared by all samples (section 4.1).
+
+    The squared errors of one sample come summed over ``groups`` of ``count`` field values that
+    share a variance (a node's channels, or the whole field), so that for group variances v_g
+
+    .. math:: -\\log p(y|z) = \\tfrac12 \\sum_g [c \\log(2\\pi v_g) + e_g / v_g] + \\log|J|.
+
+    Parameters
+    ----------
+    groups : tuple of int
+        Shape of the array of groups; ``()`` for one variance.
+    count : int
+        Field values per group.
+    kind : {"learned", "calibrated"}
+        "learned": log-variance is a parameter, as published. "calibrated": at each training step
+        the maximum-likelihood value, i.e. the mean squared error of the batch (Rybkin et al.
+        2021); a running mean of it serves in evaluation mode.
+    log_jacobian : float
+        Logarithm of the Jacobian of a fixed scaling of the fields, in nats per sample.
+    initial_log_variance : float
+        Start of a learned log-variance.
+    momentum : float
+        Weight of the newest batch in the running mean.
+    """
+
+    def __init__(
+        self,
+        groups: tuple[int, ...],
+        count: int,
+        kind: Literal["learned", "calibrated"] = "calibrated",
+        log_jacobian: float = 0.0,
+        initial_log_variance: float = 0.0,
+        momentum: float = 0.05,
+    ):
+        super().__init__()
+        if kind not in ("learned", "calibrated"):
+            raise DataError(f"decoder variance must be 'learned' or 'calibrated', got {kind!r}")
+        self.kind, self.count, self.log_jacobian, self.momentum = kind, count, log_jacobian, momentum
+        start = torch.full(groups, float(initial_log_variance))
+        if kind == "learned":
+            self.log_variance = nn.Parameter(start)
+        else:
+            self.register_buffer("log_variance", start)
+
+    def forward(
+        self,
+        squared_error: Float[Tensor, "sample *groups"],
+        floor: Tensor | None = None,
+    ) -> Float[Tensor, " sample"]:
+        """Distortion -log p(y|z) of each sample in nats; ``floor`` bounds the variance below."""
+        log_variance = self.log_variance
+        if self.kind == "calibrated" and self.training:
+            variance = squared_error.mean(0) / self.count
+            if floor is not None:
+                variance = torch.maximum(variance, floor.expand_as(variance))
+            log_variance = variance.log()
+            with torch.no_grad():
+                self.log_variance.mul_(1 - self.momentum)
+                self.log_variance.add_(self.momentum * log_variance.detach())
+        scaled = squared_error * torch.exp(-log_variance)
+        per_group = 0.5 * (self.count * (LOG_2PI + log_variance) + scaled)
+        return per_group.reshape(len(per_group), -1).sum(1) + self.log_jacobian
+
+    @torch.no_grad()
+    def set_variance(self, variance: Tensor) -> None:
+        """Set the variance of every group."""
+        self.log_variance.copy_(variance.log())
+
+
+class Encoder(nn.Module):
+    """Encoding distribution q(z|y).
+
+    :meth:`features` is everything about the fields that does not depend on trained parameters;
+    it is computed once before training.
+    """
+
+    def features(self, fields: Tensor) -> Tensor:
+        """What the trained part of the encoder reads; by default the fields themselves."""
+        return fields
+
+    def from_features(self, features: Tensor) -> Independent:
+        """Encoding distribution q(z|y) from precomputed features."""
+        raise NotImplementedError
+
+    def forward(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Independent:
+        """Encoding distribution q(z|y): factorised normal over z (sample, latent)."""
+        return self.from_features(self.features(fields))
+
+
+class Decoder(nn.Module):
+    """Decoding distribution p(y|z); ``variance`` is its :class:`DecoderVariance`."""
+
+    variance: DecoderVariance
+
+    def forward(self, z: Float[Tensor, "sample latent"]) -> Independent:
+        """Decoding distribution p(y|z): factorised normal over fields."""
+        raise NotImplementedError
+
+    def squared_error(self, features: Tensor, z: Tensor) -> Float[Tensor, "sample *groups"]:
+        """Squared error of the decoded mean, summed over each variance group."""
+        raise NotImplementedError
+
+    def data_variance(self, features: Tensor) -> Float[Tensor, "*groups"]:
+        """Variance of the data about their mean field in every variance group (theorem 1)."""
+        raise NotImplementedError
+
+
+class VAE(nn.Module):
+    """Variational autoencoder: encoder q(z|y), decoder p(y|z) and prior p(z).
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Maps fields (sample, channel, x1, x2) to a factorised normal over z.
+    decoder : Decoder
+        Maps z (sample, latent) to a factorised normal over fields.
+    prior : str or Prior
+        Name (see :func:`dvae.make_prior`) or prior.
+    n_latents : int
+        Dimension n of z.
+    field_shape : tuple of int
+        (channel, x1, x2).
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        prior: str | Prior,
+        n_latents: int,
+        field_shape: tuple[int, int, int],
+    ):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.prior = make_prior(prior, n_latents)
+        self.n_latents, self.field_shape = n_latents, tuple(field_shape)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of grid nodes: the paper's losses are divided by it (reference units)."""
+        return math.prod(self.field_shape[1:])
+
+    @property
+    def noise_size(self) -> int:
+        """Standard normal numbers per sample that :meth:`forward` consumes."""
+        return self.n_latents + self.prior.noise_size
+
+    def features(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Tensor:
+        """Features of the fields after a check of their shape.
+
+        Raises
+        ------
+        DataError
+            If the fields do not have the shape that the model was built for.
+        """
+        if tuple(fields.shape[1:]) != self.field_shape:
+            raise DataError(
+                f"the model is built for fields of shape (sample, {', '.join(map(str, self.field_shape))}) "
+                f"but got {tuple(fields.shape)}; build it with the shape of the data"
+            )
+        return self.encoder.features(fields)
+
+    def forward(
+        self, features: Tensor, noise: Float[Tensor, "sample noise"], floor: Tensor | None = None
+    ) -> Terms:
+        """Rate and distortion of each sample with one latent draw (eqs 4 and 5), in nats.
+
+        Parameters
+        ----------
+        features : Tensor
+            Output of :meth:`features`, first axis sample.
+        noise : Tensor (sample, noise_size)
+            Standard normal numbers: the first ``n_latents`` draw z, the others the prior's xi.
+        floor : Tensor, optional
+            Lower bound of a calibrated decoder variance, per variance group.
+        """
+        return self.terms(self.encoder.from_features(features), features, noise, floor)
+
+    def terms(
+        self, posterior: Independent, features: Tensor, noise: Tensor, floor: Tensor | None = None
+    ) -> Terms:
+        """:meth:`forward` for a given encoding distribution."""
+        mean, scale = posterior.base_dist.loc, posterior.base_dist.scale
+        z = mean + scale * noise[:, : self.n_latents]
+        rate = self.prior.rate(posterior, z, noise[:, self.n_latents :])
+        distortion = self.decoder.variance(self.decoder.squared_error(features, z), floor)
+        return Terms(rate, distortion)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,85 @@
+"""Saving and loading trained models: safetensors, with the architecture in the file's metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from dvae.errors import DataError, ResultError
+from dvae.models.dense import DenseVAE
+from dvae.models.pod import PodBasis, PodVAE
+from dvae.models.vae import VAE
+from dvae.storage import atomic_path
+
+__all__ = ["load_model", "save_model"]
+
+FORMAT = "dvae-model-1"
+KINDS = {"DenseVAE": DenseVAE, "PodVAE": PodVAE}
+
+
+def save_model(path: str | os.PathLike, model: VAE) -> Path:
+    """Write weights and architecture of a :class:`DenseVAE` or :class:`PodVAE`.
+
+    Raises
+    ------
+    DataError
+        If the model is of another class or has a prior that no name describes.
+    DvaeError
+        If the file cannot be written.
+    """
+    kind = type(model).__name__
+    if kind not in KINDS:
+        raise DataError(f"only {', '.join(KINDS)} can be saved, not {kind}")
+    if not isinstance(model.configuration["prior"], str):
+        raise DataError("a model can be saved only if its prior was given by name")
+    metadata = {
+        "format": FORMAT,
+        "kind": kind,
+        "configuration": json.dumps(model.configuration),
+    }
+    tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    if isinstance(model, PodVAE):  # encoder and decoder share one basis: store it once
+        tensors = {k: v for k, v in tensors.items() if not k.startswith("decoder.basis.")}
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, str(temporary), metadata)
+    return Path(path)
+
+
+def load_model(path: str | os.PathLike) -> VAE:
+    """Model written by :func:`save_model`, in evaluation mode.
+
+    Raises
+    ------
+    ResultError
+        If the file is missing, damaged or of another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ResultError(f"{path}: there is no such file; train a model with 'dvae train'")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ResultError(f"{path}: not a complete safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT or metadata.get("kind") not in KINDS:
+        raise ResultError(f"{path}: not a model file of dvae (format {metadata.get('format')!r})")
+    configuration = json.loads(metadata["configuration"])
+    if metadata["kind"] == "PodVAE":
+        parts = ("mean", "scale", "modes", "spread")
+        basis = PodBasis(*(tensors[f"encoder.basis.{part}"] for part in parts))
+        model: VAE = PodVAE(basis, **configuration)
+        tensors |= {f"decoder.basis.{part}": tensors[f"encoder.basis.{part}"] for part in parts}
+    else:
+        model = DenseVAE(**configuration)
+    dtype = next(value.dtype for value in tensors.values() if value.is_floating_point())
+    try:
+        model.to(dtype).load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ResultError(f"{path}: weights do not fit the architecture: {error}") from error
+    return model.eval()

@@ -1,0 +1,348 @@
+"""Ensembles: many VAEs of one architecture as one program.
+
+The parameters of M members form a matrix (member, parameter), so training, checkpoints and walks
+through parameter space are operations on rows. Members never mix: every operation is batched
+over the member axis (``torch.func.vmap``; convolutions become grouped convolutions, and batch
+normalisation has its own exact statistics per member).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from dvae.errors import DataError, DeviceError
+from dvae.models.vae import VAE, Terms
+
+__all__ = ["Ensemble", "check_device", "initialise"]
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """The device, after a check that this machine has it.
+
+    Raises
+    ------
+    DeviceError
+        If the name is unknown or the device is not there.
+    """
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"unknown device {device!r}; use 'cpu' or 'cuda'") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            f"device {device!r} was asked for but torch {torch.__version__} sees no CUDA GPU; "
+            "use device='cpu', or install a CUDA build of torch on a machine with a GPU"
+        )
+    return chosen
+
+
+def initialise(
+    template: VAE, seed: int, scheme: Literal["default", "xavier"] = "default"
+) -> VAE:
+    """Copy of a model with weights drawn anew from ``seed``.
+
+    Parameters
+    ----------
+    template : VAE
+        Architecture; parameters of modules without a random initialisation keep their values.
+    seed : int
+        Seed of the draw; the same on every device.
+    scheme : {"default", "xavier"}
+        torch's defaults, or Glorot's uniform initialisation of all weights (section 4.2).
+    """
+    model = copy.deepcopy(template)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in model.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        if scheme == "xavier":
+            for parameter in model.parameters():
+                if parameter.ndim >= 2 and parameter.requires_grad:
+                    nn.init.xavier_uniform_(parameter)
+    return model
+
+
+class Ensemble:
+    """M models of one architecture with stacked parameters.
+
+    Parameters
+    ----------
+    models : sequence of VAE
+        Members, all of the same architecture.
+
+    Attributes
+    ----------
+    parameters : Tensor (member, parameter)
+        Trainable parameters, one flat row per member.
+    buffers : dict of str to Tensor (member, ...)
+        Running statistics and variances of every member.
+    """
+
+    def __init__(self, models: Sequence[VAE]):
+        if not models:
+            raise DataError("an ensemble needs at least one member")
+        self.template = copy.deepcopy(models[0])
+        named = list(self.template.named_parameters())
+        self.names = [name for name, _ in named]
+        self.shapes = [p.shape for _, p in named]
+        self.sizes = [p.numel() for _, p in named]
+        rows = []
+        for model in models:
+            shapes = [p.shape for p in model.parameters()]
+            if shapes != self.shapes:
+                raise DataError("the members of an ensemble must have the same architecture")
+            rows.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+        self.parameters = torch.stack(rows)
+        shared = tuple(
+            name + "."
+            for name, module in self.template.named_modules()
+            if getattr(module, "shared_between_members", False)
+        )
+        states = [dict(model.named_buffers()) for model in models]
+        self.buffers = {
+            name: torch.stack([state[name] for state in states]).clone()
+            for name in states[0]
+            if not name.startswith(shared)
+        }
+
+    @classmethod
+    def from_seeds(
+        cls,
+        template: VAE,
+        seeds: Sequence[int],
+        scheme: Literal["default", "xavier"] = "default",
+    ) -> Ensemble:
+        """Ensemble whose members are :func:`initialise`-d from the given seeds."""
+        return cls([initialise(template, seed, scheme) for seed in seeds])
+
+    @property
+    def n_members(self) -> int:
+        """Number of members M."""
+        return self.parameters.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return self.parameters.device
+
+    def to(self, device: torch.device | str) -> Ensemble:
+        """Move to a device, in place."""
+        self.template.to(device)
+        self.parameters = self.parameters.to(device)
+        self.buffers = {name: value.to(device) for name, value in self.buffers.items()}
+        return self
+
+    def with_parameters(self, parameters: Float[Tensor, "member parameter"]) -> Ensemble:
+        """Ensemble of other parameter vectors; buffers are those of the first member, copied.
+
+        Raises
+        ------
+        DataError
+            If the vectors do not have the length of this architecture's parameters.
+        """
+        if parameters.ndim != 2 or parameters.shape[1] != self.parameters.shape[1]:
+            raise DataError(
+                f"expected parameters of shape (member, {self.parameters.shape[1]}), "
+                f"got {tuple(parameters.shape)}"
+            )
+        other = copy.copy(self)
+        other.parameters = parameters
+        m = len(parameters)
+        other.buffers = {
+            name: value[:1].expand(m, *value.shape[1:]).clone()
+            for name, value in self.buffers.items()
+        }
+        return other
+
+    def split(self, parameters: Tensor) -> dict[str, Tensor]:
+        """Named views (member, *shape) of a parameter matrix."""
+        pieces = parameters.split(self.sizes, dim=1)
+        return {
+            name: piece.reshape(-1, *shape)
+            for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)
+        }
+
+    def member(self, index: int) -> VAE:
+        """One member as an ordinary module, in evaluation mode, on the CPU."""
+        model = copy.deepcopy(self.template).cpu()
+        row = self.split(self.parameters[index : index + 1].detach().cpu())
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(row[name][0])
+            for name, buffer in model.named_buffers():
+                if name in self.buffers:
+                    buffer.copy_(self.buffers[name][index].cpu())
+        return model.eval()
+
+    def call(self, function, parameters: Tensor, *arguments, in_dims=0):
+        """``function(model, *arguments)`` for every member at once.
+
+        ``in_dims`` is the member axis of each argument (None where it is shared).
+        """
+        if not isinstance(in_dims, tuple):
+            in_dims = (in_dims,) * len(arguments)
+        wrapper = _Call(self.template, function)
+
+        def one(parameters, buffers, *arguments):
+            state = {f"model.{k}": v for k, v in {**parameters, **buffers}.items()}
+            return functional_call(wrapper, state, arguments)
+
+        return vmap(one, in_dims=(0, 0, *in_dims))(
+            self.split(parameters), self.buffers, *arguments
+        )
+
+    def terms(self, parameters: Tensor, *arguments, in_dims=0) -> Terms:
+        """:meth:`VAE.forward` of every member: rate and distortion (member, sample)."""
+        return self.call(lambda model, *a: model(*a), parameters, *arguments, in_dims=in_dims)
+
+    @torch.no_grad()
+    def encode(
+        self, fields: Float[Tensor, "sample channel x1 x2"], batch_size: int = 64
+    ) -> tuple[Float[Tensor, "member sample latent"], Float[Tensor, "member sample latent"]]:
+        """Mean and standard deviation of q(z|y) of every member, in evaluation mode."""
+        self.template.eval()
+        means, scales = [], []
+        for batch in self.template.features(fields.to(self.device)).split(batch_size):
+
+            def encode(model, features):
+                posterior = model.encoder.from_features(features).base_dist
+                return posterior.loc, posterior.scale
+
+            mean, scale = self.call(encode, self.parameters, batch, in_dims=(None,))
+            means.append(mean)
+            scales.append(scale)
+        return torch.cat(means, 1), torch.cat(scales, 1)
+
+    @torch.no_grad()
+    def decode(
+        self, z: Float[Tensor, "member sample latent"]
+    ) -> Float[Tensor, "member sample channel x1 x2"]:
+        """Mean of p(y|z) of every member, in evaluation mode."""
+        self.template.eval()
+        return self.call(lambda model, z: model.decoder(z).base_dist.loc, self.parameters, z)
+
+    @torch.no_grad()
+    def calibrate(
+        self, features: Tensor, n_samples: int = 4, seed: int = 0, batch_size: int = 64
+    ) -> None:
+        """Set calibrated decoder variances to the mean squared error over ``features``.
+
+        Evaluation mode, ``n_samples`` latent draws per sample; no effect on learned variances.
+        """
+        if self.template.decoder.variance.kind != "calibrated":
+            return
+        self.template.eval()
+        generator = torch.Generator().manual_seed(seed)
+        n = self.template.n_latents
+
+        def error(model, features, noise):
+            posterior = model.encoder.from_features(features).base_dist
+            z = posterior.loc + posterior.scale * noise
+            return model.decoder.squared_error(features, z).sum(0)
+
+        total = 0.0
+        for batch in features.split(batch_size):
+            for _ in range(n_samples):
+                noise = torch.randn(len(batch), n, generator=generator)
+                noise = noise.to(features)
+                total = total + self.call(error, self.parameters, batch, noise, in_dims=(None, None))
+        count = self.template.decoder.variance.count
+        variance = total / (len(features) * n_samples * count)
+        self.buffers["decoder.variance.log_variance"].copy_(variance.log())
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        fields: Float[Tensor, "sample channel x1 x2"],
+        n_samples: int = 10,
+        seed: int = 0,
+        batch_size: int = 64,
+        relative_error: bool = True,
+    ) -> xr.Dataset:
+        """Losses of every member on a data set, in evaluation mode.
+
+        Parameters
+        ----------
+        fields : Tensor (sample, channel, x1, x2)
+            Data.
+        n_samples : int
+            Latent draws per sample; every member sees the same standard normal numbers.
+        seed : int
+            Seed of those numbers.
+        batch_size : int
+            Samples per evaluation.
+        relative_error : bool
+            Also decode the latent means and compare fields.
+
+        Returns
+        -------
+        xarray.Dataset
+            Over ``member``: ``rate`` and ``distortion`` (nats per sample), ``loss_per_node``
+            (distortion / n_nodes + rate: the paper's printed L with beta = 1) and
+            ``relative_error``, the root of the summed squared error of the decoded latent means
+            over the summed squares of the fields.
+        """
+        self.template.eval()
+        generator = torch.Generator().manual_seed(seed)
+        features = self.template.features(fields.to(self.device))
+        rate = distortion = 0.0
+        for batch in features.split(batch_size):
+            for _ in range(n_samples):
+                noise = torch.randn(len(batch), self.template.noise_size, generator=generator)
+                noise = noise.to(batch)
+                terms = self.terms(self.parameters, batch, noise, in_dims=(None, None))
+                rate = rate + terms.rate.double().sum(1)
+                distortion = distortion + terms.distortion.double().sum(1)
+        scale = 1.0 / (len(fields) * n_samples)
+        rate, distortion = (rate * scale).cpu().numpy(), (distortion * scale).cpu().numpy()
+        values = {
+            "rate": ("member", rate),
+            "distortion": ("member", distortion),
+            "loss_per_node": ("member", distortion / self.template.n_nodes + rate),
+        }
+        if relative_error:
+            values["relative_error"] = ("member", self._relative_error(fields, batch_size))
+        data = xr.Dataset(values)
+        for name in ("rate", "distortion"):
+            data[name].attrs["units"] = "nats per sample"
+        data["loss_per_node"].attrs["units"] = "nats per node (paper units, beta = 1)"
+        return data
+
+    def _relative_error(self, fields: Tensor, batch_size: int) -> np.ndarray:
+        latents, _ = self.encode(fields, batch_size)
+        # decode only as many members at a time as fit in about 256 MiB of fields
+        size = max(1, int(2**26 // (batch_size * math.prod(self.template.field_shape))))
+        error = torch.zeros(self.n_members, dtype=torch.float64)
+        for first in range(0, self.n_members, size):
+            members = slice(first, first + size)
+            part = copy.copy(self)
+            part.parameters = self.parameters[members]
+            part.buffers = {k: v[members] for k, v in self.buffers.items()}
+            for z, y in zip(
+                latents[members].split(batch_size, 1), fields.split(batch_size), strict=True
+            ):
+                difference = part.decode(z) - y.to(self.device)
+                error[members] += difference.double().pow(2).flatten(1).sum(1).cpu()
+        return (error / fields.double().pow(2).sum().cpu()).sqrt().numpy()
+
+
+class _Call(nn.Module):
+    """Lets ``functional_call`` run any function of a model."""
+
+    def __init__(self, model: VAE, function):
+        super().__init__()
+        self.model, self.function = model, function
+
+    def forward(self, *arguments):
+        return self.function(self.model, *arguments)

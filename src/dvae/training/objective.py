@@ -1,0 +1,56 @@
+"""Terms of the semi-supervised objective (section 6)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from dvae.models.priors import diagonal_normal
+from dvae.models.vae import VAE, Terms
+from dvae.training.recipes import Recipe
+
+__all__ = ["labelled_terms"]
+
+
+def labelled_terms(
+    recipe: Recipe,
+    model: VAE,
+    features: Tensor,
+    noise: Float[Tensor, "sample noise"],
+    floor: Tensor | None,
+    labelled: Tensor,
+    theta: Float[Tensor, "labelled latent"],
+) -> tuple[Terms, Float[Tensor, " labelled"]]:
+    """Rate and distortion of unlabelled samples and the label term of labelled ones, in nats.
+
+    Both kinds pass the encoder in one batch, so batch normalisation sees them together. The label
+    term is -log q(theta|y) for eq. 28, and -KL[q(z|y) || N(theta, label_variance I)] for eq. 27,
+    which is not bounded below in the encoder's mean.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its ``semi_supervision`` and ``label_variance`` choose the term.
+    model : VAE
+        Model.
+    features, labelled : Tensor
+        Features of unlabelled and labelled samples.
+    noise : Tensor (sample, noise_size)
+        As for :meth:`VAE.forward`.
+    floor : Tensor, optional
+        As for :meth:`VAE.forward`.
+    theta : Tensor (labelled, latent)
+        Factors of the labelled samples.
+    """
+    n = len(features)
+    every = model.encoder.from_features(torch.cat([features, labelled])).base_dist
+    mean, log_variance = every.loc, 2 * every.scale.log()
+    posterior = diagonal_normal(mean[:n], log_variance[:n])
+    terms = model.terms(posterior, features, noise, floor)
+    encoded = diagonal_normal(mean[n:], log_variance[n:])
+    if recipe.semi_supervision == "eq28":
+        return terms, -encoded.log_prob(theta)
+    known = torch.full_like(theta, recipe.label_variance).log()
+    return terms, -kl_divergence(encoded, diagonal_normal(theta, known))
