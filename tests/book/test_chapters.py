@@ -1,0 +1,93 @@
+"""Every chapter keeps the rules that papermill, nbval and a second machine need."""
+
+from __future__ import annotations
+
+import re
+
+import nbformat
+import pytest
+
+from bookkit.chapters import ROOT, Chapter, all_chapters, code_cells, parameters, read, toc_pages
+from bookkit.references import FOLDER, KEPT
+
+CHAPTERS = all_chapters()
+REFERENCES = sorted((ROOT / FOLDER).glob("*.ipynb"))
+each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
+
+
+def outputs_compared(reference: nbformat.NotebookNode) -> int:
+    """Count the outputs that nbval compares."""
+    return sum(
+        1
+        for cell in reference.cells
+        if "nbval-ignore-output" not in cell.metadata.get("tags", [])
+        for output in cell.outputs
+        if output.get("name") == "stdout"
+        or any(
+            kind in KEPT and not str(text).startswith("<Figure")
+            for kind, text in output.get("data", {}).items()
+        )
+    )
+
+
+def test_every_page_of_the_toc_is_there():
+    missing = [page for page in toc_pages() if not (ROOT / f"{page}.md").exists()]
+    assert missing == []
+
+
+def test_numbered_chapters_stand_at_their_number():
+    numbered = [page for page in toc_pages() if re.match(r"book/\d\d_", page)]
+    assert numbered == sorted(numbered)
+
+
+@each_chapter
+def test_parameters_cell(chapter: Chapter):
+    assert parameters(read(chapter)) == {"profile": "smoke", "seed": 0, "device": "cpu"}
+
+
+@each_chapter
+def test_no_cell_hides_its_output_with_a_semicolon(chapter: Chapter):
+    ends = [cell.source.rstrip()[-40:] for cell in code_cells(read(chapter))]
+    assert [end for end in ends if end.endswith(";")] == []
+
+
+@each_chapter
+def test_no_cell_names_a_folder_of_one_machine(chapter: Chapter):
+    code = "\n".join(cell.source for cell in code_cells(read(chapter)))
+    assert re.findall(r"""["'](?:/home|/Users|/root|/tmp|\.\.?/|[A-Z]:\\)[^"']*""", code) == []
+
+
+@each_chapter
+def test_reference_has_the_code_of_the_chapter(chapter: Chapter):
+    path = ROOT / FOLDER / f"{chapter.name}.ipynb"
+    advice = f"make references ONLY={chapter.name}"
+    assert path.exists(), f"no nbval reference for {chapter.name}; write it with: {advice}"
+    reference = nbformat.read(path, as_version=4)
+    ours = [cell.source for cell in code_cells(read(chapter))]
+    theirs = [cell.source for cell in reference.cells]
+    assert theirs == ours, f"the chapter's code has changed; write its reference again: {advice}"
+
+
+def test_no_reference_without_a_chapter():
+    assert {path.stem for path in REFERENCES} <= {chapter.name for chapter in CHAPTERS}
+
+
+@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.stem)
+def test_reference_checks_something(path):
+    reference = nbformat.read(path, as_version=4)
+    assert all(cell.execution_count for cell in reference.cells), "nbval skips cells without count"
+    assert outputs_compared(reference) > 0, "no cell has text that nbval could compare"
+    # a reference holds text alone, so that it stays small and its diff can be read
+    assert path.stat().st_size < 100_000
+
+
+def test_every_reference_is_compared(root):
+    """The Makefile hands nbval the references and what it must replace before comparing."""
+    rule = (root / "Makefile").read_text()
+    assert "--nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg" in rule
+    patterns = (root / FOLDER / "sanitize.cfg").read_text()
+    regexes = re.findall(r"^regex: (.*)$\n^replace: (.*)$", patterns, flags=re.MULTILINE)
+    text = "loss -9.42 after 12.5 s at 2026-01-02 10:11"
+    for regex, replacement in regexes:
+        text = re.sub(regex, replacement, text)
+    assert text == "loss -9.42 after TIME at DATE"

@@ -1,0 +1,237 @@
+"""The tools behind `make book`, on a small book of their own in a temporary folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from bookkit import execute, generated, lint, pages, references, site
+from bookkit.chapters import ROOT, Chapter, parameters, read, select
+from bookkit.execute import Run, run_chapters
+
+CHAPTER = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# A chapter of the test
+
+```{code-cell} ipython3
+:tags: [parameters]
+
+profile = "smoke"
+seed = 0
+device = "cpu"
+```
+
+```{code-cell} ipython3
+import sys
+
+print(profile, seed + 1, device)
+print("a bar", file=sys.stderr)
+```
+
+```{code-cell} ipython3
+1 / 16
+```
+"""
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A book of one chapter, with the folders that the build looks at."""
+    for folder in ("book", "src/dvae", "results", "tests/notebooks"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "book" / "01_one.md").write_text(CHAPTER)
+    (tmp_path / "src" / "dvae" / "module.py").write_text("answer = 1\n")
+    (tmp_path / "requirements.lock").write_text("")
+    (tmp_path / "_toc.yml").write_text(
+        "root: book/index\nparts:\n  - chapters:\n      - file: book/01_one\n"
+    )
+    return tmp_path
+
+
+def printed(notebook: nbformat.NotebookNode) -> str:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(output.text for output in outputs if output.get("name") == "stdout")
+
+
+def test_chapters_are_found_by_number_and_name(book):
+    for words in ([], ["1"], ["01"], ["01_one"], ["01_one.md"]):
+        assert [chapter.name for chapter in select(words, book)] == ["01_one"]
+    with pytest.raises(SystemExit, match="01_one"):
+        select(["7"], book)
+    (chapter,) = select([], book)
+    assert chapter.title == "A chapter of the test"
+    assert parameters(read(chapter)) == {"profile": "smoke", "seed": 0, "device": "cpu"}
+
+
+def test_a_chapter_is_executed_with_its_parameters_and_only_when_something_changed(book, capsys):
+    (chapter,) = select([], book)
+    run = Run("laptop", "cpu", 4)
+    target = execute.executed(run, chapter, book)
+
+    assert run_chapters(run, [chapter], root=book)
+    assert target.parent == book / "_build" / "executed" / "laptop"
+    assert printed(nbformat.read(target, as_version=4)) == "laptop 5 cpu\n"  # 4 + 1: a number
+    noted = execute.record(run, chapter, book)
+    assert noted["profile"] == "laptop"
+    assert noted["cells"] == 4
+    assert noted["hardware"]
+    assert noted["versions"]["torch"] != "-"
+    capsys.readouterr()
+
+    written = target.stat().st_mtime_ns
+    (book / "results" / ".parts").mkdir()
+    for name in ("store.lock", ".parts/unfinished.nc"):  # neither is a result
+        (book / "results" / name).write_text("")
+    assert run_chapters(run, [chapter], root=book)
+    assert "unchanged" in capsys.readouterr().out
+    assert target.stat().st_mtime_ns == written
+
+
+def test_what_a_chapter_depends_on(book):
+    (chapter,) = select([], book)
+    keys = {execute._key(Run(), chapter, execute.library_hash(book))}
+    for run in (Run("laptop"), Run(device="cuda"), Run(seed=1)):
+        keys.add(execute._key(run, chapter, execute.library_hash(book)))
+    for path in ("src/dvae/module.py", "results/a.nc", "requirements.lock", "book/01_one.md"):
+        with (book / path).open("a") as file:
+            file.write("\n")
+        keys.add(execute._key(Run(), chapter, execute.library_hash(book)))
+    assert len(keys) == 8
+
+
+def test_a_failing_chapter_says_where_and_leaves_nothing(book, capsys):
+    path = book / "book" / "01_one.md"
+    path.write_text(CHAPTER.replace("1 / 16", "1 / 0"))
+    chapter = Chapter(path)
+    target = execute.executed(Run(), chapter, book)
+    target.parent.mkdir(parents=True)
+    target.write_text("an older one")
+    assert not run_chapters(Run(), [chapter], root=book)
+    message = capsys.readouterr().err
+    assert "book/01_one.md failed in code cell 3:" in message
+    assert "| 1 / 0" in message
+    assert "ZeroDivisionError: division by zero" in message
+    assert list(target.parent.iterdir()) == []
+
+
+def test_half_a_notebook_is_not_taken_for_a_whole_one(book):
+    (chapter,) = select([], book)
+    target = execute.executed(Run(), chapter, book)
+    execute.write_notebook(nbformat.v4.new_notebook(), target)
+    content = target.read_bytes()
+    sha256 = execute.hashlib.sha256(content).hexdigest()
+    target.with_suffix(".json").write_text(json.dumps({"sha256": sha256}))
+    assert execute.record(Run(), chapter, book) is not None
+    target.write_bytes(content[: len(content) // 2])
+    assert execute.record(Run(), chapter, book) is None
+
+
+@pytest.mark.parametrize(("injected", "hidden"), [("smoke", "injected"), ("laptop", "default")])
+def test_a_page_shows_the_parameters_that_were_used_once(injected, hidden):
+    def cell(tag: str, profile: str):
+        return nbformat.v4.new_code_cell(
+            f'# Parameters\nprofile = "{profile}"\nseed = 0', metadata={"tags": [tag]}
+        )
+
+    cells = [cell("parameters", "smoke"), cell("injected-parameters", injected)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    site.show_parameters_once(notebook)
+    names = ["default", "injected"]
+    tags = [cell.metadata.tags for cell in notebook.cells]
+    assert [n for n, t in zip(names, tags, strict=True) if "remove-cell" in t] == [hidden]
+
+
+def test_external_requests_and_dead_links_are_found(tmp_path):
+    (tmp_path / "style.css").write_text("a { background: url('//css.example/a.png') }")
+    (tmp_path / "page.html").write_text(
+        """<a href="https://fine.example">a reader may click</a>
+        <a href="style.css#part">fine</a> <a href="#part">fine</a> <a href="gone.html">dead</a>
+        <link rel="canonical" href="https://fine.example">
+        <link rel="stylesheet" href="https://one.example/a.css">
+        <link rel="preconnect" href="https://two.example">
+        <script src="//three.example/a.js"></script>
+        <img src="data:image/png;base64,AA"> <img srcset="http://four.example/a.png 2x">
+        <p style="background: url(http://five.example/a.png)"></p>
+        <style>@import "https://six.example/a.css";</style>
+        <script>require(["https://seven.example/a.js"]); const ns = "http://www.w3.org/svg"</script>
+        """
+    )
+    found = pages.scan(tmp_path)
+    names = ["one", "two", "three", "four", "five", "six", "seven", "css"]
+    for name in names:
+        assert sum(f"{name}.example" in line for line in found) == 1, name
+    assert "page.html: nothing at gone.html" in found
+    assert len(found) == len(names) + 1
+    assert pages.report(tmp_path) == 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="make book"):
+        pages.scan(tmp_path / "empty")
+
+
+def test_formatting_a_chapter_changes_its_cells_alone(book):
+    path = book / "book" / "01_one.md"
+    shutil.copy(ROOT / "pyproject.toml", book)
+    assert lint.lint(root=book) == 0
+    path.write_text(CHAPTER.replace("1 / 16", "1/16"))
+    assert lint.lint(root=book) == 1
+    assert lint.lint(fix=True, root=book) == 0
+    assert path.read_text() == CHAPTER
+    path.write_text(CHAPTER.replace("1 / 16", "missing_name"))
+    assert lint.lint(fix=True, root=book) == 1
+
+
+def test_nbval_sees_a_change_of_a_hundredth_of_a_percent(book):
+    """A reference written by the tools passes, and fails where one number differs by 0.01 %."""
+    assert references.write(root=book) == 0
+    path = book / "tests" / "notebooks" / "01_one.ipynb"
+    reference = nbformat.read(path, as_version=4)
+    assert [cell.cell_type for cell in reference.cells] == ["code"] * 3
+    outputs = [output for cell in reference.cells for output in cell.outputs]
+    assert [output.output_type for output in outputs] == ["stream", "execute_result"]
+    assert outputs[0].text == "smoke 1 cpu\n"  # what goes to stderr is left out
+    shutil.copy(ROOT / "tests" / "conftest.py", book / "tests")
+
+    def compare() -> str:
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", book]
+        command += ["--nbval", "--nbval-current-env", path]
+        return subprocess.run(command, cwd=book, capture_output=True, text=True).stdout
+
+    assert "3 passed" in compare()
+    changed = path.read_text().replace('"0.0625"', '"0.06250625"')
+    assert changed != path.read_text()
+    path.write_text(changed)
+    assert "1 failed, 2 passed" in compare()
+
+
+def test_status_table_names_every_chapter():
+    noted = {
+        "title": "One",
+        "profile": "smoke",
+        "device": "cpu",
+        "seed": 0,
+        "seconds": 2.34,
+        "finished": "2026-01-01 00:00",
+        "commit": "abc",
+        "hardware": "a machine",
+        "python": "3.11.0",
+        "versions": {"torch": "2"},
+    }
+    text = generated.status_table([noted, noted | {"title": "Two", "seconds": 3.0}])
+    assert text.count("* - ") == 3
+    assert "2.3" in text
+    assert "5 s of run time" in text
+    assert generated.status_table([]) == "No chapter has been executed in this build.\n"

@@ -1,0 +1,49 @@
+"""For every test: a fixed seed and no windows; for nbval: which outputs are not compared."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("Agg")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Warnings and progress bars, and everything that is drawn: it differs between machines by design.
+NOT_COMPARED = (
+    "stderr",
+    "text/html",
+    "text/latex",
+    "image/svg+xml",
+    "application/javascript",
+    "application/vnd.plotly.v1+json",
+    "application/papermill.record/image/png",
+    "application/papermill.record/image/svg+xml",
+    "application/papermill.record/text/html",
+)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Tell nbval what to leave out (its own way of being configured)."""
+    if hasattr(collector, "skip_compare"):
+        collector.skip_compare += NOT_COMPARED
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Seed every global generator, so that a test does not depend on those before it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (a guard for libraries that use it)
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def root() -> Path:
+    """The project's top folder."""
+    return ROOT

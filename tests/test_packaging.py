@@ -1,0 +1,159 @@
+"""What is declared, locked, stated and shipped agrees."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions, requires
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+
+@pytest.fixture
+def project(root) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture
+def declared(project) -> dict[str, Requirement]:
+    """Every requirement of pyproject.toml, all extras, by name."""
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    lines = [line for group in groups for line in group]
+    return {canonicalize_name(r.name): r for r in map(Requirement, lines)}
+
+
+@pytest.fixture
+def locked(root) -> dict[str, list[Version]]:
+    """The versions in requirements.lock by name (more than one where Pythons differ)."""
+    versions: dict[str, list[Version]] = {}
+    for line in (root / "requirements.lock").read_text().splitlines():
+        if found := re.match(r"([\w.-]+)==([^ ;\\]+)", line):
+            versions.setdefault(canonicalize_name(found[1]), []).append(Version(found[2]))
+    return versions
+
+
+@pytest.fixture
+def torch_version(root) -> Version:
+    rule = re.search(r"^TORCH_VERSION := (\S+)$", (root / "Makefile").read_text(), re.MULTILINE)
+    return Version(rule[1])
+
+
+def test_conda_environment_is_that_of_pyproject(root, project, declared):
+    environment = yaml.safe_load((root / "environment.yml").read_text())
+    conda = [line for line in environment["dependencies"] if isinstance(line, str)]
+    pip = next(line["pip"] for line in environment["dependencies"] if isinstance(line, dict))
+    ours = {canonicalize_name(r.name): r.specifier for r in map(Requirement, conda + pip)}
+    ours["torch"] = ours.pop("pytorch")
+    ours.pop("pip")
+    assert str(ours.pop("python")) == project["requires-python"]
+    assert ours == {name: requirement.specifier for name, requirement in declared.items()}
+
+
+def test_lock_holds_every_requirement_but_torch(declared, locked, torch_version):
+    assert "torch" not in locked
+    assert torch_version in declared["torch"].specifier
+    for name, requirement in declared.items():
+        if name != "torch":
+            assert name in locked, f"{name} is not locked; run: make lock"
+            assert all(version in requirement.specifier for version in locked[name]), name
+
+
+def test_lock_holds_what_torch_needs(locked):
+    needs = [Requirement(line) for line in requires("torch")]
+    plain = [r for r in needs if r.marker is None]
+    assert len(plain) > 3
+    for requirement in plain:
+        versions = locked[canonicalize_name(requirement.name)]
+        assert all(version in requirement.specifier for version in versions), requirement
+
+
+def test_lock_is_hashed_and_names_no_server(root):
+    text = (root / "requirements.lock").read_text()
+    blocks = re.split(r"\n(?=\S)", text.strip())
+    pinned = [block for block in blocks if "==" in block.splitlines()[0]]
+    assert len(pinned) > 100
+    assert all("--hash=sha256:" in block for block in pinned)
+    assert "://" not in text
+    assert "index-url" not in text
+    assert "find-links" not in text
+
+
+def test_version_is_the_same_everywhere(root, project):
+    import dvae
+
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    version = project["version"]
+    assert dvae.__version__ == version
+    assert citation["version"] == version
+    assert f"\n## {version}" in (root / "CHANGELOG.md").read_text()
+    assert citation["license"] == project["license"] == "MIT"
+    assert (root / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_library_imports_only_what_it_declares(root, project):
+    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    cluster = project["optional-dependencies"]["cluster"]
+    declared |= {canonicalize_name(Requirement(line).name) for line in cluster}
+    provides = packages_distributions()
+    imported: dict[str, str] = {}
+    for path in (root / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [node.module]
+            imported |= {module.partition(".")[0]: path.name for module in modules}
+    assert {"torch", "numpy"} <= imported.keys()
+    for module, where in imported.items():
+        if module not in sys.stdlib_module_names and module != "dvae":
+            names = {canonicalize_name(name) for name in provides.get(module, [module])}
+            assert names & declared, f"{where} imports {module}, which pyproject.toml leaves out"
+
+
+def test_wheel_holds_the_library_and_the_command(root, tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, tmp_path)
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(root / "src", tmp_path / "src", ignore=ignored)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", "--wheel-dir", tmp_path / "dist", tmp_path]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("dvae-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (entry,) = [name for name in names if name.endswith("entry_points.txt")]
+        assert "dvae = dvae.cli:main" in archive.read(entry).decode()
+    files = [path for path in (tmp_path / "src" / "dvae").rglob("*") if path.is_file()]
+    assert {path.relative_to(tmp_path / "src").as_posix() for path in files} <= names
+    assert all(name.startswith("dvae") for name in names)
+
+
+def test_ci_runs_the_commands_of_the_readme(root):
+    script = (root / ".ci" / "run").read_text()
+    assert os.access(root / ".ci" / "run", os.X_OK)
+    readme = (root / "README.md").read_text()
+    for command in ("make test", "make book"):
+        assert re.search(rf"^{command}\b", script, re.MULTILINE)
+        assert re.search(rf"^\s*{command}\b", readme, re.MULTILINE)
+
+
+def test_old_python_is_refused_with_advice(root, tmp_path):
+    old = tmp_path / "python"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.1" && exit\nexit 1\n')
+    old.chmod(0o755)
+    command = ["make", "-C", root, "install", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "needs Python 3.11 or newer" in done.stderr
+    assert "Python 3.9.1" in done.stderr
+    assert "make PYTHON=" in done.stderr
+    assert not (tmp_path / "venv").exists()

@@ -1,0 +1,1 @@
+"""What turns `book/*.md` into executed notebooks, nbval references and pages."""

@@ -1,0 +1,158 @@
+"""Parts of pages that are written by the build: this build's status, the API, measurements."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from sphinx.pycode import ModuleAnalyzer
+
+__all__ = ["api_page", "build_note", "status_table", "write"]
+
+
+def build_note(records: list[dict]) -> str:
+    """Return the note on the first page: what this build's chapters ran as."""
+    if not records:
+        return "No chapter has been executed in this build.\n"
+    first = records[0]
+    lines = [
+        f"```{{admonition}} This build: profile {first['profile']}",
+        f":class: {'warning' if first['profile'] == 'smoke' else 'note'}",
+        "",
+        f"The chapters ran on {first['hardware']} at commit `{first['commit']}`, with seed "
+        f"{first['seed']}; {{numref}}`table-status` says when and for how long.",
+    ]
+    if first["profile"] == "smoke":
+        lines.append(
+            "At the smoke profile everything that a chapter computes itself is tiny: such figures "
+            "show that the code runs and are no evidence. Stored results keep the profile that is "
+            "printed with them."
+        )
+    return "\n".join([*lines, "```"]) + "\n"
+
+
+def status_table(records: list[dict]) -> str:
+    """Return the table of run times that the page "How to reproduce" includes."""
+    if not records:
+        return "No chapter has been executed in this build.\n"
+    first = records[0]
+    lines = [
+        "```{list-table} Chapters of this build: what ran, for how long, and when.",
+        ":name: table-status",
+        ":header-rows: 1",
+        "",
+        "* - Chapter\n  - Profile\n  - Device\n  - Seed\n  - Run time (s)\n  - Finished (UTC)",
+        "  - Commit",
+    ]
+    for noted in records:
+        lines.append(
+            f"* - {noted['title']}\n  - {noted['profile']}\n  - {noted['device']}\n"
+            f"  - {noted['seed']}\n  - {noted['seconds']:.1f}\n  - {noted['finished']}\n"
+            f"  - `{noted['commit']}`"
+        )
+    versions = ", ".join(f"{name} {number}" for name, number in first["versions"].items())
+    machines = "; ".join(dict.fromkeys(noted["hardware"] for noted in records))
+    total = sum(noted["seconds"] for noted in records)
+    lines += [
+        "```",
+        "",
+        f"All chapters together: {total:.0f} s of run time. Machine: {machines}. {versions}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _modules(package: ModuleType) -> list[ModuleType]:
+    """Return the modules of a package that say what is public in them, in alphabetical order."""
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    public = sorted(one.name for one in found if "._" not in one.name)
+    modules = [importlib.import_module(name) for name in public]
+    return [m for m in modules if hasattr(m, "__all__") and not hasattr(m, "__path__")]
+
+
+def _directive(name: str, item: object, explained: bool) -> list[str]:
+    if inspect.isclass(item):
+        return [f".. autoclass:: {name}", "   :members:", "   :show-inheritance:", ""]
+    if callable(item):
+        return [f".. autofunction:: {name}", ""]
+    # autodata of a constant without a comment `#:` would show the documentation of its type
+    kind = ["autodata", "   :no-value:"] if explained else ["data"]
+    return [f".. {kind[0]}:: {name}", *kind[1:], ""]
+
+
+def _command_line() -> list[str]:
+    """Return the help texts of `dvae` and of each of its commands."""
+    import click
+    import typer
+
+    from dvae.cli import app
+
+    top = typer.main.get_command(app)
+    context = typer.Context(top, info_name="dvae", max_content_width=80, terminal_width=80)
+    texts = [top.get_help(context)]
+    for name, command in top.commands.items():
+        inner = click.Context(
+            command, info_name=name, parent=context, max_content_width=80, terminal_width=80
+        )
+        texts.append(command.get_help(inner))
+    return ["## Command line", ""] + [f"```text\n{text}\n```\n" for text in texts]
+
+
+def api_page(package: ModuleType) -> str:
+    """Return the API reference: a table of the public names, then every module's `__all__`.
+
+    A name that the package itself exports is documented under the package's name.
+    """
+    top = set(package.__all__)
+    rest = [f"   {package.__name__}.{name}" for name in sorted(top, key=str.lower)]
+    lines = ["## Overview", "", "```{eval-rst}", ".. autosummary::", "", *rest, "```", ""]
+    lines += _command_line()
+    group = ""
+    for module in _modules(package):
+        names = [name for name in module.__all__ if getattr(module, name, None) is not None]
+        if not names or module.__name__ == f"{package.__name__}.cli":
+            continue
+        part = module.__name__.split(".")[1]
+        if part != group:
+            group = part
+            lines += [f"## {package.__name__}.{part}", ""]
+        if module.__name__.count(".") > 1:
+            lines += [f"### {module.__name__}", ""]
+        lines += [(module.__doc__ or "").split("\n\n")[0], "", "```{eval-rst}"]
+        comments = ModuleAnalyzer.for_module(module.__name__).find_attr_docs()
+        for name in names:
+            home = package.__name__ if name in top else module.__name__
+            lines += _directive(f"{home}.{name}", getattr(module, name), ("", name) in comments)
+        lines += ["```", ""]
+    return "\n".join(lines)
+
+
+def _stored_results() -> str:
+    """Return what `dvae status` prints."""
+    from dvae.experiments import EXPERIMENTS
+    from dvae.results import PROFILES, Store, summarise
+
+    store = Store.default()
+    rows = [store.status(one, profile) for one in EXPERIMENTS.values() for profile in PROFILES]
+    return f"```text\n{summarise(rows)}\n```\n"
+
+
+def write(folder: Path, records: list[dict], root: Path) -> None:
+    """Write all parts into a folder; the measurements come from `benchmarks/table.md`."""
+    import dvae
+
+    measured = root / "benchmarks" / "table.md"
+    parts = {
+        "build.md": build_note(records),
+        "status.md": status_table(records),
+        "results.md": _stored_results(),
+        "api.md": api_page(dvae),
+        "benchmarks.md": measured.read_text(encoding="utf-8")
+        if measured.exists()
+        else "`make bench` measures speed and memory; no measurement is stored.\n",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in parts.items():
+        (folder / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,160 @@
+"""Put the executed chapters and the plain pages together and let jupyter-book build the HTML."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbformat import NotebookNode
+
+from . import generated, pages
+from .chapters import ROOT, Chapter, all_chapters, parameters, select, toc_pages
+from .execute import Run, executed, record, run_chapters
+
+__all__ = ["build", "show_parameters_once"]
+
+DRAFT_ROOT = "book/draft"
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+
+
+def show_parameters_once(notebook: NotebookNode) -> NotebookNode:
+    """Hide one of the two parameter cells: the page shows the values that were used."""
+    by_tag = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    default, injected = by_tag.get("parameters"), by_tag.get("injected-parameters")
+    if default is not None and injected is not None:
+        used = parameters(notebook, "injected-parameters")
+        same = used.items() <= parameters(notebook).items()
+        (injected if same else default).metadata["tags"].append("remove-cell")
+    return notebook
+
+
+def _stage(run: Run, folder: Path, toc: dict, names: list[str], root: Path) -> None:
+    """Fill the folder that Sphinx reads: notebooks for chapters, other pages as they are."""
+    shutil.rmtree(folder, ignore_errors=True)
+    book = folder / "book"
+    shutil.copytree(
+        root / "book", book, ignore=shutil.ignore_patterns("*.md", "_ext", "__pycache__", ".*")
+    )
+    with_code = {chapter.name: chapter for chapter in all_chapters(root)}
+    records = []
+    for name in names:
+        chapter = with_code.get(name)
+        noted = record(run, chapter, root) if chapter else None
+        if noted:
+            notebook = nbformat.read(executed(run, chapter, root), as_version=4)
+            nbformat.write(show_parameters_once(notebook), book / f"{name}.ipynb")
+            records.append(noted)
+        else:
+            shutil.copy2(root / "book" / f"{name}.md", book)
+    if toc["root"] != DRAFT_ROOT:
+        generated.write(book / "_generated", records, root)
+    else:
+        (folder / f"{DRAFT_ROOT}.md").write_text("# Draft\n", encoding="utf-8")
+    (folder / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
+
+
+def _tree_hash(*roots: Path) -> str:
+    digest = hashlib.sha256()
+    for top in roots:
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(path.relative_to(top.parent).as_posix().encode() + b"\0")
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _sphinx(stage: Path, output: Path, strict: bool, root: Path) -> bool:
+    """Run jupyter-book on the stage; return whether it was content."""
+    command = [
+        *(sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", stage),
+        *("--config", root / "_config.yml", "--toc", stage / "_toc.yml"),
+        *("--path-output", output, "--all", "-n", "--keep-going", "-q"),
+    ]
+    environment = os.environ | {"NO_COLOR": "1"}
+    done = subprocess.run(
+        command + ["-W"] * strict,
+        cwd=root,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    log = _COLOUR.sub("", done.stdout).replace(f"{stage}/", "")
+    (output / "sphinx.log").write_text(log, encoding="utf-8")
+    faults = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line]
+    for line in dict.fromkeys(faults or ([log[-3000:]] if done.returncode else [])):
+        print(line, flush=True)
+    return done.returncode == 0
+
+
+def _toc(chosen: list[Chapter], root: Path) -> dict:
+    """Return the table of contents: the book's own, or that of a draft of chosen chapters."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    if not chosen:
+        toc["parts"] = [part for part in toc["parts"] if part.get("chapters")]
+        return toc
+    entries = [{"file": f"book/{chapter.name}"} for chapter in chosen]
+    parts = [{"caption": "Draft", "numbered": True, "chapters": entries}]
+    return {"format": "jb-book", "root": DRAFT_ROOT, "parts": parts}
+
+
+def build(
+    run: Run, only: list[str] = (), jobs: int = 2, force: bool = False, root: Path = ROOT
+) -> int:
+    """Execute what changed, build the pages with warnings as errors, check and publish them.
+
+    With `only`, a draft of those chapters is built, in which warnings do not stop the build.
+    Returns the exit status.
+    """
+    started = time.perf_counter()
+    chosen = select(list(only), root)
+    print(f"executing {len(chosen)} chapters, profile {run.profile}, device {run.device}:")
+    if not run_chapters(run, chosen, jobs, force, root):
+        print("\nno pages were built, because a chapter failed (see above)", file=sys.stderr)
+        return 1
+
+    toc = _toc(chosen if only else [], root)
+    names = [Path(page).name for page in toc_pages(root)]
+    if only:
+        names = [chapter.name for chapter in chosen]
+    else:
+        for chapter in all_chapters(root):
+            if chapter.name not in names:
+                print(f"book/{chapter.path.name} is not in _toc.yml and is left out")
+    kind = "draft" if only else "book"
+    work, html = root / "_build" / kind, root / "_build" / ("draft-html" if only else "html")
+    stage = work / "stage"
+    _stage(run, stage, toc, names, root)
+
+    stamp = work / "built"
+    inputs = _tree_hash(
+        stage, root / "_config.yml", root / "book" / "_ext", root / "src", root / "tools"
+    )
+    page = html / "book" / f"{chosen[0].name if only else 'index'}.html"
+    if not force and page.exists() and stamp.exists() and stamp.read_text() == inputs:
+        print("the pages are up to date")
+    else:
+        stamp.unlink(missing_ok=True)
+        good = _sphinx(stage, work, strict=not only, root=root)
+        built = work / "_build" / "html"
+        if good:
+            problems = pages.scan(built)
+            print("\n".join(problems), end="\n" if problems else "")
+            good = not problems or bool(only)
+        if not good:
+            log = (work / "sphinx.log").relative_to(root)
+            print(f"\nthe pages have the faults above; Sphinx's log: {log}", file=sys.stderr)
+            return 1
+        shutil.rmtree(html, ignore_errors=True)
+        built.rename(html)
+        stamp.write_text(inputs)
+    print(f"{kind} built in {time.perf_counter() - started:.0f} s: {page.relative_to(root)}")
+    return 0
