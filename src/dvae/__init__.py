@@ -1,5 +1,6 @@
 """Variational autoencoders that disentangle the generative factors of physical fields."""
 
+from dvae.analysis import disentanglement_score, kl_divergence_knn, shape_score
 from dvae.errors import DataError, DeviceError, DvaeError, ResultError, UnknownNameError
 from dvae.models import (
     VAE,
@@ -40,14 +41,17 @@ __all__ = [
     "ResultError",
     "UnknownNameError",
     "count_parameters",
+    "disentanglement_score",
     "factor_distribution",
     "fit",
+    "kl_divergence_knn",
     "load_model",
     "load_result",
     "make_prior",
     "make_recipe",
     "run_experiment",
     "save_model",
+    "shape_score",
     "solve_darcy",
     "well_source",
 ]

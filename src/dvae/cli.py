@@ -85,12 +85,20 @@ def train(
     label_fraction: Annotated[
         float, typer.Option(help="Share of training samples whose factors are used (eq. 28).")
     ] = 0.0,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV file 'sample,theta1,...': labelled samples, counted from 0."),
+    ] = None,
+    raw_labels: Annotated[
+        bool, typer.Option("--raw-labels", help="Do not standardise the labels.")
+    ] = False,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """Train VAEs on a data set, score them and store everything.
 
-    A run that was interrupted goes on where it was when started again with the same arguments.
+    A run that was interrupted goes on where it was when started again with the same arguments,
+    and one that is complete is not repeated.
     """
     from dvae.workflow import train_file
 
@@ -106,6 +114,8 @@ def train(
         steps=steps,
         test_fraction=test_fraction,
         label_fraction=label_fraction,
+        labels=labels,
+        raw_labels=raw_labels,
         device=device,
         progress=not quiet,
     )

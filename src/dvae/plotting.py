@@ -34,6 +34,7 @@ __all__ = [
     "caption_source",
     "mark_smoke",
     "plot_angles",
+    "plot_architecture",
     "plot_convergence",
     "plot_distributions",
     "plot_eigenvalues",
@@ -476,6 +477,55 @@ def plot_reconstruction(
 
 
 # ----------------------------------------------------------------------- training (section 4)
+
+
+def plot_architecture(stages: Any) -> Figure:
+    """The networks of a model as rows of boxes, in the order of the data (section 4.1).
+
+    Parameters
+    ----------
+    stages : pandas.DataFrame from :func:`dvae.models.architecture.layer_table`
+        A box is a stage with parameters: its height grows with the number of nodes per side that
+        comes out (short for a vector), its width with the number of channels; the number in it is
+        that of its parameters.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to draw.
+    """
+    stages = stages[stages["parameters"] > 0]
+    if not len(stages):
+        raise DataError("no stage has parameters; pass the table of layer_table(model)")
+    networks = list(dict.fromkeys(stages["network"]))
+    figure, axes = _axes(len(networks), 1, 2.3 * len(networks) + 0.2)
+    for ax, network in zip(axes[:, 0], networks, strict=True):
+        rows, x = stages[stages["network"] == network], 0.0
+        for stage, shape, parameters in zip(
+            rows["stage"], rows["shape"], rows["parameters"], strict=True
+        ):
+            vector = len(shape) == 1
+            height = 1.2 if vector else np.log2(shape[-1])
+            width = 0.55 if vector else 0.45 + shape[0] / 50
+            kind = "linear" if vector else "dense" if "dense" in stage else "other"
+            colour = COLOURS[{"linear": 1, "dense": 2, "other": 0}[kind]]
+            ax.bar(x + width / 2, height, width, bottom=-height / 2, color=colour, alpha=0.5)
+            style = {"ha": "center", "rotation": 90, "fontsize": 7.5}
+            ax.text(x + width / 2, 0, f"{parameters:,}", va="center", **style)
+            size = " x ".join(map(str, shape))
+            ax.text(x + width / 2, -3.6, f"{_short(stage)}\n{size}", va="top", **style)
+            x += width + 0.35
+        ax.set(xlim=(-0.2, max(x, 9)), ylim=(-9.2, 3.6), title=network)
+        ax.axis("off")
+    return figure
+
+
+def _short(stage: str) -> str:
+    """Words of a stage that fit beside a box."""
+    for long, brief in (("transposed convolution", "up"), ("convolution", "conv"), (", stride 2", "/2")):
+        stage = stage.replace(long, brief)
+    return stage.replace(" x ", "x")
+
 
 
 def plot_history(

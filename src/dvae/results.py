@@ -142,7 +142,8 @@ def _checksum(data: xr.Dataset) -> str:
 
 def _write(data: xr.Dataset, path: Path) -> None:
     """Write a dataset with its checksum, atomically."""
-    data = data.assign_attrs(checksum=_checksum(data))
+    # encodings of files read before would cut longer texts to their width
+    data = data.drop_encoding().assign_attrs(checksum=_checksum(data))
     encoding = {
         name: {"zlib": True, "complevel": 6, "shuffle": True}
         for name, value in data.data_vars.items()

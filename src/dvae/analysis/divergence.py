@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment, minimize
 from scipy.spatial import cKDTree
 from scipy.special import digamma
@@ -35,7 +35,9 @@ class _Neighbours:
         self.table = self._nearest(np.arange(len(queries)), min(k, self.size))
 
     def _nearest(self, rows: Int[np.ndarray, " row"], k: int) -> Float[np.ndarray, "row k"]:
-        distance, index = self.tree.query(self.queries[rows], k=np.arange(1, k + self.leave_out + 1))
+        distance, index = self.tree.query(
+            self.queries[rows], k=np.arange(1, k + self.leave_out + 1)
+        )
         if not self.leave_out:
             return distance
         seen = index != rows[:, None]
@@ -89,9 +91,7 @@ def _check_options(k: int, n: int, version: str) -> None:
         raise DataError(f"k must be between 1 and {n - 1} for these samples, got {k}")
 
 
-def kl_divergence_knn(
-    x: Samples, y: Samples, k: int = 1, version: Version = "epsilon1"
-) -> float:
+def kl_divergence_knn(x: Samples, y: Samples, k: int = 1, version: Version = "epsilon1") -> float:
     r"""Kullback-Leibler divergence D[p || q] from samples x of p and y of q, in nats.
 
     With :math:`\rho_l(i)` the distance of x_i to its l-th neighbour among the other x, and
@@ -195,7 +195,7 @@ def _starts(z: np.ndarray, theta: np.ndarray, permute: bool):
 def shape_match(
     z: Latents,
     theta: Samples,
-    k: int = 3,
+    k: int = 5,
     version: Version = "epsilon1",
     permute: bool = True,
     n_starts: int = 2,
@@ -238,6 +238,9 @@ def shape_match(
     z belongs to theta: a disentangled z_i is a function of theta_i, not an independent draw, and
     the estimator would take the nearby pair for a high density of q. Point i therefore never
     sees its own latents; a perfect copy scores exactly 0 at the true a and b.
+
+    The minimum over a and b also fits the noise of the estimate, so the floor is negative and
+    rises with N: about -0.07 for 512 samples of two factors and -0.15 for 128.
     """
     z, theta = as_pair(z, theta, 8)
     if z.shape[1] != theta.shape[1]:
@@ -265,7 +268,7 @@ def shape_match(
     origin = np.zeros(2 * n)
     candidates = sorted(_starts(z, theta, permute), key=lambda c: divergence(origin, *c))
     simplex = np.vstack([origin, 0.2 * np.eye(2 * n)])
-    options = {"initial_simplex": simplex, "xatol": 5e-3, "fatol": 1e-3, "maxfev": 100 * n}
+    options = {"initial_simplex": simplex, "xatol": 1e-2, "fatol": 2e-3, "maxfev": 100 * n}
     fits = [
         (minimize(divergence, origin, candidate, "Nelder-Mead", options=options), candidate)
         for candidate in candidates[:n_starts]
@@ -280,7 +283,7 @@ def shape_match(
 def shape_score(
     z: Latents,
     theta: Samples,
-    k: int = 3,
+    k: int = 5,
     version: Version = "epsilon1",
     permute: bool = True,
     n_starts: int = 2,

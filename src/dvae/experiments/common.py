@@ -121,9 +121,7 @@ def recipe_from(settings: dict[str, Any]) -> Recipe:
 def chunks(trials: Sequence[dict[str, Any]], shared: dict[str, Any], profile: str) -> list[Group]:
     """Trials in groups of a size that suits the model: 50 PodVAEs, or 10 DenseVAEs."""
     size = 10 if shared["model"] == "dense" else 50
-    return [
-        Group(shared, tuple(trials[i : i + size])) for i in range(0, len(trials), size)
-    ]
+    return [Group(shared, tuple(trials[i : i + size])) for i in range(0, len(trials), size)]
 
 
 def train(

@@ -1,6 +1,7 @@
 """Models: DenseVAE, PodVAE and priors (sections 2 and 4.1)."""
 
 from dvae.models.dense import DenseVAE
+from dvae.models.plain import PlainVAE
 from dvae.models.pod import PodBasis, PodVAE
 from dvae.models.priors import GaussianPrior, HierarchicalPrior, MixturePrior, Prior, make_prior
 from dvae.models.vae import VAE, count_parameters
@@ -12,6 +13,7 @@ __all__ = [
     "GaussianPrior",
     "HierarchicalPrior",
     "MixturePrior",
+    "PlainVAE",
     "PodBasis",
     "PodVAE",
     "Prior",

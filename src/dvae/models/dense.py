@@ -14,7 +14,7 @@ from dvae.errors import DataError
 from dvae.models.priors import Prior, diagonal_normal
 from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder
 
-__all__ = ["DenseDecoder", "DenseEncoder", "DenseVAE"]
+__all__ = ["DenseDecoder", "DenseEncoder", "DenseVAE", "FieldDecoder"]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Module:
@@ -82,11 +82,27 @@ class DenseEncoder(Encoder):
         return diagonal_normal(self.mean(features), self.log_variance(features))
 
 
-class DenseDecoder(Decoder):
+class FieldDecoder(Decoder):
+    """p(y|z) from a network for the mean, with one variance per node shared by channels."""
+
+    def __init__(self, mean: nn.Module, variance: DecoderVariance):
+        super().__init__()
+        self.mean, self.variance = mean, variance
+
+    def forward(self, z: Float[Tensor, "sample latent"]) -> Independent:
+        return diagonal_normal(self.mean(z), self.variance.log_variance, event_dims=3)
+
+    def squared_error(self, features, z):
+        return ((features - self.mean(z)) ** 2).sum(1)
+
+    def data_variance(self, features):
+        return ((features - features.mean(0)) ** 2).mean((0, 1))
+
+
+class DenseDecoder(FieldDecoder):
     """p(y|z): the mirror image of the encoder, with one variance per node shared by channels."""
 
     def __init__(self, channels, n_nodes, n_latents, blocks, growth, shape, sizes, variance):
-        super().__init__()
         features = shape[0]
         flat = math.prod(shape)
         layers: list[nn.Module] = [
@@ -103,17 +119,9 @@ class DenseDecoder(Decoder):
                 layers.append(_up(features, features, 3, grow_by_one=sizes[-2 - i] % 2 == 0))
         layers.append(_up(features, channels, 4, grow_by_one=True))
         layers.append(nn.Conv2d(channels, channels, 5, padding=2, bias=False))
-        self.mean = nn.Sequential(*layers)
-        self.variance = DecoderVariance((n_nodes, n_nodes), channels, variance)
-
-    def forward(self, z: Float[Tensor, "sample latent"]) -> Independent:
-        return diagonal_normal(self.mean(z), self.variance.log_variance, event_dims=3)
-
-    def squared_error(self, features, z):
-        return ((features - self.mean(z)) ** 2).sum(1)
-
-    def data_variance(self, features):
-        return ((features - features.mean(0)) ** 2).mean((0, 1))
+        super().__init__(
+            nn.Sequential(*layers), DecoderVariance((n_nodes, n_nodes), channels, variance)
+        )
 
 
 class DenseVAE(VAE):
@@ -143,7 +151,8 @@ class DenseVAE(VAE):
     Raises
     ------
     DataError
-        If the grid is even or too small for the blocks, or the blocks are not an odd number.
+        If the grid is even or too small for the blocks, the blocks are not an odd number, or a
+        count is below 1.
     """
 
     def __init__(
@@ -161,6 +170,11 @@ class DenseVAE(VAE):
             raise DataError(f"n_nodes must be odd and at least 17, got {n_nodes}")
         if len(blocks) % 2 == 0 or min(blocks) < 1:
             raise DataError(f"blocks must be an odd number of positive integers, got {blocks}")
+        if min(channels, n_latents, growth, features) < 1:
+            raise DataError(
+                "channels, n_latents, growth and features must be at least 1, "
+                f"got {channels}, {n_latents}, {growth} and {features}"
+            )
         half = len(blocks) // 2
         if (n_nodes - 1) // 2 < 2 ** (half + 1):
             raise DataError(f"a grid of {n_nodes} nodes is too small for {half} encoder blocks")

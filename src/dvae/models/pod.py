@@ -54,13 +54,16 @@ class PodBasis(nn.Module):
         Raises
         ------
         DataError
-            If ``fields`` is not 4-dimensional, has fewer than 2 samples, or does not vary.
+            If ``fields`` is not 4-dimensional, has fewer than 2 samples or does not vary, or
+            ``n_modes`` is below 1.
         """
         if fields.ndim != 4 or fields.shape[0] < 2:
             raise DataError(
                 "POD needs fields of shape (sample, channel, x1, x2) with at least 2 samples, "
                 f"got {tuple(fields.shape)}"
             )
+        if n_modes < 1:
+            raise DataError(f"POD needs n_modes of at least 1, got {n_modes}")
         y = fields.double()
         mean = y.mean(0)
         centred = y - mean

@@ -92,10 +92,13 @@ class GaussianPrior(Prior):
 
     def __init__(self, n_latents: int, scale: float | tuple[float, ...] = 1.0):
         super().__init__(n_latents)
-        scales = torch.as_tensor(scale, dtype=torch.get_default_dtype()).expand(n_latents).clone()
-        if not bool((scales > 0).all()):
-            raise DataError(f"the prior's scale must be positive, got {scale}")
-        self.register_buffer("log_variance", 2 * scales.log())
+        scales = torch.as_tensor(scale, dtype=torch.get_default_dtype())
+        if scales.shape not in ((), (n_latents,)) or not bool((scales > 0).all()):
+            raise DataError(
+                f"the prior's scale must be a positive number, or one for each of the {n_latents} "
+                f"latents, got {scale}"
+            )
+        self.register_buffer("log_variance", 2 * scales.expand(n_latents).log())
 
     def rate(self, posterior, z, noise):
         """Closed form of KL[q || p] for two factorised normals, summed over latents."""
@@ -131,6 +134,8 @@ class MixturePrior(Prior):
 
     def __init__(self, n_latents: int, n_components: int = 8):
         super().__init__(n_latents)
+        if n_components < 1:
+            raise DataError(f"a mixture needs at least 1 component, got {n_components}")
         start = torch.linspace(-2, 2, n_components)
         width = 4 / max(n_components - 1, 1)
         self.logits = nn.Parameter(torch.zeros(n_latents, n_components))
@@ -252,23 +257,44 @@ class HierarchicalPrior(Prior):
         return _normal_log_prob(z, *self.decoder(xi)) - rate
 
     def log_prob(self, z, n_samples: int = 4096, generator: torch.Generator | None = None):
-        """Log-density by importance sampling with the prior encoder as proposal.
+        """Log-density by importance sampling, eq. 10 with the logarithm outside the mean.
 
-        Consistent as ``n_samples`` grows; eq. 10 with the logarithm outside the mean.
+        Half of the xi come from the prior encoder and half from p(xi), weighted as one mixture, so
+        that the weights are bounded also where the encoder misses p(xi|z). Consistent as
+        ``n_samples`` grows.
         """
-        shape = (n_samples, *z.shape[:-1], self.noise_size)
+        n, half = self.n_latents, (n_samples + 1) // 2
+        chain: list[HierarchicalPrior] = [self]
+        while isinstance(chain[-1].parent, HierarchicalPrior):
+            chain.append(chain[-1].parent)
+        top = chain[-1].parent
+        shape = (2, half, *z.shape[:-1], n * len(chain))
         noise = torch.randn(shape, dtype=z.dtype, device=z.device, generator=generator)
-        xi, log_weight = z.expand(n_samples, *z.shape), 0.0
-        prior: Prior = self
-        while isinstance(prior, HierarchicalPrior):
+        upward, downward = (part.split(n, -1) for part in noise)
+        up, xi = [], z.expand(half, *z.shape)
+        for prior, epsilon in zip(chain, upward, strict=True):
             mean, log_variance = prior.encoder(xi)
-            child, xi = xi, mean + torch.exp(0.5 * log_variance) * noise[..., : self.n_latents]
-            noise = noise[..., self.n_latents :]
-            log_weight = log_weight + _normal_log_prob(child, *prior.decoder(xi))
-            log_weight = log_weight - _normal_log_prob(xi, mean, log_variance)
-            prior = prior.parent
-        log_weight = log_weight + prior.log_prob(xi)
-        return torch.logsumexp(log_weight, 0) - math.log(n_samples)
+            xi = mean + torch.exp(0.5 * log_variance) * epsilon
+            up.append(xi)
+        down = [torch.exp(0.5 * top.log_variance) * downward[-1]]
+        for prior, epsilon in zip(chain[:0:-1], downward[-2::-1], strict=True):
+            mean, log_variance = prior.decoder(down[-1])
+            down.append(mean + torch.exp(0.5 * log_variance) * epsilon)
+        child = z.expand(2 * half, *z.shape)
+        log_encoder, log_joint = 0.0, 0.0
+        for prior, pair in zip(chain, zip(up, reversed(down), strict=True), strict=True):
+            xi = torch.cat(pair)
+            log_encoder = log_encoder + _normal_log_prob(xi, *prior.encoder(child))
+            conditional = _normal_log_prob(child, *prior.decoder(xi))
+            if prior is self:
+                log_likelihood = conditional
+            else:
+                log_joint = log_joint + conditional
+            child = xi
+        log_joint = log_joint + top.log_prob(child)
+        log_proposal = torch.logaddexp(log_encoder, log_joint) - math.log(2)
+        log_weight = log_likelihood + log_joint - log_proposal
+        return torch.logsumexp(log_weight, 0) - math.log(2 * half)
 
     def sample(self, n_samples):
         mean, log_variance = self.decoder(self.parent.sample(n_samples))

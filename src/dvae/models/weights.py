@@ -6,14 +6,11 @@ import json
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
 from dvae.errors import DataError, ResultError
 from dvae.models.dense import DenseVAE
 from dvae.models.pod import PodBasis, PodVAE
 from dvae.models.vae import VAE
-from dvae.storage import atomic_path
+from dvae.storage import read_tensors, write_tensors
 
 __all__ = ["load_model", "save_model"]
 
@@ -41,12 +38,10 @@ def save_model(path: str | os.PathLike, model: VAE) -> Path:
         "kind": kind,
         "configuration": json.dumps(model.configuration),
     }
-    tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    tensors = model.state_dict()
     if isinstance(model, PodVAE):  # encoder and decoder share one basis: store it once
         tensors = {k: v for k, v in tensors.items() if not k.startswith("decoder.basis.")}
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, str(temporary), metadata)
+    write_tensors(path, tensors, metadata)
     return Path(path)
 
 
@@ -61,12 +56,7 @@ def load_model(path: str | os.PathLike) -> VAE:
     path = Path(path)
     if not path.is_file():
         raise ResultError(f"{path}: there is no such file; train a model with 'dvae train'")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ResultError(f"{path}: not a complete safetensors file ({error})") from error
+    tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT or metadata.get("kind") not in KINDS:
         raise ResultError(f"{path}: not a model file of dvae (format {metadata.get('format')!r})")
     configuration = json.loads(metadata["configuration"])

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from dvae.errors import DataError
 from dvae.physics.darcy import solve_darcy

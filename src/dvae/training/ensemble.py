@@ -110,6 +110,9 @@ class Ensemble:
             if getattr(module, "shared_between_members", False)
         )
         states = [dict(model.named_buffers()) for model in models]
+        for name in (name for name in states[0] if name.startswith(shared)):
+            if not all(torch.equal(state[name], states[0][name]) for state in states[1:]):
+                raise DataError(f"the members of an ensemble must share one {name.rsplit('.', 1)[0]}")
         self.buffers = {
             name: torch.stack([state[name] for state in states]).clone()
             for name in states[0]
@@ -166,7 +169,7 @@ class Ensemble:
         return other
 
     def split(self, parameters: Tensor) -> dict[str, Tensor]:
-        """Named views (member, *shape) of a parameter matrix."""
+        """Named views ``(member, *shape)`` of a parameter matrix."""
         pieces = parameters.split(self.sizes, dim=1)
         return {
             name: piece.reshape(-1, *shape)

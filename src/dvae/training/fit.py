@@ -16,14 +16,12 @@ import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from dvae.errors import DataError, ResultError
 from dvae.models.vae import VAE, Terms
-from dvae.storage import atomic_path
+from dvae.storage import read_tensors, tensors_digest, write_tensors
 from dvae.training.ensemble import Ensemble, check_device
 from dvae.training.objective import labelled_terms
 from dvae.training.recipes import Recipe, make_recipe
@@ -135,28 +133,13 @@ class _State:
         named |= {f"buffer.{name}": value for name, value in self.buffers.items()}
         if self.history:
             named["history"] = torch.cat(self.history)
-        return {name: value.detach().cpu().contiguous() for name, value in named.items()}
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        return named
 
 
 def save_checkpoint(path: str | os.PathLike, state: _State, identity: str) -> None:
     """Write a training state: safetensors, written beside, synced and renamed."""
-    tensors = state.tensors()
-    metadata = {
-        "identity": identity,
-        "step": str(state.step),
-        "seconds": repr(state.seconds),
-        "digest": _digest(tensors),
-    }
-    with atomic_path(path) as temporary:
-        save_file(tensors, str(temporary), metadata)
+    metadata = {"identity": identity, "step": str(state.step), "seconds": repr(state.seconds)}
+    write_tensors(path, state.tensors(), metadata)
 
 
 def load_checkpoint(path: str | os.PathLike, identity: str, device: torch.device) -> _State:
@@ -169,14 +152,10 @@ def load_checkpoint(path: str | os.PathLike, identity: str, device: torch.device
     """
     advice = f"move {path} away to start this run from the beginning"
     try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ResultError(f"checkpoint {path} cannot be read ({error}); {advice}") from error
-    if metadata.get("digest") != _digest(tensors):
-        raise ResultError(f"checkpoint {path} is damaged: its checksum does not match; {advice}")
-    if metadata["identity"] != identity:
+        tensors, metadata = read_tensors(path)
+    except ResultError as error:
+        raise ResultError(f"checkpoint {error}; {advice}") from error
+    if metadata.get("identity") != identity:
         raise ResultError(
             f"checkpoint {path} belongs to a run with other data, model, recipe or seeds; {advice}"
         )
@@ -224,6 +203,11 @@ class _Trainer:
             self.label_weight = tensor(weight)
         self.record = torch.zeros(len(RECORDED), m, dtype=dtype, device=device)
         self.graph: torch.cuda.CUDAGraph | None = None
+
+    def restore(self, state: _State) -> None:
+        """Go on from a loaded state."""
+        self.state = state
+        self.ensemble.buffers = state.buffers
 
     def draw(self, first: int, last: int) -> dict[str, Tensor]:
         """Inputs of steps first <= step < last, leading axis step."""
@@ -363,7 +347,8 @@ class _Members:
     labels: tuple[Labels, ...] | None
 
     def digest(self) -> str:
-        digest = hashlib.sha256(repr((self.seeds, self.beta, self.learning_rate)).encode())
+        numbers = (self.seeds, self.beta.tolist(), self.learning_rate.tolist())
+        digest = hashlib.sha256(repr(numbers).encode())
         for subset in self.subsets:
             digest.update(np.ascontiguousarray(subset, dtype=np.int64).tobytes())
         for one in self.labels or ():
@@ -373,7 +358,10 @@ class _Members:
 
 
 def _per_member(value, name: str, m: int) -> np.ndarray:
-    values = np.broadcast_to(np.asarray(value, dtype=float), (m,)).copy()
+    values = np.asarray(value, dtype=float)
+    if values.shape not in ((), (m,)):
+        raise DataError(f"{name} must be one value for each of the {m} members, got {value}")
+    values = np.broadcast_to(values, (m,)).copy()
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise DataError(f"{name} must be positive for every member, got {value}")
     return values
@@ -448,9 +436,13 @@ def fit(
     where = check_device(device)
     seeds = (int(seeds),) if np.ndim(seeds) == 0 else tuple(int(s) for s in seeds)
     m = len(seeds)
+    if not m or min(seeds) < 0:
+        raise DataError(f"give at least one seed, none of them negative; got {seeds}")
     fields = getattr(fields, "fields", fields)
     dtype = next(model.parameters()).dtype
     fields = torch.as_tensor(fields).to(dtype)
+    if not len(fields):
+        raise DataError("there are no training samples")
     if not bool(torch.isfinite(fields).all()):
         bad = int((~torch.isfinite(fields.flatten(1)).all(1)).nonzero()[0, 0])
         raise DataError(f"the training fields hold values that are not finite, first in sample {bad}")
@@ -467,16 +459,28 @@ def fit(
         ensemble = copy.deepcopy(initial)
         if ensemble.n_members != m:
             raise DataError(f"initial has {ensemble.n_members} members but there are {m} seeds")
+        Ensemble([model, ensemble.template])  # refuses another architecture or POD basis
     if isinstance(labels, Labels):
         labels = [labels] * m
     if labels is not None:
         for one in labels:
             one.check(len(fields), model.n_latents)
-        if all(len(one.index) == 0 for one in labels):
+        empty = [len(one.index) == 0 for one in labels]
+        if all(empty):
             labels = None
+        elif any(empty) and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
+            raise DataError(
+                "batch normalisation sees labelled and unlabelled samples together, so members "
+                "without labels must be trained in a fit of their own"
+            )
     subsets = [np.arange(len(fields))] * m if subsets is None else [np.asarray(s) for s in subsets]
     if len(subsets) != m or (labels is not None and len(labels) != m):
         raise DataError(f"give one subset and one set of labels for each of the {m} seeds")
+    for one in subsets:
+        if one.ndim != 1 or one.dtype.kind not in "iu" or not len(one):
+            raise DataError("every subset must be a list of indices of training samples, not empty")
+        if one.min() < 0 or one.max() >= len(fields):
+            raise DataError(f"subsets must lie in 0..{len(fields) - 1}")
     members = _Members(
         seeds,
         _per_member(recipe.beta if beta is None else beta, "beta", m),
@@ -489,9 +493,10 @@ def fit(
     trainer = _Trainer(ensemble.to(where), features.to(where), recipe, members)
     if record_every is None:
         record_every = max(1, recipe.steps // 1000)
-    identity = _digest(
-        {"parameters": ensemble.parameters.cpu(), "features": features.cpu().contiguous()}
-    )
+    if record_every < 1:
+        raise DataError(f"record_every must be at least 1, got {record_every}")
+    start = {"parameters": ensemble.parameters, "features": features, **ensemble.buffers}
+    identity = tensors_digest({name: value.detach().cpu() for name, value in start.items()})
     identity += json.dumps([asdict(recipe), members.digest(), str(where.type), record_every])
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.exists():

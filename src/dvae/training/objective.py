@@ -23,11 +23,12 @@ def labelled_terms(
     labelled: Tensor,
     theta: Float[Tensor, "labelled latent"],
 ) -> tuple[Terms, Float[Tensor, " labelled"]]:
-    """Rate and distortion of unlabelled samples and the label term of labelled ones, in nats.
+    """Rate and distortion of a mini-batch and the label term of labelled samples, in nats.
 
-    Both kinds pass the encoder in one batch, so batch normalisation sees them together. The label
+    Both batches pass the encoder in one, so batch normalisation sees them together. The label
     term is -log q(theta|y) for eq. 28, and -KL[q(z|y) || N(theta, label_variance I)] for eq. 27,
-    which is not bounded below in the encoder's mean.
+    which is not bounded below in the encoder's mean. "eq27-reversed" is the second with the other
+    sign, which pulls the encoder to the label instead of pushing it away.
 
     Parameters
     ----------
@@ -53,4 +54,5 @@ def labelled_terms(
     if recipe.semi_supervision == "eq28":
         return terms, -encoded.log_prob(theta)
     known = torch.full_like(theta, recipe.label_variance).log()
-    return terms, -kl_divergence(encoded, diagonal_normal(theta, known))
+    divergence = kl_divergence(encoded, diagonal_normal(theta, known))
+    return terms, divergence if recipe.semi_supervision == "eq27-reversed" else -divergence

@@ -6,6 +6,7 @@ grid node, as in the paper's printed losses. Per sample (eq. 5) the weight is ``
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +17,12 @@ from jaxtyping import Float
 from dvae.errors import DataError, UnknownNameError
 
 __all__ = ["RECIPES", "Recipe", "make_recipe"]
+
+CHOICES = {
+    "variance": ("learned", "calibrated"),
+    "schedule": ("published", "jump"),
+    "semi_supervision": ("eq28", "eq27", "eq27-reversed"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Recipe:
     steps : int
         Optimiser steps (mini-batches).
     batch_size : int
-        Unlabelled samples per step.
+        Samples per step, drawn from all training samples, labelled or not.
     learning_rate : float
         First learning rate of Adam.
     learning_rate_steps : tuple of (int, float)
@@ -53,11 +60,13 @@ class Recipe:
         Noise annealing: the decoder variance is kept above a fraction of the data variance that
         falls geometrically from the first to the second number over that many steps, then is free.
     labelled_batch : int
-        Labelled samples per step in semi-supervised training.
+        Labelled samples per step in semi-supervised training, for the label term alone; with
+        fewer labels they repeat.
     label_weight : float
-        Weight of -log q(theta|y) (eq. 28), per node.
-    semi_supervision : {"eq28", "eq27"}
-        Which semi-supervised objective.
+        Weight of the label term, averaged over labelled samples, per node (as ``beta``).
+    semi_supervision : {"eq28", "eq27", "eq27-reversed"}
+        Which semi-supervised objective: -log q(theta|y), the printed -KL[q(z|y) || p(z|y)], or
+        the latter with the other sign.
     label_variance : float
         Variance of the assumed p(z|y) of labelled samples in eq. 27.
     """
@@ -77,21 +86,41 @@ class Recipe:
     floor: tuple[float, float, int] | None = None
     labelled_batch: int = 16
     label_weight: float = 1.0
-    semi_supervision: Literal["eq28", "eq27"] = "eq28"
+    semi_supervision: Literal["eq28", "eq27", "eq27-reversed"] = "eq28"
     label_variance: float = 0.01
 
     def __post_init__(self):
+        def check(valid: bool, requirement: str) -> None:
+            if not valid:
+                raise DataError(f"recipe {self.name!r}: {requirement}")
+
         for field in ("steps", "batch_size", "labelled_batch"):
-            if getattr(self, field) < 1:
-                raise DataError(f"recipe {self.name!r}: {field} must be at least 1")
+            check(getattr(self, field) >= 1, f"{field} must be at least 1")
         for field in ("learning_rate", "beta", "label_variance"):
-            if not getattr(self, field) > 0:
-                raise DataError(f"recipe {self.name!r}: {field} must be positive")
-        if self.floor is not None and self.variance != "calibrated":
-            raise DataError(f"recipe {self.name!r}: a variance floor needs variance='calibrated'")
+            check(getattr(self, field) > 0, f"{field} must be positive")
+        for field, choices in CHOICES.items():
+            check(getattr(self, field) in choices, f"{field} must be one of {', '.join(choices)}")
+        check(self.reconstruction_steps >= 0, "reconstruction_steps must not be negative")
+        grows = self.beta_initial > 0 or (self.beta_initial == 0 and self.schedule == "jump")
+        check(grows, "beta_initial must be positive (or 0 with schedule 'jump')")
+        starts = [start for start, _ in self.learning_rate_steps]
+        check(starts == sorted(starts), "learning_rate_steps must be in order")
+        check(all(rate > 0 for _, rate in self.learning_rate_steps), "learning rates are positive")
+        if self.floor is not None:
+            check(self.variance == "calibrated", "a variance floor needs variance='calibrated'")
+            check(min(self.floor[:2]) > 0, "the variance floor must be positive")
+            check(self.floor[2] >= 1, "the variance floor must last at least 1 step")
 
     def shortened(self, factor: float) -> Recipe:
-        """The same recipe with every number of steps multiplied by ``factor`` (at least 1 step)."""
+        """The same recipe with every number of steps multiplied by ``factor`` (at least 1 step).
+
+        Raises
+        ------
+        DataError
+            If ``factor`` is not a positive number.
+        """
+        if not 0 < factor < math.inf:
+            raise DataError(f"a recipe is shortened by a positive factor, got {factor}")
         scale = lambda n: max(1, round(n * factor))  # noqa: E731
         floor = None if self.floor is None else (*self.floor[:2], scale(self.floor[2]))
         return replace(

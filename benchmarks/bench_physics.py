@@ -1,0 +1,215 @@
+"""Speed and memory of the Darcy solver and of the Karhunen-Loeve expansion against scipy.
+
+    python benchmarks/bench_physics.py [--json PATH] [--threads 2]
+
+Every alternative runs in a process of its own, one after the other, in one run; its peak memory is
+that of the process less what the process held once libraries and input were in place. Both sides
+are warmed up, except where one call takes seconds. Times are the best of the repetitions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+N_NODES = 65
+N_SAMPLES = 1024
+N_DIRECT = 48  # samples that the sparse direct solver is timed on: its time per sample is constant
+DARCY_TARGET = KLE_TARGET = 10.0
+
+
+def permeability(n_samples: int, n_modes: int = 2):
+    """Permeabilities of a KLE set, the same in every process."""
+    import numpy as np
+
+    from dvae.physics import KarhunenLoeve
+
+    theta = np.random.default_rng(0).standard_normal((n_samples, n_modes))
+    return KarhunenLoeve(n_modes, N_NODES).permeability(theta)
+
+
+def matrix(field):
+    """The solver's own matrix for one permeability, one node held at 0 to make it regular."""
+    import numpy as np
+    import scipy.sparse as sp
+
+    n = len(field)
+    half = np.ones(n)
+    half[[0, -1]] = 0.5
+    index = np.arange(n * n).reshape(n, n)
+    near = np.concatenate([index[:-1].ravel(), index[:, :-1].ravel()])
+    far = np.concatenate([index[1:].ravel(), index[:, 1:].ravel()])
+    width = np.concatenate([np.tile(half, n - 1), np.repeat(half, n - 1)])
+    value = np.sqrt(field.flat[near] * field.flat[far]) * width
+    rows, columns = np.r_[near, far, near, far], np.r_[near, far, far, near]
+    values = np.r_[value, value, -value, -value]
+    return sp.csc_array((values, (rows, columns)), shape=(n * n, n * n))[1:, 1:]
+
+
+def load_vector():
+    """Right-hand side of that matrix."""
+    import numpy as np
+
+    from dvae.physics import well_source
+
+    side = np.full(N_NODES, 1 / (N_NODES - 1))
+    side[[0, -1]] /= 2
+    return (well_source(N_NODES) * np.outer(side, side)).ravel()[1:]
+
+
+def darcy_dvae(n_modes: int = 2) -> tuple[Callable, int, int]:
+    from dvae.physics import solve_darcy
+
+    field = permeability(N_SAMPLES, n_modes)
+    solve_darcy(field[:64])
+    return lambda: solve_darcy(field), N_SAMPLES, 3
+
+
+def darcy_direct(ordering: str) -> tuple[Callable, int, int]:
+    from scipy.sparse.linalg import spsolve
+
+    matrices = [matrix(k) for k in permeability(N_SAMPLES)[:N_DIRECT]]
+    load = load_vector()
+    spsolve(matrices[0], load, permc_spec=ordering)
+    return lambda: [spsolve(a, load, permc_spec=ordering) for a in matrices], N_DIRECT, 2
+
+
+def kle_dvae() -> tuple[Callable, int, int]:
+    from dvae.physics import KarhunenLoeve
+
+    KarhunenLoeve(4, 5)
+    return lambda: KarhunenLoeve(N_NODES**2, N_NODES), 1, 3
+
+
+def kle_dense(driver: str) -> tuple[Callable, int, int]:
+    import numpy as np
+    import scipy.linalg
+
+    x = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, N_NODES)], indexing="ij"), -1).reshape(-1, 2)
+    r2 = (x[:, None, 0] - x[None, :, 0]) ** 2
+    r2 += (x[:, None, 1] - x[None, :, 1]) ** 2
+    covariance = np.exp(-np.sqrt(r2, out=r2) / 0.1, out=r2)
+    return lambda: scipy.linalg.eigh(covariance, driver=driver), 1, 1
+
+
+ALTERNATIVES: dict[str, tuple[str, Callable[[], tuple[Callable, int, int]]]] = {
+    "darcy": ("dvae.solve_darcy, KLE2", darcy_dvae),
+    "darcy-colamd": ("scipy spsolve, COLAMD (default)", lambda: darcy_direct("COLAMD")),
+    "darcy-mmd": ("scipy spsolve, MMD_AT_PLUS_A", lambda: darcy_direct("MMD_AT_PLUS_A")),
+    "darcy-kle1000": ("dvae.solve_darcy, KLE1000", lambda: darcy_dvae(1000)),
+    "kle": ("dvae.KarhunenLoeve, all 4225", kle_dvae),
+    "kle-evr": ("scipy eigh, evr (default)", lambda: kle_dense("evr")),
+    "kle-evd": ("scipy eigh, evd", lambda: kle_dense("evd")),
+}
+
+
+def peak_mib() -> float:
+    """Largest resident memory of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def agreement() -> float:
+    """Largest relative difference between the two solutions of the same equations."""
+    import numpy as np
+    from scipy.sparse.linalg import spsolve
+
+    from dvae.physics import solve_darcy
+
+    field = permeability(4)
+    worst = 0.0
+    for k, pressure in zip(field, solve_darcy(field).pressure, strict=True):
+        direct = np.concatenate([[0.0], spsolve(matrix(k), load_vector())])
+        shifted = pressure.ravel() - pressure[0, 0]
+        worst = max(worst, float(np.abs(direct - shifted).max() / np.abs(pressure).max()))
+    return worst
+
+
+def child(name: str) -> None:
+    """Measure one alternative and print it as JSON."""
+    run, count, repetitions = ALTERNATIVES[name][1]()
+    before = peak_mib()
+    seconds = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        result = run()
+        seconds.append(time.perf_counter() - start)
+        del result
+    print(
+        json.dumps(
+            {
+                "samples": count,
+                "seconds": min(seconds),
+                "all_seconds": seconds,
+                "ms_per_sample": 1e3 * min(seconds) / count,
+                "peak_mib": peak_mib(),
+                "peak_above_input_mib": peak_mib() - before,
+            }
+        )
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="also write the measurements to this file")
+    parser.add_argument("--threads", type=int, default=2, help="threads for every alternative")
+    parser.add_argument("--child", choices=ALTERNATIVES, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child)
+        return
+
+    threads = str(arguments.threads)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, threads)
+    measured = {}
+    print(f"{N_NODES} x {N_NODES} nodes, {threads} threads, {platform.machine()}")
+    print(f"{'':34}{'calls':>7}{'time':>12}{'per sample':>14}{'peak':>12}{'above input':>13}")
+    for name, (label, _) in ALTERNATIVES.items():
+        command = [sys.executable, __file__, "--child", name]
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+        row = measured[name] = {"label": label} | json.loads(done.stdout)
+        print(
+            f"{label:34}{row['samples']:7d}{row['seconds']:10.2f} s{row['ms_per_sample']:11.2f} ms"
+            f"{row['peak_mib']:8.0f} MiB{row['peak_above_input_mib']:9.0f} MiB",
+            flush=True,
+        )
+
+    def faster(ours: str, *theirs: str) -> float:
+        best = min(measured[name]["ms_per_sample"] for name in theirs)
+        return best / measured[ours]["ms_per_sample"]
+
+    ratios = {
+        "darcy_vs_spsolve_default": faster("darcy", "darcy-colamd"),
+        "darcy_vs_best_spsolve": faster("darcy", "darcy-colamd", "darcy-mmd"),
+        "kle_vs_eigh_default": faster("kle", "kle-evr"),
+        "kle_vs_best_eigh": faster("kle", "kle-evr", "kle-evd"),
+    }
+    print(f"spsolve is timed on {N_DIRECT} of the {N_SAMPLES} samples, without assembling them.")
+    difference = agreement()
+    print(f"largest relative difference between the two solutions: {difference:.1e}")
+    for name, ratio in ratios.items():
+        target = DARCY_TARGET if name.startswith("darcy") else KLE_TARGET
+        verdict = "reached" if ratio >= target else "MISSED"
+        print(f"{name:26}{ratio:7.1f} times (target {target:.0f}: {verdict})")
+    if arguments.json:
+        content = {
+            "threads": arguments.threads,
+            "n_nodes": N_NODES,
+            "alternatives": measured,
+            "ratios": ratios,
+            "largest_relative_difference": difference,
+        }
+        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Time of the scores, and bias and spread of the k-NN divergence, side by side.
+
+python benchmarks/bench_scores.py             # all three tables, about three minutes
+python benchmarks/bench_scores.py time        # one of: time, divergence, shape
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from dvae.analysis import (
+    all_scores,
+    beta_vae_score,
+    dci_scores,
+    disentanglement_score,
+    explicitness_score,
+    factor_vae_score,
+    kl_divergence_knn,
+    mutual_information_gap,
+    rotate,
+    shape_score,
+)
+
+
+def four_modes(n_samples: int, seed: int) -> np.ndarray:
+    """Factors of section 5.3."""
+    rng = np.random.default_rng(seed)
+    return rng.choice([-1.0, 1.0], (n_samples, 2)) + 0.5 * rng.standard_normal((n_samples, 2))
+
+
+def seconds(call: Callable[[], object], repeats: int = 5) -> tuple[float, float]:
+    """Median and slowest time of a call, after one call to warm up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)), max(times)
+
+
+def time_table() -> None:
+    theta = four_modes(512, 0)
+    z = rotate(theta, 20)
+    x, y = four_modes(5000, 1), four_modes(5000, 2)
+    calls = {
+        "S_D": lambda: disentanglement_score(z, theta),
+        "S_KL": lambda: shape_score(z, theta),
+        "S_KL, k = 1": lambda: shape_score(z, theta, k=1),
+        "S_KL, fixed k": lambda: shape_score(z, theta, version="fixed-k"),
+        "MIG": lambda: mutual_information_gap(z, theta),
+        "DCI, boosting": lambda: dci_scores(z, theta),
+        "DCI, forest": lambda: dci_scores(z, theta, "forest"),
+        "DCI, lasso": lambda: dci_scores(z, theta, "lasso"),
+        "explicitness": lambda: explicitness_score(z, theta),
+        "FactorVAE": lambda: factor_vae_score(z, theta),
+        "beta-VAE": lambda: beta_vae_score(z, theta),
+        "all scores": lambda: all_scores(z, theta),
+        "divergence of 5000 and 5000": lambda: kl_divergence_knn(x, y),
+    }
+    print(f"\nSeconds, 2 latents of 512 samples ({os.cpu_count()} cores)")
+    for name, call in calls.items():
+        median, slowest = seconds(call)
+        print(f"{name:30s} median {median:8.4f}   slowest {slowest:8.4f}")
+
+
+# q of each panel; p = N(0, I). Shift and standard deviation are the same along every axis.
+PANEL = {"wider": (1.0, 2.0), "slightly wider": (0.5, 1.5), "shifted": (1.0, 1.0)}
+
+
+def divergence_table() -> None:
+    print("\nk-NN divergence of N(0, I) from N(shift, scale^2 I): bias and spread (standard")
+    print("deviation of one draw), per cent of the exact value, over 20 draws")
+    for n_samples in (512, 5000):
+        for dimension in (1, 2, 5):
+            for name, (shift, scale) in PANEL.items():
+                exact = dimension * (np.log(scale) + (1 + shift**2) / (2 * scale**2) - 0.5)
+                row = f"N {n_samples:5d}  d {dimension}  {name:14s} {exact:6.3f} nats "
+                for version, k in (("epsilon1", 1), ("epsilon1", 5), ("fixed-k", 1)):
+                    rng = np.random.default_rng(0)
+                    shape = (n_samples, dimension)
+                    found = [
+                        kl_divergence_knn(
+                            rng.standard_normal(shape),
+                            shift + scale * rng.standard_normal(shape),
+                            k,
+                            version,
+                        )
+                        for _ in range(20)
+                    ]
+                    bias = 100 * (np.mean(found) / exact - 1)
+                    spread = 100 * np.std(found, ddof=1) / exact
+                    row += f"| {version} k={k}: {bias:+6.1f} ± {spread:4.1f} "
+                print(row, flush=True)
+
+
+def shape_table() -> None:
+    print("\nS_KL of four modes, rotated; mean ± standard deviation over 10 samples, nats")
+    angles = (0, 10, 20, 30, 45)
+    print("  N  code        " + "".join(f"{angle:>16d}°" for angle in angles))
+    for n_samples in (128, 512):
+        for name in ("copy", "independent"):
+            row = []
+            for angle in angles:
+                found = []
+                for seed in range(10):
+                    theta = four_modes(n_samples, seed)
+                    z = theta if name == "copy" else four_modes(n_samples, 100 + seed)
+                    found.append(shape_score(3 * rotate(z, angle) - 1, theta))
+                row.append(f"{np.mean(found):+8.3f} ± {np.std(found, ddof=1):.3f}")
+            print(f"{n_samples:4d} {name:12s} " + " ".join(row), flush=True)
+
+
+TABLES = {"time": time_table, "divergence": divergence_table, "shape": shape_table}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", nargs="?", choices=TABLES)
+    chosen = parser.parse_args().table
+    for table in [chosen] if chosen else TABLES:
+        TABLES[table]()

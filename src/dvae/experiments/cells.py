@@ -1,0 +1,158 @@
+"""Runs of ``disentanglement`` as a table, and what is counted in each of its cells (section 5).
+
+A cell is a factor set, a prior and a recipe. The constants were fixed before any run was looked
+at. Scores are computed here from the stored latent means of the test data.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from dvae.analysis.scores import ceiling, disentanglement_score
+from dvae.analysis.statistics import rotation_angle, wilson_interval
+from dvae.errors import ResultError
+from dvae.experiments.disentanglement import FACTORS, PRIORS, RECIPES
+from dvae.results import Store, load_result
+
+__all__ = [
+    "DISENTANGLED",
+    "HALF_TURN",
+    "HALF_TURN_WIDTH",
+    "OVER_REGULARISED",
+    "cell_table",
+    "count",
+    "load_runs",
+    "test_factors",
+]
+
+OVER_REGULARISED = 0.5  # nats: a run with a smaller rate on test data is over-regularised
+DISENTANGLED = 0.9  # of the ceiling S_D(theta, theta): a run with a larger S_D is disentangled
+HALF_TURN = 45.0  # degrees, the rotation of failed runs that section 5.3 reports
+HALF_TURN_WIDTH = 10.0  # degrees: "around 45" is 35 to 55
+CELL = ["factors", "prior", "recipe"]
+
+
+def test_factors(profile: str, store: Store | None = None) -> dict[str, np.ndarray]:
+    """Factors theta (sample, factor) of the test data of every factor set, as ``baselines`` has them.
+
+    Raises
+    ------
+    ResultError
+        If the result of ``baselines`` is not stored.
+    """
+    # the data of the profiles laptop and paper are the same
+    profile = "laptop" if profile == "paper" else profile
+    stored = load_result("baselines", profile, store)
+    first = stored.isel(trial=stored["data_seed"].values == 0)
+    return dict(zip(first["factors"].values.tolist(), first["theta"].values, strict=True))
+
+
+def load_runs(profile: str | None = None, store: Store | None = None) -> pd.DataFrame:
+    """One row for every stored run of ``disentanglement``.
+
+    Parameters
+    ----------
+    profile : str, optional
+        Profile; by default the best that is stored.
+    store : Store, optional
+        Where to look; by default the book's store.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``factors``, ``prior``, ``recipe``, ``seed``; ``rate`` (nats per sample), ``loss_per_node``
+        (paper units), ``relative_error``; ``s_d`` (eq. 6), ``ceiling``, ``angle`` (degrees, modulo
+        90, see :func:`dvae.analysis.rotation_angle`), all of the test data; the booleans
+        ``over_regularised`` and ``disentangled``. A run that diverged has NaN scores and is
+        neither. The attributes of the result are in ``.attrs``.
+
+    Raises
+    ------
+    ResultError
+        If nothing is stored.
+    """
+    result = load_result("disentanglement", profile, store)
+    theta = test_factors(result.attrs["profile"], store)
+    missing = set(result["factors"].values.tolist()) - set(theta)
+    if missing:
+        raise ResultError(f"no factors of {sorted(missing)} are stored; run 'dvae run baselines'")
+    frame = result[["rate", "loss_per_node", "relative_error"]].reset_coords()
+    frame = frame[[*CELL, "seed", "rate", "loss_per_node", "relative_error"]].to_dataframe()
+    frame = frame.reset_index(drop=True)
+    frame[["s_d", "angle"]] = _scores(result, theta)
+    frame["ceiling"] = frame["factors"].map({name: ceiling(t) for name, t in theta.items()})
+    frame["over_regularised"] = frame["rate"] < OVER_REGULARISED
+    frame["disentangled"] = frame["s_d"] > DISENTANGLED * frame["ceiling"]
+    frame.attrs = dict(result.attrs)
+    return frame
+
+
+def _scores(result: xr.Dataset, theta: dict[str, np.ndarray]) -> np.ndarray:
+    """S_D and rotation angle of every run; NaN where the latents are not finite."""
+    scores = np.full((result.sizes["trial"], 2), np.nan)
+    pairs = zip(result["latent_mean"].values, result["factors"].values.tolist(), strict=True)
+    for row, (z, factors) in zip(scores, pairs, strict=True):
+        if np.isfinite(z).all():
+            row[:] = disentanglement_score(z, theta[factors]), rotation_angle(z, theta[factors])
+    return scores
+
+
+def count(flags: pd.Series) -> dict[str, float]:
+    """Number of runs, of those flagged, their share and its Wilson interval (95 %)."""
+    n, k = len(flags), int(flags.sum())
+    interval = wilson_interval(k, n) if n else (np.nan, np.nan)
+    return {
+        "runs": n,
+        "count": k,
+        "share": k / n if n else np.nan,
+        "low": interval[0],
+        "high": interval[1],
+    }
+
+
+def cell_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for every declared cell, whether it has runs or not.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        From :func:`load_runs`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by factors, prior and recipe: ``runs``; ``over_regularised`` and ``disentangled``
+        (counts) with ``_low`` and ``_high`` of the Wilson interval of the share; ``failed``, the
+        runs that are neither, and ``half_turn``, those of them rotated by about 45 degrees;
+        ``s_d_mean``, ``s_d_min``, ``s_d_max`` and ``ceiling``; ``loss_per_node`` (median).
+    """
+    rows = {}
+    for factors in FACTORS:
+        for recipe in RECIPES:
+            for prior in PRIORS:
+                values = zip(CELL, (factors, prior, recipe), strict=True)
+                own = runs.loc[np.logical_and.reduce([runs[k] == v for k, v in values])]
+                rows[factors, recipe, prior] = _cell(own)
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.rename_axis(["factors", "recipe", "prior"])
+
+
+def _cell(own: pd.DataFrame) -> dict[str, float]:
+    row: dict[str, float] = {"runs": len(own)}
+    for name in ("over_regularised", "disentangled"):
+        counted = count(own[name])
+        row[name] = counted["count"]
+        row[f"{name}_low"], row[f"{name}_high"] = counted["low"], counted["high"]
+    failed = own[~own["over_regularised"] & ~own["disentangled"]]
+    turned = (failed["angle"].abs() - HALF_TURN).abs() <= HALF_TURN_WIDTH
+    return row | {
+        "failed": len(failed),
+        "half_turn": int(turned.sum()),
+        "s_d_mean": own["s_d"].mean(),
+        "s_d_min": own["s_d"].min(),
+        "s_d_max": own["s_d"].max(),
+        "ceiling": own["ceiling"].mean(),
+        "loss_per_node": own["loss_per_node"].median(),
+    }

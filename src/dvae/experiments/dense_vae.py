@@ -1,0 +1,75 @@
+"""Rows N1 and N2: DenseVAE on the standard normal factors (section 5.1, figs 6 and 7)."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from dvae.experiments.common import (
+    chunks,
+    data_settings,
+    model_settings,
+    recipe_settings,
+    resampled_history,
+    score_ensemble,
+    train,
+)
+from dvae.models import count_parameters
+from dvae.results import Experiment, Group
+from dvae.training import make_recipe
+
+__all__ = ["STEPS", "dense_vae"]
+
+STEPS = 1500  # of the shortened calibrated recipe
+BATCH_SIZE = 32
+
+
+def _groups(profile: str) -> list[Group]:
+    calibrated = make_recipe("calibrated")
+    short = make_recipe(calibrated.shortened(STEPS / calibrated.steps), batch_size=BATCH_SIZE)
+    recipes = {"calibrated, short": short}
+    if profile == "paper":
+        recipes["paper"] = make_recipe("paper")
+    # a small network at smoke, the paper's size (779,582 parameters) otherwise
+    model = model_settings("paper") | ({"blocks": (2, 2, 2)} if profile == "smoke" else {})
+    seeds = [{"seed": seed} for seed in range(20 if profile == "paper" else 1)]
+    groups = []
+    for name, recipe in recipes.items():
+        shared = data_settings(profile) | model | recipe_settings(profile, recipe)
+        groups += chunks(seeds, shared | {"recipe_name": name}, profile)
+    return groups
+
+
+def _compute(group: Group, **arguments) -> xr.Dataset:
+    result, training, test = train(group, **arguments)
+    ensemble, m = result.ensemble, len(group.trials)
+    data = score_ensemble(ensemble, training, test).merge(resampled_history(result))
+    mean, scale = (x.numpy() for x in ensemble.encode(training.fields))
+    samples = ("trial", "train_sample", "latent")
+    data["latent_mean_train"], data["latent_scale_train"] = (samples, mean), (samples, scale)
+    for name, part in (("theta", test), ("theta_train", training)):
+        sample = "sample" if name == "theta" else "train_sample"
+        values = np.tile(part.theta.numpy().astype(np.float32), (m, 1, 1))
+        data[name] = (("trial", sample, "factor"), values)
+    # the first test sample and its reconstruction, decoded from the latent mean
+    field = ("trial", "channel", "x1", "x2")
+    truth = np.tile(test.fields[:1].numpy(), (m, 1, 1, 1))
+    decoded = ensemble.decode(ensemble.encode(test.fields[:1])[0])[:, 0]
+    data["example"], data["example_mean"] = (field, truth), (field, decoded.numpy())
+    data["parameters"] = ("trial", np.full(m, count_parameters(ensemble.template)))
+    data["training_seconds"] = ("trial", np.full(m, result.seconds))
+    data["diverged"] = ("trial", result.diverged.astype(np.int8))
+    labels = {
+        "seed": [trial["seed"] for trial in group.trials],
+        "recipe": [group.shared["recipe_name"]] * m,
+    }
+    return data.assign_coords({name: ("trial", values) for name, values in labels.items()})
+
+
+dense_vae = Experiment(
+    "dense_vae",
+    "DenseVAE on standard normal factors: losses, reconstruction, latents (section 5.1)",
+    1,
+    _groups,
+    _compute,
+)

@@ -1,0 +1,360 @@
+"""Rows L1, L2 and L5: lines, random directions and planes in parameter space (section 4)."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from dvae.analysis.landscape import (
+    Landscape,
+    loss_per_node,
+    match_hidden_units,
+    match_latents,
+    signed_permutation,
+    strict_minima,
+)
+from dvae.experiments.common import (
+    data_settings,
+    load_data,
+    make_model,
+    model_settings,
+    recipe_from,
+    recipe_settings,
+    train,
+)
+from dvae.experiments.over_regularised import COLLAPSING_BETA
+from dvae.experiments.paths import published
+from dvae.models import VAE, PodVAE
+from dvae.results import Experiment, Group
+from dvae.training import fit, initialise, make_recipe
+
+__all__ = ["TREATMENTS", "directions", "lines", "planes", "seed_pairs"]
+
+SOLUTION_SEED = 0
+FIRST_INITIALISATION = 1000  # seeds of the Xavier initialisations: none of a trained model
+TREATMENTS = ("as trained", "latents matched", "all units matched")
+
+
+def _published_settings(profile: str) -> dict[str, Any]:
+    """Published recipe: the decoder's log-variance is a parameter, as in eq. 26."""
+    return (
+        data_settings(profile)
+        | model_settings(profile)
+        | recipe_settings(profile, published(profile))
+    )
+
+
+def _small_dense_settings(profile: str) -> dict[str, Any]:
+    """A DenseVAE that two cores can train: it has batch normalisation, which PodVAE has not."""
+    small = (
+        {"n_nodes": 17, "n_train": 48} if profile == "smoke" else {"n_nodes": 33, "n_train": 256}
+    )
+    recipe = make_recipe("calibrated").shortened(0.15)  # 600 steps
+    settings = model_settings("paper", blocks=(1, 2, 1))
+    return data_settings(profile, **small) | settings | recipe_settings(profile, recipe)
+
+
+def _solution(group: Group, device: str, progress: bool, checkpoint):
+    """The desirable solution of a group's settings, and the training data."""
+    training, _ = load_data(group.shared)
+    result = fit(
+        make_model(group.shared, training.fields),
+        training.fields,
+        recipe_from(group.shared),
+        SOLUTION_SEED,
+        device=device,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    return result.model, training
+
+
+def _reduced(data: xr.Dataset) -> xr.Dataset:
+    """Means over the draws of what a landscape returned, and the minima of the loss, by line."""
+    loss = loss_per_node(data)
+    found = [strict_minima(one.values.T) for one in loss]
+    alpha, mean = data["alpha"].values, loss.mean("draw").values
+    first = [(alpha[f.index[0]], f.climb[0]) if len(f.index) else (np.nan, np.nan) for f in found]
+    reduced = xr.Dataset(
+        {
+            "loss_per_node": (("trial", "point"), mean.astype(np.float32)),
+            "rate": (("trial", "point"), data["rate"].mean("draw").values.astype(np.float32)),
+            "noise": (
+                ("trial", "point"),
+                (loss.std("draw", ddof=1) / np.sqrt(data.sizes["draw"])).values.astype(np.float32),
+            ),
+            "minima": ("trial", np.array([len(f.index) for f in found], dtype=np.int16)),
+            "first_minimum": ("trial", np.array([f[0] for f in first])),
+            "first_climb": ("trial", np.array([f[1] for f in first])),
+            "alpha": (("trial", "point"), np.tile(alpha, (len(found), 1)).astype(np.float32)),
+        }
+    )
+    return reduced.assign_coords(point=np.arange(len(alpha)))
+
+
+# --------------------------------------------------------------- L1: from random initialisations
+
+
+def _line_groups(profile: str) -> list[Group]:
+    count = 2 if profile == "smoke" else 10
+    points = 13 if profile == "smoke" else 61
+    stored = {"statistics": "stored", "variance": "stored"}
+    treatments = [stored, stored | {"variance": "calibrated"}]
+    if profile == "paper":
+        treatments.append(stored | {"statistics": "recomputed"})
+    trials = tuple({"line": i} | t for t in treatments for i in range(count))
+    main = _published_settings(profile) | {"points": points, "n_samples": 10, "case": "main"}
+    groups = [Group(main, trials)]
+    if profile != "paper":
+        treatments = [{"statistics": s, "variance": "stored"} for s in ("stored", "recomputed")]
+        few = tuple({"line": i} | t for t in treatments for i in range(count // 2))
+        small = _small_dense_settings(profile)
+        small |= {"points": points // 2, "n_samples": 4, "case": "small DenseVAE"}
+        groups.append(Group(small, few))
+    return groups
+
+
+def _lines(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
+    model, training = _solution(group, device, progress, checkpoint)
+    alpha = np.linspace(0.0, 1.2, group.shared["points"])
+    keys = ("statistics", "variance")
+    pieces = []
+    for key, members in itertools.groupby(group.trials, lambda t: tuple(t[k] for k in keys)):
+        landscape = Landscape(
+            model,
+            training.fields,
+            n_samples=group.shared["n_samples"],
+            device=device,
+            **dict(zip(keys, key, strict=True)),
+        )
+        starts = [initialise(model, FIRST_INITIALISATION + t["line"], "xavier") for t in members]
+        for start in starts:  # a fresh model: nothing learned in its buffers
+            _reset_buffers(start, group, training.fields)
+        data = landscape.line(landscape.states(starts), landscape.states(model)[0], alpha)
+        pieces.append(_reduced(data))
+    data = xr.concat(pieces, "trial")
+    m = len(group.trials)
+    return data.assign_coords(
+        {k: ("trial", [t[k] for t in group.trials]) for k in ("line", *keys)}
+        | {"case": ("trial", [group.shared["case"]] * m)}
+    )
+
+
+@torch.no_grad()
+def _reset_buffers(model: VAE, group: Group, fields: torch.Tensor) -> None:
+    """Give a model the initial buffers and log-variance of its architecture."""
+    fresh = make_model(group.shared, fields)
+    buffers = dict(fresh.named_buffers())
+    for name, value in model.named_buffers():
+        value.copy_(buffers[name])
+    model.decoder.variance.log_variance.copy_(fresh.decoder.variance.log_variance)
+
+
+lines = Experiment(
+    "lines",
+    "Loss from Xavier initialisations to a desirable solution (section 4.2, fig. 3 left)",
+    1,
+    _line_groups,
+    _lines,
+)
+
+
+# ------------------------------------------------------------------------ L2: random directions
+
+
+def _direction_groups(profile: str) -> list[Group]:
+    count = 8 if profile == "smoke" else 1000
+    shared = _published_settings(profile)
+    shared |= {"points": 9 if profile == "smoke" else 50, "n_samples": 10}
+    return [
+        Group(
+            shared | {"normalisation": normalisation},
+            tuple({"direction": i} for i in range(count)),
+        )
+        for normalisation in ("norm", "filter")
+    ]
+
+
+def _directions(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
+    model, training = _solution(group, device, progress, checkpoint)
+    landscape = Landscape(
+        model, training.fields, n_samples=group.shared["n_samples"], device=device
+    )
+    data = landscape.rays(
+        landscape.states(model)[0],
+        np.linspace(0.0, 1.0, group.shared["points"]),
+        [t["direction"] for t in group.trials],
+        group.shared["normalisation"],
+    )
+    reduced = _reduced(data).drop_vars(["noise", "alpha"])
+    return reduced.assign_coords(
+        direction=("trial", [t["direction"] for t in group.trials]),
+        normalisation=("trial", [group.shared["normalisation"]] * len(group.trials)),
+        alpha=("point", data["alpha"].values),
+    )
+
+
+directions = Experiment(
+    "directions",
+    "Loss along 1000 random directions from a desirable solution (section 4.2, fig. 3 right)",
+    1,
+    _direction_groups,
+    _directions,
+)
+
+
+# ------------------------------------------------------------------------ L5: pairs of solutions
+
+
+def _pair_groups(profile: str) -> list[Group]:
+    count = {"smoke": 3, "laptop": 20, "paper": 10}[profile]
+    shared = (
+        data_settings(profile)
+        | model_settings(profile)
+        | recipe_settings(profile, "calibrated")
+        | {"members": count, "points": 7 if profile == "smoke" else 31}
+    )
+    pairs = tuple({"first": i, "second": j} for i, j in itertools.combinations(range(count), 2))
+    return [Group(shared, pairs)]
+
+
+def _matched(reference: VAE, model: VAE, fields: torch.Tensor) -> list[VAE]:
+    """A second model as it is, with matched latents, and (PodVAE) with all units matched."""
+    with torch.no_grad():
+        means = [one.encoder(fields).mean.numpy() for one in (reference, model)]
+    latents = signed_permutation(model, *match_latents(*means))
+    every = latents
+    if isinstance(model, PodVAE):
+        every = match_hidden_units(reference, latents, fields)
+    return [model, latents, every]
+
+
+def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
+    s = group.shared
+    whole = Group(s, tuple({"seed": seed} for seed in range(s["members"])))
+    result, training, _ = train(whole, device=device, progress=progress, checkpoint=checkpoint)
+    models = result.models
+    landscape = Landscape(
+        models[0], training.fields, training.theta, variance="calibrated", device=device
+    )
+    alpha = np.linspace(0.0, 1.0, s["points"])
+    starts, ends = [], []
+    for trial in group.trials:
+        reference = models[trial["first"]]
+        ends += _matched(reference, models[trial["second"]], training.fields)
+        starts += [reference] * len(TREATMENTS)
+    data = landscape.line(landscape.states(starts), landscape.states(ends), alpha)
+    loss = loss_per_node(data)
+    shape = (len(group.trials), len(TREATMENTS), len(alpha))
+    dims = ("trial", "treatment", "point")
+    minima = np.array([len(strict_minima(one.values.T).index) for one in loss])
+    values = {
+        "loss_per_node": loss.mean("draw").values,
+        "rate": data["rate"].mean("draw").values,
+        "disentanglement": data["disentanglement"].values,
+    }
+    reduced = {n: (dims, v.reshape(shape).astype(np.float32)) for n, v in values.items()}
+    reduced["minima"] = (dims[:2], minima.reshape(shape[:2]).astype(np.int16))
+    every = isinstance(models[0], PodVAE)
+    return xr.Dataset(reduced).assign_coords(
+        treatment=list(TREATMENTS),
+        alpha=("point", alpha),
+        first=("trial", [t["first"] for t in group.trials]),
+        second=("trial", [t["second"] for t in group.trials]),
+        hidden_units_matched=("trial", [every] * len(group.trials)),
+    )
+
+
+seed_pairs = Experiment(
+    "seed_pairs",
+    "Lines between runs that differ in the seed, with and without matching (section 4.3, fig. 5)",
+    1,
+    _pair_groups,
+    _pairs,
+)
+
+
+# ------------------------------------------------------------------------------------- planes
+
+
+def _plane_groups(profile: str) -> list[Group]:
+    shared = (
+        data_settings(profile)
+        | model_settings(profile)
+        | recipe_settings(profile, "calibrated")
+        | {"resolution": 5 if profile == "smoke" else 33}
+    )
+    kinds = (
+        "three seeds",
+        "three seeds, all units matched",
+        "initial, over-regularised, desirable",
+    )
+    return [Group(shared, tuple({"plane": kind} for kind in kinds))]
+
+
+def _planes(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
+    training, _ = load_data(group.shared)
+    fields = training.fields
+    model, recipe = make_model(group.shared, fields), recipe_from(group.shared)
+    options = {"device": device, "progress": progress}
+    seeds = [SOLUTION_SEED, SOLUTION_SEED + 1, SOLUTION_SEED + 2]
+    first, second, third = fit(model, fields, recipe, seeds, **options).models
+    collapsing = replace(recipe, beta=COLLAPSING_BETA)
+    collapsed = fit(model, fields, collapsing, SOLUTION_SEED, **options).model
+    # outside the triangle interpolated running variances may be negative: recompute them
+    landscape = Landscape(
+        model,
+        fields,
+        training.theta,
+        n_samples=4,
+        statistics="recomputed" if group.shared["model"] == "dense" else "stored",
+        variance="calibrated",
+        device=device,
+    )
+    corners = {
+        "three seeds": [first, second, third],
+        "three seeds, all units matched": [
+            first,
+            *(_matched(first, other, fields)[-1] for other in (second, third)),
+        ],
+        # the two runs start from the same initialisation: it is the origin of the plane
+        "initial, over-regularised, desirable": [
+            initialise(model, SOLUTION_SEED),
+            collapsed,
+            first,
+        ],
+    }
+    pieces = []
+    for trial in group.trials:
+        states = landscape.states(corners[trial["plane"]])
+        data = landscape.plane(states, group.shared["resolution"])
+        pieces.append(
+            xr.Dataset(
+                {
+                    "loss_per_node": (("x", "y"), loss_per_node(data).mean("draw").values),
+                    "rate": (("x", "y"), data["rate"].mean("draw").values),
+                    "disentanglement": (("x", "y"), data["disentanglement"].values),
+                    "x_value": ("x", data["x"].values),
+                    "y_value": ("y", data["y"].values),
+                    "solution_x": data["solution_x"],
+                    "solution_y": data["solution_y"],
+                }
+            ).astype(np.float32)
+        )
+    return xr.concat(pieces, "trial").assign_coords(
+        plane=("trial", [trial["plane"] for trial in group.trials])
+    )
+
+
+planes = Experiment(
+    "planes",
+    "Loss and S_D on planes through three solutions (section 4.3)",
+    1,
+    _plane_groups,
+    _planes,
+)

@@ -1,0 +1,110 @@
+"""Row T1: over-regularised models against theorem 1, and their curvature (section 4.2, fig. 2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import xarray as xr
+
+from dvae.analysis.landscape import Landscape
+from dvae.experiments.common import data_settings, model_settings, recipe_settings, train
+from dvae.results import Experiment, Group
+from dvae.training import make_recipe
+
+__all__ = ["COLLAPSING_BETA", "CURVATURE_BETAS", "over_regularised"]
+
+COLLAPSING_BETA = 8.0  # per node, more than five times the predicted critical value
+CURVATURE_BETAS = (0.25, 0.5, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 8.0)  # per node
+N_LATENT = 256  # latent vectors from the prior that the decoder is asked about
+
+
+def _groups(profile: str) -> list[Group]:
+    calibrated = make_recipe("calibrated")
+    # at the end of "full batch" the gradient is free of mini-batch noise
+    recipes = {
+        "mini-batch": calibrated,
+        "full batch": replace(calibrated, batch_size=512, steps=3000, reconstruction_steps=0),
+        "desirable": calibrated,
+    }
+    groups = []
+    for kind, recipe in recipes.items():
+        if profile == "smoke" and kind == "full batch":
+            recipe = replace(recipe, batch_size=48)
+        beta = 1.0 if kind == "desirable" else COLLAPSING_BETA
+        seeds = range(1 if kind == "desirable" or profile == "smoke" else 4)
+        shared = data_settings(profile) | model_settings(profile)
+        shared |= recipe_settings(profile, recipe) | {"kind": kind}
+        if kind == "full batch":
+            shared["recipe"]["batch_size"] = shared["n_train"]
+        groups.append(Group(shared, tuple({"seed": seed, "beta": beta} for seed in seeds)))
+    return groups
+
+
+@torch.no_grad()
+def _compute(group: Group, **arguments) -> xr.Dataset:
+    with torch.enable_grad():
+        betas = [trial["beta"] for trial in group.trials]
+        result, training, _ = train(group, beta=betas, **arguments)
+    fields = training.fields.double()
+    data_mean, data_variance = fields.mean(0), fields.var(0, correction=0)
+    node_variance = data_variance.mean(0)  # what one map for all channels can equal
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(N_LATENT, group.shared["n_latents"], generator=generator)
+    data = result.ensemble.evaluate(training.fields, relative_error=False)
+    data = data.rename(member="trial")
+    rows = []
+    for model in result.models:
+        decoded = model.decoder(z)
+        means = decoded.mean.double()
+        centre = means.mean(0)
+        variance = decoded.variance[0, 0].double()  # one map for all z and channels
+        scaled = (centre - data_mean) / node_variance.sqrt()
+        posterior = model.encoder(training.fields[:1])
+        rows.append(
+            {
+                "mean_error": float((centre - data_mean).norm() / data_mean.norm()),
+                "mean_error_scaled": float(scaled.pow(2).mean().sqrt()),
+                "spread_over_z": float(
+                    ((means - centre).pow(2).mean(0) / node_variance).mean().sqrt()
+                ),
+                "variance_error": float((variance / node_variance - 1).pow(2).mean().sqrt()),
+                "variance_excess": float((variance / node_variance).log().mean()),
+                "decoder_mean": centre.numpy(),
+                "decoder_variance": variance.numpy(),
+                "reconstruction": model.decoder(posterior.mean).mean[0].numpy(),
+                "data_mean": data_mean.numpy(),
+                "data_variance": node_variance.numpy(),
+                "sample": fields[0].numpy(),
+            }
+        )
+    for name in rows[0]:
+        values = np.array([row[name] for row in rows], dtype=np.float32)
+        if name in ("data_mean", "data_variance", "sample"):
+            values[1:] = np.nan  # the same for all: stored once
+        dims = ((), ("x1", "x2"), ("channel", "x1", "x2"))[max(0, values.ndim - 2)]
+        data[name] = (("trial", *dims), values)
+    # a member trained to collapse is a minimum of the loss only where the curvature is positive
+    draws = Landscape(result.ensemble, training.fields, n_samples=1, device=arguments["device"])
+    states = draws.states(result.ensemble)
+    with torch.enable_grad():
+        lowest = [[draws.lowest_curvature(s, b) for b in CURVATURE_BETAS] for s in states]
+    data["lowest_curvature"] = (("trial", "curvature_beta"), np.array(lowest))
+    m = len(group.trials)
+    return data.assign_coords(
+        curvature_beta=list(CURVATURE_BETAS),
+        seed=("trial", [trial["seed"] for trial in group.trials]),
+        beta=("trial", betas),
+        kind=("trial", [group.shared["kind"]] * m),
+        batch_size=("trial", [group.shared["recipe"]["batch_size"]] * m),
+    )
+
+
+over_regularised = Experiment(
+    "over_regularised",
+    "Over-regularised models against theorem 1 (section 4.2, fig. 2)",
+    1,
+    _groups,
+    _compute,
+)

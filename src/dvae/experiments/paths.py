@@ -1,0 +1,163 @@
+"""Rows L3, L4 and P3: paths in the rate-distortion plane, and where they end (section 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from dvae.analysis.landscape import Landscape, barrier, loss_per_node, strict_minima
+from dvae.experiments.common import (
+    chunks,
+    data_settings,
+    model_settings,
+    recipe_settings,
+    resampled_history,
+    train,
+)
+from dvae.models import PodVAE
+from dvae.results import Experiment, Group
+from dvae.training import RECIPES, Recipe, make_recipe
+
+__all__ = ["BETAS", "PHASES", "paths", "published", "rate_distortion"]
+
+SPEED = 10  # laptop: the published recipe in a tenth of its steps, at ten times its learning rate
+PHASES = (1.0, 0.5, 0.25, 0.0)  # length of the reconstruction phase over the published length
+
+# per node; denser around the predicted transition at 3/2
+BETAS = tuple(
+    np.round(
+        np.concatenate([np.geomspace(1e-3, 0.9, 10), np.linspace(1.0, 2.0, 11), [3.0, 5.0, 10.0]]),
+        4,
+    ).tolist()
+)
+LINE = np.linspace(0.0, 1.0, 21)
+
+
+def published(profile: str, phase: float = 1.0, schedule: str = "published") -> Recipe:
+    """The published recipe with another reconstruction phase; ten times faster unless ``paper``."""
+    base = RECIPES["paper"]
+    recipe = base
+    if profile != "paper":
+        recipe = replace(
+            base.shortened(1 / SPEED),
+            learning_rate=SPEED * base.learning_rate,
+            learning_rate_steps=tuple(
+                (step // SPEED, SPEED * rate) for step, rate in base.learning_rate_steps
+            ),
+        )
+    steps = round(phase * recipe.reconstruction_steps)
+    return replace(recipe, reconstruction_steps=steps, schedule=schedule)
+
+
+def _path_groups(profile: str) -> list[Group]:
+    arms = [(f"phase {phase:g}", published(profile, phase), phase) for phase in PHASES]
+    arms.append(("constant beta", published(profile, 0.0, "jump"), 0.0))
+    calibrated = make_recipe("calibrated")
+    arms.append(("calibrated, phase 1", calibrated, 1.0))
+    arms.append(("calibrated, phase 0", replace(calibrated, reconstruction_steps=0), 0.0))
+    seeds = [{"seed": seed} for seed in range(3 if profile == "smoke" else 50)]
+    groups = []
+    for arm, recipe, phase in arms:
+        shared = (
+            data_settings(profile)
+            | model_settings(profile)
+            | recipe_settings(profile, recipe)
+            | {"arm": arm, "phase": phase}
+        )
+        groups += chunks(seeds, shared, profile)
+    return groups
+
+
+def _paths(group: Group, **arguments) -> xr.Dataset:
+    result, training, _ = train(group, **arguments)
+    data = result.ensemble.evaluate(training.fields, relative_error=False)
+    data = data.rename(member="trial").merge(resampled_history(result))
+    m = len(group.trials)
+    return data.assign_coords(
+        seed=("trial", [trial["seed"] for trial in group.trials]),
+        arm=("trial", [group.shared["arm"]] * m),
+        phase=("trial", [group.shared["phase"]] * m),
+        reconstruction_steps=("trial", [result.recipe.reconstruction_steps] * m),
+    ).astype(np.float32)
+
+
+paths = Experiment(
+    "paths",
+    "Training paths with and without the reconstruction phase (section 4.2, supplement)",
+    1,
+    _path_groups,
+    _paths,
+)
+
+
+def _sweep_groups(profile: str) -> list[Group]:
+    betas = BETAS[::6] if profile == "smoke" else BETAS
+    seeds = 2 if profile == "smoke" else 4
+    trials = tuple({"beta": beta, "seed": seed} for seed in range(seeds) for beta in betas)
+    calibrated = make_recipe("calibrated")
+    starts = {
+        "reconstruction": calibrated,  # from small beta: the desirable side
+        "none": replace(calibrated, reconstruction_steps=0),  # from the initialisation
+    }
+    return [
+        Group(
+            data_settings(profile)
+            | model_settings(profile)
+            | recipe_settings(profile, recipe)
+            | {"start": start},
+            trials,
+        )
+        for start, recipe in starts.items()
+    ]
+
+
+def _sweep(group: Group, **arguments) -> xr.Dataset:
+    betas = [trial["beta"] for trial in group.trials]
+    result, training, _ = train(group, beta=betas, **arguments)
+    ensemble = result.ensemble
+    data = ensemble.evaluate(training.fields, relative_error=False).rename(member="trial")
+
+    # lines from every model to the one with the next larger beta and the same seed
+    landscape = Landscape(ensemble, training.fields)
+    states = landscape.states(ensemble)
+    seeds = np.array([trial["seed"] for trial in group.trials])
+    has_next = np.append(seeds[1:] == seeds[:-1], False)
+    first = np.flatnonzero(has_next)
+    line = landscape.line(states[first], states[first + 1], LINE)
+    loss = loss_per_node(line, beta=1.0)
+    m = len(seeds)
+    minima, height = np.full(m, -1), np.full(m, np.nan)
+    curve = np.full((m, len(LINE)), np.nan)
+    minima[first] = [len(strict_minima(one.values.T).index) for one in loss]
+    curve[first] = loss.mean("draw").values
+    height[first] = barrier(curve[first])
+    data = data.assign(
+        neighbour_minima=("trial", minima.astype(np.int16)),
+        neighbour_barrier=("trial", height),
+        neighbour_loss=(("trial", "point"), curve.astype(np.float32)),
+    )
+    model = ensemble.template
+    if isinstance(model, PodVAE):  # for the theory of the linear VAE
+        spread = model.encoder.basis.spread.double().numpy() ** 2
+        residual = float(landscape.features[:, -1].double().mean())
+        data["principal_variance"] = (("trial", "direction"), np.tile(spread, (m, 1)))
+        data["residual_variance"] = ("trial", np.full(m, residual))
+        jacobian = model.decoder.variance.log_jacobian
+        data["log_jacobian"] = ("trial", np.full(m, jacobian))
+    return data.assign_coords(
+        seed=("trial", seeds),
+        beta=("trial", betas),
+        start=("trial", [group.shared["start"]] * m),
+        n_nodes=("trial", np.full(m, model.n_nodes)),
+    )
+
+
+rate_distortion = Experiment(
+    "rate_distortion",
+    "Converged VAEs for many beta, and lines between neighbours (section 4.2, fig. 4)",
+    1,
+    _sweep_groups,
+    _sweep,
+)

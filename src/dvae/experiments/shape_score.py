@@ -1,0 +1,77 @@
+"""Row M6: S_KL (eq. 7) of the latents stored by the experiment ``disentanglement``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import xarray as xr
+
+from dvae.analysis.divergence import shape_score
+from dvae.analysis.scores import disentanglement_score
+from dvae.analysis.statistics import rotation_angle
+from dvae.errors import ResultError
+from dvae.experiments.common import load_data
+from dvae.experiments.disentanglement import disentanglement
+from dvae.results import Experiment, Group, group_hashes, load_result
+
+__all__ = ["RUNS", "shape_scores"]
+
+RUNS = 20  # of every cell: the search over a and b takes half a second a run
+
+
+def _groups(profile: str) -> list[Group]:
+    """A group for each group of the source; its trials are known by the hash of their source."""
+    groups = []
+    for source in disentanglement.groups(profile):
+        shared = {k: source.shared[k] for k in ("factors", "prior", "recipe_name")}
+        hashes = group_hashes(disentanglement, source)
+        trials = zip(source.trials, hashes, strict=True)
+        chosen = tuple({"seed": t["seed"], "source": h} for t, h in trials if t["seed"] < RUNS)
+        if chosen:
+            groups.append(Group(shared | {"profile": profile}, chosen))
+    return groups
+
+
+def _compute(group: Group, **_) -> xr.Dataset:
+    source = load_result("disentanglement", group.shared["profile"])
+    row = {h: i for i, h in enumerate(source["hash"].values.tolist())}
+    missing = [trial for trial in group.trials if trial["source"] not in row]
+    if missing:
+        raise ResultError(
+            f"{len(missing)} runs of experiment 'disentanglement' are not stored, first seed "
+            f"{missing[0]['seed']}; compute them with 'dvae run disentanglement'"
+        )
+    rows = [row[trial["source"]] for trial in group.trials]
+    settings = json.loads(str(source["settings"].values[rows[0]]))
+    theta = load_data(settings)[1].theta.numpy()
+    latents = source["latent_mean"].values[rows]
+    collapsed = ~np.isfinite(latents).all((1, 2))
+    scores = {"shape": shape_score, "disentanglement": disentanglement_score}
+    scores["angle"] = rotation_angle
+    data = {
+        name: [
+            np.nan if bad else score(z, theta) for z, bad in zip(latents, collapsed, strict=True)
+        ]
+        for name, score in scores.items()
+    }
+    data["rate"] = source["rate"].values[rows]
+    coordinates = {
+        "factors": [group.shared["factors"]] * len(rows),
+        "prior": [group.shared["prior"]] * len(rows),
+        "recipe": [group.shared["recipe_name"]] * len(rows),
+        "seed": [trial["seed"] for trial in group.trials],
+    }
+    return xr.Dataset(
+        {name: ("trial", np.asarray(values, float)) for name, values in data.items()},
+        coords={name: ("trial", values) for name, values in coordinates.items()},
+    )
+
+
+shape_scores = Experiment(
+    "shape_score",
+    "S_KL of the runs of 'disentanglement' (section 5.3, fig. 13)",
+    1,
+    _groups,
+    _compute,
+)

@@ -1,0 +1,267 @@
+"""Rows P1, P2 and P4: studies of the supplement (sections 4.1, 5.1 and 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from dvae.analysis import ceiling, disentanglement_score, shape_score, total_correlation
+from dvae.experiments.common import (
+    data_settings,
+    load_data,
+    make_model,
+    model_settings,
+    recipe_from,
+    recipe_settings,
+    resampled_history,
+    score_ensemble,
+)
+from dvae.experiments.labels import fit_labelled, load_labelled, published_recipe, with_settings
+from dvae.models import VAE, PlainVAE, count_parameters
+from dvae.results import Experiment, Group
+from dvae.training import RECIPES, fit
+
+__all__ = [
+    "CORRELATIONS",
+    "OVER_REGULARISED_RATE",
+    "SIZES",
+    "architecture",
+    "correlated_factors",
+    "training_size",
+]
+
+# a rate below this (nats per sample, training data) is "near zero regularization loss"
+OVER_REGULARISED_RATE = 0.1
+
+# ------------------------------------------------------------------ P1: number of training samples
+
+SIZES = (32, 64, 128, 256, 512)
+
+
+def _size_groups(profile: str) -> list[Group]:
+    """One group per recipe, draw of the data and size; smaller sets are parts of larger ones."""
+    smoke = profile == "smoke"
+    sizes = (16, 48) if smoke else SIZES
+    recipes = {"calibrated": ("calibrated", 2, 5), "paper": (published_recipe(profile), 1, 10)}
+    groups = []
+    for name, (recipe, draws, seeds) in recipes.items():
+        for draw in range(1 if smoke else draws):
+            for size in sizes:
+                shared = (
+                    data_settings(profile, data_seed=draw)
+                    | {"size": size}
+                    | model_settings(profile)
+                    | recipe_settings(profile, recipe)
+                    | {"recipe_name": name}
+                )
+                trials = tuple({"seed": seed} for seed in range(2 if smoke else seeds))
+                groups.append(Group(shared, trials))
+    return groups
+
+
+def _size_compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
+    training, test = load_data(group.shared)
+    if group.shared["size"] < len(training):
+        training, _ = training.split(group.shared["size"], 1)
+    result = fit(
+        make_model(group.shared, training.fields),
+        training.fields,
+        recipe_from(group.shared),
+        [trial["seed"] for trial in group.trials],
+        device=device,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    data = score_ensemble(result.ensemble, training, test, latents=False)
+    data = data.assign(diverged=("trial", result.diverged.astype(int)))
+    return with_settings(data, group, size="size", data_seed="data_seed", recipe="recipe_name")
+
+
+training_size = Experiment(
+    "training_size",
+    "losses against the number of training samples, 32 to 512 (supplement, section 5.1)",
+    1,
+    _size_groups,
+    _size_compute,
+)
+
+
+# --------------------------------------------------------------------------- P2: architecture
+
+
+def _dense(blocks: tuple[int, ...], growth: int = 4) -> dict[str, Any]:
+    return {"model": "dense", "blocks": blocks, "growth": growth, "features": 2}
+
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "dense (3, 4, 6, 4, 3), growth 4": _dense((3, 4, 6, 4, 3)),
+    "growth 2": _dense((3, 4, 6, 4, 3), 2),
+    "growth 8": _dense((3, 4, 6, 4, 3), 8),
+    "thin blocks (1, 1, 2, 1, 1)": _dense((1, 1, 2, 1, 1)),
+    "thick blocks (6, 8, 12, 8, 6)": _dense((6, 8, 12, 8, 6)),
+    "one encoder block (4, 6, 4)": _dense((4, 6, 4)),
+    "three encoder blocks (3, 4, 6, 8, 6, 4, 3)": _dense((3, 4, 6, 8, 6, 4, 3)),
+    "convolutional (8, 16, 32)": {
+        "model": "plain",
+        "kind": "convolutional",
+        "widths": (8, 16, 32),
+    },
+    "convolutional (16, 32, 64)": {
+        "model": "plain",
+        "kind": "convolutional",
+        "widths": (16, 32, 64),
+    },
+    "fully connected (128, 64)": {"model": "plain", "kind": "mlp", "widths": (128, 64)},
+    "POD + fully connected": {"model": "pod", "n_modes": 12, "hidden": (24, 24)},
+}
+
+SMOKE_ARCHITECTURES = ("growth 2", "convolutional (8, 16, 32)", "fully connected (128, 64)")
+
+
+def _architecture_groups(profile: str) -> list[Group]:
+    """At laptop a reduced problem: 33 x 33 nodes, 256 samples, 240 steps of 32, two seeds."""
+    reduced = {} if profile == "paper" else {"n_nodes": 33, "n_train": 256, "n_test": 256}
+    if profile == "smoke":
+        reduced = {}
+    recipe = RECIPES["calibrated"]
+    batch = recipe.batch_size
+    if profile == "laptop":
+        recipe, batch = recipe.shortened(0.06), 32
+    groups = []
+    for name, model in ARCHITECTURES.items():
+        if profile == "smoke" and name not in SMOKE_ARCHITECTURES:
+            continue
+        shared = (
+            data_settings(profile, **reduced)
+            | {"n_latents": 2, "prior": "standard"}
+            | model
+            | recipe_settings(profile, recipe, batch_size=batch)
+            | {"architecture": name}
+        )
+        trials = tuple({"seed": s} for s in range({"smoke": 1, "laptop": 2, "paper": 5}[profile]))
+        groups.append(Group(shared, trials))
+    return groups
+
+
+def _make_architecture(shared: dict[str, Any], fields: torch.Tensor) -> VAE:
+    if shared["model"] != "plain":
+        return make_model(shared, fields)
+    return PlainVAE(
+        n_nodes=fields.shape[-1],
+        channels=fields.shape[1],
+        n_latents=shared["n_latents"],
+        kind=shared["kind"],
+        widths=tuple(shared["widths"]),
+        prior=shared["prior"],
+        variance=shared["recipe"]["variance"],
+    )
+
+
+def _architecture_compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
+    training, test = load_data(group.shared)
+    model = _make_architecture(group.shared, training.fields)
+    result = fit(
+        model,
+        training.fields,
+        recipe_from(group.shared),
+        [trial["seed"] for trial in group.trials],
+        device=device,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    data = score_ensemble(result.ensemble, training, test, latents=False)
+    data = data.merge(resampled_history(result, 50))
+    m = len(group.trials)
+    data["parameters"] = ("trial", np.full(m, count_parameters(model)))
+    data = data.assign(diverged=("trial", result.diverged.astype(int)))
+    return with_settings(data, group, architecture="architecture")
+
+
+architecture = Experiment(
+    "architecture",
+    "dense blocks, growth and depth against plain encoder-decoders (supplement, section 4.1)",
+    1,
+    _architecture_groups,
+    _architecture_compute,
+)
+
+
+# ----------------------------------------------------------------------- P4: correlated factors
+
+CORRELATIONS = (0.0, 0.3, 0.6, 0.9)
+CORRELATED_LABELS = 15  # 3 % of 512
+
+
+def _correlated_groups(profile: str) -> list[Group]:
+    smoke = profile == "smoke"
+    groups = []
+    for recipe in ("calibrated", "annealed") if profile == "paper" else ("annealed",):
+        for correlation in (0.0, 0.6) if smoke else CORRELATIONS:
+            for prior in ("standard", "hierarchical"):
+                shared = (
+                    data_settings(
+                        profile, "correlated-normal", factor_options={"correlation": correlation}
+                    )
+                    | {"n_pool": 16 if smoke else 64}
+                    | model_settings(profile, prior)
+                    | recipe_settings(profile, recipe)
+                    | {"recipe_name": recipe, "correlation": correlation}
+                )
+                counts = (0, 4 if smoke else CORRELATED_LABELS) if prior == "standard" else (0,)
+                trials = tuple(
+                    {"n_labels": count, "run": run, "seed": 2000 + run}
+                    for count in counts
+                    for run in range({"smoke": 2, "laptop": 6, "paper": 10}[profile])
+                )
+                groups.append(Group(shared, trials))
+    return groups
+
+
+def _correlated_compute(group: Group, **arguments) -> xr.Dataset:
+    training, test, pool = load_labelled(group.shared)
+    results = fit_labelled(group, training, pool, **arguments)
+    data = xr.concat([score_ensemble(r.ensemble, training, test) for r in results], "trial")
+    mean, scale = data["latent_mean"].values, data["latent_scale"].values
+    theta = test.theta.numpy().astype(float)
+    # one draw of every posterior, the same noise for every trial
+    noise = np.random.default_rng(0).standard_normal(mean.shape[1:])
+    drawn = mean + scale * noise
+    m = len(group.trials)
+    data["shape_score"] = ("trial", [shape_score(z, theta) for z in drawn])
+    correlation = [abs(np.corrcoef(z.T)[0, 1]) for z in mean]
+    data["latent_correlation"] = ("trial", correlation)
+    # what exact answers score: the factors themselves, and the factors made uncorrelated
+    white = whitened(theta)
+    references = {
+        "ceiling": ceiling(theta),
+        "whitened_disentanglement": disentanglement_score(white, theta),
+        "whitened_shape_score": shape_score(white, theta),
+        "factor_total_correlation": total_correlation(theta),
+    }
+    for name, value in references.items():
+        data[name] = ("trial", np.full(m, value))
+    data = data.drop_vars("latent_scale").isel(sample=slice(256))
+    stored = np.broadcast_to(theta[:256], data["latent_mean"].shape).astype(np.float32)
+    data["theta"] = (("trial", "sample", "latent"), stored)
+    return with_settings(
+        data, group, correlation="correlation", prior="prior", recipe="recipe_name"
+    )
+
+
+def whitened(theta: np.ndarray) -> np.ndarray:
+    """Factors made uncorrelated with the least change (symmetric square root of the covariance)."""
+    centred = theta - theta.mean(0)
+    values, vectors = np.linalg.eigh(np.cov(centred.T))
+    return centred @ (vectors / np.sqrt(values)) @ vectors.T
+
+
+correlated_factors = Experiment(
+    "correlated_factors",
+    "correlation of the factors from 0 to 0.9, three ways of training (supplement, section 7)",
+    1,
+    _correlated_groups,
+    _correlated_compute,
+)

@@ -1,0 +1,197 @@
+"""The k-NN divergence against closed forms and brute force; the shape score against known maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.spatial.distance import cdist
+from scipy.special import digamma
+
+from dvae.analysis.divergence import kl_divergence_knn, shape_match, shape_score
+from dvae.errors import DataError
+
+VERSIONS = ["epsilon1", "fixed-k"]
+
+
+def gaussian_divergence(shift: np.ndarray, scale: np.ndarray) -> float:
+    """D[N(0, I) || N(shift, diag(scale^2))] in nats."""
+    return float((np.log(scale) + (1 + shift**2) / (2 * scale**2) - 0.5).sum())
+
+
+def brute_force(x: np.ndarray, y: np.ndarray, k: int) -> float:
+    """Version epsilon-1 from the full tables of distances, one sample at a time."""
+    among_x, among_y = cdist(x, x), cdist(x, y)
+    total = 0.0
+    for i in range(len(x)):
+        to_x, to_y = np.sort(np.delete(among_x[i], i)), np.sort(among_y[i])
+        radius = max(to_x[k - 1], to_y[k - 1])
+        to_x, to_y = to_x[to_x <= radius], to_y[to_y <= radius]
+        total += x.shape[1] * np.log(to_y[-1] / to_x[-1]) + digamma(len(to_x)) - digamma(len(to_y))
+    return total / len(x) + np.log(len(y) / (len(x) - 1))
+
+
+def test_three_points_by_hand():
+    x, y = np.array([[0.0], [1.0], [2.5]]), np.array([[3.0], [10.0]])
+    # nearest: rho = 1, 1, 1.5 and nu = 3, 2, 0.5
+    fixed = np.log([3 / 1, 2 / 1, 0.5 / 1.5]).mean() + np.log(2 / 2)
+    assert kl_divergence_knn(x, y, version="fixed-k") == pytest.approx(fixed)
+    # radii 3, 2, 1.5 hold l = 2, 2, 1 of x, up to 2.5, 1.5, 1.5, and k = 1 of y each
+    adaptive = np.log([3 / 2.5, 2 / 1.5, 0.5 / 1.5]).mean() + 2 * (digamma(2) - digamma(1)) / 3
+    assert kl_divergence_knn(x, y, version="epsilon1") == pytest.approx(adaptive)
+
+
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize(("shift", "scale"), [(0, 1), (3, 0.1), (0, 20), (40, 1)])
+def test_counts_in_balls_of_any_size_agree_with_brute_force(k, shift, scale):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((90, 2)), shift + scale * rng.standard_normal((200, 2))
+    assert kl_divergence_knn(x, y, k) == pytest.approx(brute_force(x, y, k), abs=1e-12)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_invariant_to_a_common_rotation_shift_and_scale(version):
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((200, 3)), 1 + 2 * rng.standard_normal((150, 3))
+    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    moved = kl_divergence_knn(5 * x @ turn - 2, 5 * y @ turn - 2, 2, version)
+    assert moved == pytest.approx(kl_divergence_knn(x, y, 2, version), abs=1e-9)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_mean_over_20_draws_of_5000_is_within_5_percent(dimension):
+    """p = N(0, I) and q = N(1, 4 I), 0.44 nats per dimension: q covers the tails of p."""
+    rng = np.random.default_rng(0)
+    estimates = [
+        kl_divergence_knn(
+            rng.standard_normal((5000, dimension)), 1 + 2 * rng.standard_normal((5000, dimension))
+        )
+        for _ in range(20)
+    ]
+    exact = gaussian_divergence(np.ones(dimension), np.full(dimension, 2.0))
+    assert np.mean(estimates) == pytest.approx(exact, rel=0.05)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("shift", "scale"), [(1.0, 1.0), (0.5, 1.5)])
+def test_two_dimensional_gaussians(version, shift, scale):
+    rng = np.random.default_rng(2)
+    estimates = [
+        kl_divergence_knn(
+            rng.standard_normal((3000, 2)),
+            shift + scale * rng.standard_normal((2000, 2)),
+            2,
+            version,
+        )
+        for _ in range(10)
+    ]
+    exact = gaussian_divergence(np.full(2, shift), np.full(2, scale))
+    assert np.mean(estimates) == pytest.approx(exact, rel=0.08)
+
+
+def test_divergence_is_not_symmetric_and_vanishes_for_equal_distributions():
+    rng = np.random.default_rng(3)
+    x, wide = rng.standard_normal((2000, 2)), 3 * rng.standard_normal((2000, 2))
+    forward, backward = 2 * np.log(3) - 1 + 1 / 9, -2 * np.log(3) + 8
+    assert kl_divergence_knn(x, wide, 3) == pytest.approx(forward, rel=0.1)
+    assert backward / 4 < kl_divergence_knn(wide, x, 3) < backward  # biased low: x has light tails
+    assert kl_divergence_knn(x, rng.standard_normal((2000, 2)), 3) == pytest.approx(0, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "message"),
+    [
+        (np.zeros((5, 2)), np.zeros((5, 3)), {}, "dimensions"),
+        (np.eye(5), np.eye(5), {"k": 5}, "k must be"),
+        (np.eye(5), np.eye(5), {"k": 0}, "k must be"),
+        (np.eye(5), np.eye(5), {"version": "epsilon9"}, "version"),
+        (np.arange(5.0)[:, None], np.arange(5.0)[:, None], {"version": "fixed-k"}, "coincide"),
+        (np.repeat(np.arange(5.0), 2)[:, None], np.arange(5.0)[:, None], {}, "coincide"),
+        (np.full((4, 1), np.inf), np.zeros((4, 1)), {}, "infinity"),
+    ],
+)
+def test_bad_input_is_refused(x, y, options, message):
+    with pytest.raises(DataError, match=message):
+        kl_divergence_knn(x, y, **options)
+
+
+# --- S_KL -----------------------------------------------------------------------------------
+
+
+def sawtooth(n_samples: int, seed: int) -> np.ndarray:
+    """Two independent factors of different skewed shapes: no sign or order can be exchanged."""
+    rng = np.random.default_rng(seed)
+    return np.column_stack([rng.exponential(size=n_samples), rng.beta(0.3, 1.2, n_samples)])
+
+
+def rotated(z: np.ndarray, degrees: float) -> np.ndarray:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return z @ np.array([[c, -s], [s, c]]).T
+
+
+def test_a_perfect_copy_scores_zero_before_the_fit_and_little_less_after():
+    theta = sawtooth(512, 0)
+    assert -0.15 < shape_score(theta, theta) <= 1e-12
+
+
+def test_scale_shift_sign_and_order_are_recovered():
+    theta = sawtooth(512, 0)
+    scale, shift = np.array([-2.0, 0.5]), np.array([3.0, -1.0])
+    z = (theta / scale + shift)[:, ::-1]  # so that theta = scale * (z[:, ::-1] - shift)
+    match = shape_match(z, theta)
+    assert match.permutation.tolist() == [1, 0]
+    assert_allclose(match.scale, scale, rtol=0.15)
+    aligned = match.scale * (z[:, match.permutation] - match.shift)
+    assert np.sqrt(np.mean((aligned - theta) ** 2, 0) / theta.var(0)).max() < 0.15
+    assert match.value < 0
+
+
+def test_permutation_is_an_option():
+    theta = sawtooth(512, 0)
+    swapped = theta[:, ::-1]
+    assert shape_score(swapped, theta) < 0.01
+    assert shape_score(swapped, theta, permute=False) > 0.1
+
+
+def test_score_rises_with_rotation():
+    rng = np.random.default_rng(0)
+    theta = rng.choice([-1.0, 1.0], (512, 2)) + 0.5 * rng.standard_normal((512, 2))
+    values = [shape_score(3 * rotated(theta, angle) + 1, theta) for angle in (0, 20, 45)]
+    assert values[0] < 0.01
+    assert np.all(np.diff(values) > 0.1)
+    # a rotation by a right angle is a permutation with signs
+    assert shape_score(rotated(theta, 90), theta) == pytest.approx(values[0], abs=0.03)
+
+
+def test_independent_samples_score_like_paired_ones():
+    theta = sawtooth(512, 0)
+    assert shape_score(5 - 2 * sawtooth(512, 1), theta) == pytest.approx(
+        shape_score(theta, theta), abs=0.1
+    )
+
+
+def test_more_starts_never_score_worse():
+    rng = np.random.default_rng(4)
+    theta = sawtooth(128, 2)
+    z = rotated(theta, 30) + 0.1 * rng.standard_normal(theta.shape)
+    values = [shape_score(z, theta, n_starts=n) for n in (1, 2, 8)]
+    assert values[0] >= values[1] >= values[2]
+
+
+def test_four_latents_are_matched_through_their_correlations():
+    rng = np.random.default_rng(5)
+    theta = rng.gamma([0.5, 1.0, 2.0, 4.0], size=(400, 4))
+    match = shape_match(-theta[:, [2, 0, 3, 1]], theta, n_starts=1)
+    assert match.permutation.tolist() == [1, 3, 0, 2]
+    assert (match.scale < 0).all()
+    assert match.value < 0.05
+
+
+def test_shape_score_refuses_what_it_cannot_compare():
+    theta = sawtooth(64, 0)
+    with pytest.raises(DataError, match="n_starts"):
+        shape_score(theta, theta, n_starts=0)
+    with pytest.raises(DataError, match="at least 8"):
+        shape_score(theta[:7], theta[:7])
+    with pytest.raises(DataError, match="k must be"):
+        shape_score(theta, theta, k=63)

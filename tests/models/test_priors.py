@@ -1,0 +1,275 @@
+"""One contract for every prior, against closed forms and quadrature; the bound of eqs 13 to 15."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
+
+from dvae.errors import DataError, UnknownNameError
+from dvae.models import (
+    GaussianPrior,
+    HierarchicalPrior,
+    MixturePrior,
+    count_parameters,
+    make_prior,
+)
+from dvae.models.priors import diagonal_normal
+
+PRIORS = {
+    "standard": lambda: GaussianPrior(2),
+    "scaled": lambda: GaussianPrior(2, (0.5, 1.7)),
+    "mixture": lambda: MixturePrior(2, 3),
+    "hierarchical": lambda: HierarchicalPrior(2),
+    "network variance": lambda: HierarchicalPrior(2, variance="network"),
+    "rectified": lambda: HierarchicalPrior(2, rectified=True),
+    "two levels": lambda: HierarchicalPrior(2, levels=2),
+    "two levels, rectified, network": lambda: HierarchicalPrior(
+        2, rectified=True, variance="network", levels=2
+    ),
+}
+EXACT_RATE = ("standard", "scaled")
+UNBIASED_RATE = (*EXACT_RATE, "mixture")
+
+
+@pytest.fixture(params=PRIORS)
+def named(request):
+    """Name and a prior in float64 whose parameters are not at their symmetric start."""
+    torch.manual_seed(3)
+    prior = PRIORS[request.param]().double()
+    with torch.no_grad():
+        for name, parameter in prior.named_parameters():
+            spread = 0.1 if "log_variance" in name else 0.3
+            parameter.add_(spread * torch.randn_like(parameter))
+    return request.param, prior
+
+
+def grid(limit: float, n: int) -> tuple[torch.Tensor, float]:
+    """Nodes (n * n, 2) and weight of a rule that is spectrally accurate for smooth decay."""
+    x = torch.linspace(-limit, limit, n, dtype=torch.float64)
+    return torch.cartesian_prod(x, x), float((x[1] - x[0]) ** 2)
+
+
+@torch.no_grad()
+def exact_log_prob(prior, z):
+    """Log-density independent of the prior's own: torch distributions, or quadrature over xi."""
+    if isinstance(prior, GaussianPrior):
+        scale = torch.exp(0.5 * prior.log_variance)
+        return MultivariateNormal(torch.zeros_like(scale), torch.diag(scale**2)).log_prob(z)
+    if isinstance(prior, MixturePrior):
+        components = Normal(prior.means, torch.exp(0.5 * prior.log_variances))
+        return MixtureSameFamily(Categorical(logits=prior.logits), components).log_prob(z).sum(-1)
+    xi, weight = grid(6.5, 45)
+    log_weights = exact_log_prob(prior.parent, xi) + math.log(weight)
+    mean, log_variance = prior.decoder(xi)
+    pieces = []
+    for part in z.split(500):
+        conditional = Normal(mean, torch.exp(0.5 * log_variance)).log_prob(part[:, None]).sum(-1)
+        pieces.append(torch.logsumexp(conditional + log_weights, -1))
+    return torch.cat(pieces)
+
+
+@torch.no_grad()
+def test_density_integrates_to_one_and_is_the_exact_one(named):
+    name, prior = named
+    nodes, weight = grid(8.0, 37)
+    exact = exact_log_prob(prior, nodes)
+    assert exact.exp().sum() * weight == pytest.approx(1, abs=2e-3)
+    if name in UNBIASED_RATE:
+        torch.testing.assert_close(prior.log_prob(nodes), exact, rtol=0, atol=1e-10)
+        return
+    estimate = prior.log_prob(nodes, n_samples=200)
+    assert estimate.exp().sum() * weight == pytest.approx(1, abs=1e-2)
+    points = prior.sample(5)
+    ratio = torch.stack([prior.log_prob(points, n_samples=500) for _ in range(30)])
+    ratio = (ratio - exact_log_prob(prior, points)).exp()  # importance sampling is unbiased
+    assert ((ratio.mean(0) - 1).abs() < 4.5 * ratio.std(0) / math.sqrt(30)).all()
+
+
+@torch.no_grad()
+def test_samples_follow_the_density(named):
+    _, prior = named
+    nodes, weight = grid(8.0, 37)
+    density = exact_log_prob(prior, nodes).exp() * weight
+    samples = prior.sample(40_000)
+    assert samples.shape == (40_000, 2)
+    direction = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, -2.0]]).double()
+
+    def features(z):
+        phase = z @ direction.T
+        return torch.cat([z, z**2, z.prod(1, keepdim=True), phase.cos(), phase.sin()], 1)
+
+    values = features(samples)
+    expected = density @ features(nodes)
+    error = values.std(0) / math.sqrt(len(values))
+    assert ((values.mean(0) - expected).abs() < 4.5 * error + 5e-4).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("mean", "scale"), [((0.0, 0.0), (1.0, 1.0)), ((1.5, -0.7), (0.2, 0.6)), ((0.3, 2.0), (1.4, 0.1))]
+)
+def test_rate_is_the_divergence_or_bounds_it_from_above(named, mean, scale):
+    name, prior = named
+    mean, scale = torch.tensor(mean).double(), torch.tensor(scale).double()
+    standard, weight = grid(7.0, 33)
+    log_q = Normal(0.0, 1.0).log_prob(standard).sum(1)
+    z = mean + scale * standard
+    log_ratio = log_q - scale.log().sum() - exact_log_prob(prior, z)
+    divergence = float((log_q.exp() * weight) @ log_ratio)
+
+    draws = 10_000
+    noise = torch.randn(draws, 2 + prior.noise_size).double()
+    posterior = diagonal_normal(mean.expand(draws, 2), (2 * scale.log()).expand(draws, 2))
+    rate = prior.rate(posterior, mean + scale * noise[:, :2], noise[:, 2:])
+    assert rate.shape == (draws,)
+    error = float(rate.std()) / math.sqrt(draws)
+    if name in EXACT_RATE:
+        torch.testing.assert_close(rate, torch.full_like(rate, divergence), rtol=1e-8, atol=1e-8)
+    elif name in UNBIASED_RATE:
+        assert float(rate.mean()) == pytest.approx(divergence, abs=4.5 * error)
+    else:
+        assert float(rate.mean()) > divergence - 4.5 * error
+        assert float(rate.mean()) < divergence + 20  # a bound, not just something large
+
+
+def test_gradient_reaches_every_parameter(named):
+    _, prior = named
+    noise = torch.randn(200, 2 + prior.noise_size).double()
+    if not list(prior.parameters()):
+        pytest.skip("nothing to train")
+    posterior = diagonal_normal(noise[:, :2] * 0.3, torch.zeros(200, 2).double())
+    prior.rate(posterior, noise[:, :2], noise[:, 2:]).mean().backward()
+    for name, parameter in prior.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+def test_rate_is_a_function_of_all_its_noise(named):
+    _, prior = named
+    z = torch.randn(5, 2).double()
+    posterior = diagonal_normal(z, torch.zeros_like(z))
+    noise = torch.randn(5, prior.noise_size).double().requires_grad_()
+    torch.testing.assert_close(
+        prior.rate(posterior, z, noise), prior.rate(posterior, z, noise), rtol=0, atol=0
+    )
+    if prior.noise_size:
+        prior.rate(posterior, z, noise).sum().backward()
+        assert (noise.grad.abs().amax(0) > 0).all()
+
+
+@torch.no_grad()
+def test_a_better_proposal_closes_the_gap_of_the_bound():
+    """With p(z|xi) = N(a xi, s^2) everything is Gaussian, and the exact posterior makes eq. 12 tight."""
+    a, s = 1.3, 0.7
+    prior = HierarchicalPrior(2, encoder_hidden=(), decoder_hidden=()).double()
+    prior.decoder.mean.weight.copy_(a * torch.eye(2).double())
+    prior.decoder.mean.bias.zero_()
+    prior.decoder.log_variance.fill_(2 * math.log(s))
+    z = torch.randn(7, 2).double()
+    exact = Normal(torch.zeros(2).double(), math.hypot(a, s)).log_prob(z).sum(1)
+    posterior_variance = s**2 / (a**2 + s**2)
+    prior.encoder.mean.weight.copy_(a / (a**2 + s**2) * torch.eye(2).double())
+    prior.encoder.mean.bias.zero_()
+    prior.encoder.log_variance.fill_(math.log(posterior_variance))
+    noise = torch.randn(10_000, 7, 2).double()
+    bound = prior.log_prob_bound(z.expand(10_000, 7, 2), noise)
+    error = bound.std(0) / 100
+    assert ((bound.mean(0) - exact).abs() < 4.5 * error).all()
+    # another proposal opens a gap of KL[q(xi|z) || p(xi|z)]
+    prior.encoder.log_variance.add_(0.8)
+    ratio = math.exp(0.8)
+    gap = 2 * 0.5 * (ratio - 1 - 0.8)
+    loose = prior.log_prob_bound(z.expand(10_000, 7, 2), noise)
+    assert ((exact - loose.mean(0) - gap).abs() < 4.5 * loose.std(0) / 100).all()
+    assert (prior.log_prob(z, n_samples=20_000) - exact).abs().max() < 0.05
+
+
+@torch.no_grad()
+def test_density_stands_a_proposal_that_misses():
+    """The weights stay bounded where the prior encoder is far from p(xi|z)."""
+    prior = HierarchicalPrior(2).double()
+    prior.encoder.mean.bias.fill_(4.0)
+    prior.encoder.log_variance.fill_(-5.0)
+    z = torch.randn(10, 2).double()
+    assert (prior.log_prob(z, n_samples=20_000) - exact_log_prob(prior, z)).abs().max() < 0.05
+
+
+@torch.no_grad()
+def test_bound_lies_below_the_log_density_at_every_point():
+    for levels, rectified in [(1, False), (1, True), (2, False)]:
+        prior = HierarchicalPrior(2, rectified=rectified, levels=levels).double()
+        z = 1.5 * torch.randn(20, 2).double()
+        exact = exact_log_prob(prior, z)
+        noise = torch.randn(2000, 20, prior.noise_size).double()
+        bound = prior.log_prob_bound(z.expand(2000, 20, 2), noise)
+        assert (bound.mean(0) < exact + 4.5 * bound.std(0) / math.sqrt(2000)).all()
+
+
+def test_gaussian_rate_is_torchs_divergence():
+    posterior = diagonal_normal(torch.randn(6, 3).double(), torch.randn(6, 3).double())
+    for scale in (1.0, 0.3, (0.5, 1.0, 2.0)):
+        prior = GaussianPrior(3, scale).double()
+        other = Independent(
+            Normal(torch.zeros(3).double(), torch.as_tensor(scale).double().expand(3)), 1
+        )
+        expected = kl_divergence(posterior, other)
+        got = prior.rate(posterior, torch.zeros(6, 3), torch.zeros(6, 0))
+        torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-7)
+        z = torch.randn(6, 3).double()
+        torch.testing.assert_close(prior.log_prob(z), other.log_prob(z), rtol=1e-6, atol=1e-6)
+
+
+@torch.no_grad()
+def test_rectified_decoder_has_no_negative_mean():
+    x = 3 * torch.randn(1000, 2)
+    mean, _ = HierarchicalPrior(2, rectified=True).decoder(x)
+    assert mean.min() == 0 and mean.max() > 0
+    assert HierarchicalPrior(2).decoder(x)[0].min() < 0
+    assert HierarchicalPrior(2, rectified=True).encoder(x)[0].min() < 0
+
+
+def test_parameters_of_the_hierarchical_priors():
+    described = (2 * 16 + 16) + (16 * 16 + 16) + (16 * 2 + 2) + 2  # 2-16-16-2 and log-variances
+    coded = (2 * 16 + 16) + (16 * 2 + 2) + 2  # 2-16-2 and log-variances
+    assert count_parameters(make_prior("hierarchical", 2)) == 2 * described == 712
+    assert count_parameters(make_prior("hierarchical-rectified", 2)) == described + coded == 440
+    assert count_parameters(HierarchicalPrior(2, levels=2)) == 2 * 712
+    network = HierarchicalPrior(2, variance="network")
+    assert count_parameters(network) == 712 - 2 * 2 + 2 * (16 * 2 + 2)
+    assert count_parameters(GaussianPrior(2)) == 0
+
+
+@torch.no_grad()
+def test_mixture_starts_as_a_broad_even_density():
+    prior = MixturePrior(1, 8)
+    inside = prior.log_prob(torch.linspace(-1.5, 1.5, 50)[:, None])
+    assert inside.max() - inside.min() < 0.3
+
+
+def test_names_and_errors():
+    for name in ("standard", "hierarchical", "hierarchical-rectified", "mixture"):
+        assert make_prior(name, 3).n_latents == 3
+    given = GaussianPrior(2, 0.5)
+    assert make_prior(given, 2) is given
+    with pytest.raises(DataError, match="2 latents but the model 3"):
+        make_prior(given, 3)
+    with pytest.raises(UnknownNameError, match="hierarchical-rectified"):
+        make_prior("gaussian", 2)
+    for make in (
+        lambda: GaussianPrior(2, -1.0),
+        lambda: GaussianPrior(2, math.nan),
+        lambda: GaussianPrior(2, (1.0, 2.0, 3.0)),
+        lambda: GaussianPrior(0),
+        lambda: HierarchicalPrior(2, levels=0),
+        lambda: HierarchicalPrior(2, variance="learned"),
+        lambda: MixturePrior(2, 0),
+    ):
+        with pytest.raises(DataError):
+            make()

@@ -1,0 +1,112 @@
+"""Recipes as published and as measured, their validation and their table."""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from dvae.errors import DataError, UnknownNameError
+from dvae.training import RECIPES, Recipe, make_recipe
+
+
+def test_published_numbers():
+    """512 samples in batches of 64: 8 steps per epoch."""
+    paper, hierarchical = RECIPES["paper"], RECIPES["paper-hierarchical"]
+    assert (paper.steps, paper.reconstruction_steps) == (52_000, 32_000)
+    assert (paper.learning_rate, paper.learning_rate_steps) == (5e-4, ((47_200, 1e-4),))
+    assert (hierarchical.steps, hierarchical.reconstruction_steps) == (112_000, 52_000)
+    assert hierarchical.learning_rate == 3e-4
+    assert hierarchical.learning_rate_steps == ((52_000, 5e-5), (100_000, 2.5e-5))
+    for recipe in (paper, hierarchical):
+        assert (recipe.batch_size, recipe.variance, recipe.schedule) == (64, "learned", "published")
+        assert (recipe.beta_initial, recipe.nu, recipe.tau) == (1e-9, 0.005, 1.0)
+    # the code averages the KL over the two latents without HP, and sums it with HP
+    assert (paper.beta, hierarchical.beta) == (0.5, 1.0)
+
+
+def test_learning_rates_and_floors_of_steps():
+    recipe = Recipe(
+        "r", 10, learning_rate=1.0, learning_rate_steps=((4, 0.5), (7, 0.1)), floor=(1.0, 0.01, 4)
+    )
+    expected = [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.1, 0.1, 0.1]
+    np.testing.assert_allclose(recipe.learning_rates(0, 10), expected)
+    np.testing.assert_allclose(recipe.learning_rates(3, 6), expected[3:6])
+    floors = [1, 10**-0.5, 0.1, 10**-1.5, 0, 0]
+    np.testing.assert_allclose(recipe.floors(0, 6), floors)
+    np.testing.assert_allclose(recipe.floors(2, 5), floors[2:5])
+    assert (RECIPES["paper"].floors(0, 3) == 0).all()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_shortened_recipe_keeps_its_proportions(name):
+    whole = RECIPES[name]
+    short = whole.shortened(0.01)
+    assert short.steps == round(whole.steps / 100)
+    assert short.reconstruction_steps == round(whole.reconstruction_steps / 100)
+    assert short.nu * short.steps == pytest.approx(whole.nu * whole.steps)
+    for (step, rate), (long_step, long_rate) in zip(
+        short.learning_rate_steps, whole.learning_rate_steps, strict=True
+    ):
+        assert (step, rate) == (round(long_step / 100), long_rate)
+    if whole.floor is not None:
+        assert short.floor == (*whole.floor[:2], whole.floor[2] // 100)
+    same = asdict(replace(short, **{k: asdict(whole)[k] for k in CHANGED}))
+    assert same == asdict(whole)
+    tiny = whole.shortened(1e-9)
+    assert tiny.steps == 1 and (tiny.reconstruction_steps > 0) == (whole.reconstruction_steps > 0)
+
+
+CHANGED = ("steps", "learning_rate_steps", "reconstruction_steps", "floor", "nu")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": 0},
+        {"batch_size": 0},
+        {"labelled_batch": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"beta": -1.0},
+        {"label_variance": 0.0},
+        {"variance": "learned", "floor": (1.0, 0.1, 5)},
+        {"variance": "fixed"},
+        {"schedule": "linear"},
+        {"semi_supervision": "eq29"},
+        {"reconstruction_steps": -1},
+        {"floor": (1.0, 0.0, 5)},
+        {"floor": (1.0, 0.1, 0)},
+        {"beta_initial": 0.0, "schedule": "published"},
+        {"learning_rate_steps": ((5, 0.1), (2, 0.05))},
+        {"learning_rate_steps": ((5, -0.1),)},
+    ],
+)
+def test_impossible_settings_are_refused(changes):
+    with pytest.raises(DataError, match="'calibrated'"):
+        make_recipe("calibrated", **changes)
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, float("inf")])
+def test_impossible_shortenings_are_refused(factor):
+    with pytest.raises(DataError):
+        RECIPES["paper"].shortened(factor)
+
+
+def test_names_and_changes():
+    assert make_recipe("paper") is RECIPES["paper"]
+    changed = make_recipe("paper", steps=10)
+    assert (changed.steps, changed.learning_rate) == (10, 5e-4)
+    assert make_recipe(changed) is changed
+    with pytest.raises(UnknownNameError, match="calibrated"):
+        make_recipe("papre")
+
+
+def test_table_shows_beta_in_both_conventions():
+    table = RECIPES["paper"].table(n_nodes=4225)["paper"]
+    assert table["beta, per node"] == "1e-09 then 0.5 (published)"
+    assert table["beta, per sample (eq. 5)"] == "4.225e-06 then 2112.5"
+    assert table["learning rate (Adam)"] == "0.0005, 0.0001 from step 47,200"
+    assert table["steps"] == "52,000"
+    assert "4,000 steps" in RECIPES["annealed"].table()["annealed"]["variance floor"]
+    names = [set(recipe.table().index) for recipe in RECIPES.values()]
+    assert all(index == names[0] for index in names)
