@@ -258,5 +258,5 @@ def main() -> None:
     except DvaeError as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        print(f"dvae: error: {error}", file=sys.stderr)
+        print(f"dvae: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

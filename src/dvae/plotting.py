@@ -522,10 +522,10 @@ def plot_architecture(stages: Any) -> Figure:
 
 def _short(stage: str) -> str:
     """Words of a stage that fit beside a box."""
-    for long, brief in (("transposed convolution", "up"), ("convolution", "conv"), (", stride 2", "/2")):
-        stage = stage.replace(long, brief)
-    return stage.replace(" x ", "x")
-
+    brief = {"transposed convolution": "up", "convolution": "conv", ", stride 2": "/2", " x ": "x"}
+    for long, word in brief.items():
+        stage = stage.replace(long, word)
+    return stage
 
 
 def plot_history(

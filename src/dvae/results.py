@@ -9,11 +9,14 @@ they are merged, so that a killed run loses at most the groups that were being c
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -24,11 +27,12 @@ import numpy as np
 import torch
 import xarray as xr
 from filelock import FileLock
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dvae.errors import DataError, ResultError, UnknownNameError
 from dvae.provenance import provenance
-from dvae.storage import atomic_path
+from dvae.storage import atomic_path, read_tensors
 from dvae.training.ensemble import check_device
 
 __all__ = [
@@ -221,48 +225,61 @@ class Store:
 
     def stored(self, name: str, profile: str) -> set[str]:
         """Hashes of all readable stored trials, merged or not."""
+        return self._read_hashes(name, profile)[0]
+
+    def _files(self, name: str, profile: str) -> list[Path]:
+        # parts first: one that another process merges meanwhile is then found in the merged file
+        merged = self.path(name, profile)
+        parts = sorted(self.parts(name, profile).glob("*.nc"))
+        return parts + ([merged] if merged.exists() else [])
+
+    def _read_hashes(self, name: str, profile: str) -> tuple[set[str], list[Path]]:
+        """Hashes of all readable trials, and the damaged files."""
         hashes: set[str] = set()
+        damaged = []
         for path in self._files(name, profile):
             try:
                 hashes |= set(read_result(path)["hash"].values.tolist())
             except ResultError:
-                continue
-        return hashes
-
-    def _files(self, name: str, profile: str) -> list[Path]:
-        merged = self.path(name, profile)
-        parts = sorted(self.parts(name, profile).glob("*.nc"))
-        return ([merged] if merged.exists() else []) + parts
+                if path.exists():  # else it was merged meanwhile
+                    damaged.append(path)
+        return hashes, damaged
 
     def set_damaged_aside(self, name: str, profile: str) -> list[Path]:
-        """Rename unreadable files to ``*.damaged``; return their new names."""
-        aside = []
-        for path in self._files(name, profile):
-            try:
-                read_result(path)
-            except ResultError:
-                target = path.with_suffix(f".nc.damaged-{time.time_ns()}")
-                os.replace(path, target)
-                aside.append(target)
-        return aside
+        """Rename damaged results and checkpoints to ``*.damaged-*``; return their new names."""
+        with self._lock(name, profile):
+            damaged = self._read_hashes(name, profile)[1]
+            for path in sorted(self.parts(name, profile).glob("*.checkpoint*")):
+                try:
+                    read_tensors(path)
+                except ResultError:
+                    if path.exists() and ".damaged-" not in path.name:
+                        damaged.append(path)
+            aside = []
+            for path in damaged:
+                aside.append(path.with_name(f"{path.name}.damaged-{time.time_ns()}"))
+                os.replace(path, aside[-1])
+            return aside
 
     def merge(self, one: Experiment, profile: str) -> xr.Dataset | None:
         """Merge parts into the experiment's file; drop trials that are no longer declared."""
         with self._lock(one.name, profile):
-            files = self._files(one.name, profile)
+            files = self._files(one.name, profile)[::-1]  # later ones replace earlier ones
             if not files:
                 return None
             wanted = [h for g in one.groups(profile) for h in group_hashes(one, g)]
             pieces = [read_result(path) for path in files]
-            if len(files) == 1 and set(pieces[0]["hash"].values) <= set(wanted):
-                if files[0] == self.path(one.name, profile):
-                    return pieces[0]
+            current = set(pieces[0]["hash"].values) <= set(wanted)
+            if files == [self.path(one.name, profile)] and current:
+                return pieces[0]
             data = xr.concat(
-                pieces, dim="trial", join="outer", combine_attrs="drop", data_vars="all"
+                pieces, dim="trial", join="outer", combine_attrs="override", data_vars="all"
             )
             order = {h: i for i, h in enumerate(wanted)}
             hashes = data["hash"].values.tolist()
             newest = {h: i for i, h in enumerate(hashes) if h in order}
+            if not newest:  # nothing that could replace what is stored: keep it
+                return None
             data = data.isel(trial=[newest[h] for h in sorted(newest, key=order.__getitem__)])
             data.attrs = _merged_attributes(one, profile, pieces, data)
             _write(data, self.path(one.name, profile))
@@ -275,17 +292,12 @@ class Store:
         """What is stored, missing, failed, stale and damaged of an experiment and profile."""
         groups = one.groups(profile)
         wanted = {h for g in groups for h in group_hashes(one, g)}
-        damaged, stored = [], set()
-        for path in self._files(one.name, profile):
-            try:
-                stored |= set(read_result(path)["hash"].values.tolist())
-            except ResultError:
-                damaged.append(str(path))
+        stored, damaged = self._read_hashes(one.name, profile)
         failed = {}
         for group in groups:
             failure = self.failure(one, profile, group)
             if failure.exists() and not set(group_hashes(one, group)) <= stored:
-                failed[failure.stem] = json.loads(failure.read_text())["error"]
+                failed[failure.name.split(".")[0]] = json.loads(failure.read_text())["error"]
         return {
             "experiment": one.name,
             "profile": profile,
@@ -294,7 +306,7 @@ class Store:
             "missing": len(wanted - stored),
             "stale": len(stored - wanted),
             "failed": failed,
-            "damaged": damaged,
+            "damaged": [str(path) for path in damaged],
         }
 
 
@@ -352,6 +364,36 @@ def load_result(name: str, profile: str | None = None, store: Store | None = Non
     )
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """One CPU thread for torch and the linear algebra of numpy and scipy.
+
+    Only the main thread puts the old numbers back: beside a worker thread others may compute.
+    """
+    threads, limit = torch.get_num_threads(), threadpool_limits(1)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            limit.restore_original_limits()
+            torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _as_default(store: Store) -> Iterator[None]:
+    """Make a store the default one, for experiments that read other experiments' results."""
+    before = os.environ.get("DVAE_RESULTS")
+    os.environ["DVAE_RESULTS"] = str(store.root)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["DVAE_RESULTS"]
+        else:
+            os.environ["DVAE_RESULTS"] = before
+
+
 def compute_group(
     name: str, profile: str, index: int, device: str, root: str, progress: bool = False
 ) -> str:
@@ -362,14 +404,10 @@ def compute_group(
     one, store = experiment(name), Store(Path(root))
     group = one.groups(profile)[index]
     part = store.part(one, profile, group)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    checkpoint = part.with_suffix(".checkpoint")
     start = time.perf_counter()
-    try:
-        checkpoint = part.with_suffix(".checkpoint")
+    with _one_thread(), _as_default(store):
         data = one.compute(group, device=device, progress=progress, checkpoint=checkpoint)
-    finally:
-        torch.set_num_threads(threads)
     seconds = time.perf_counter() - start
     m = len(group.trials)
     if data.sizes.get("trial") != m:
@@ -436,13 +474,19 @@ def run_experiment(
     todo = [i for i, g in enumerate(groups) if not set(group_hashes(one, g)) <= stored]
     arguments = [(name, profile, i, device, str(store.root.resolve())) for i in todo]
     if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         workers = 1 if device.startswith("cuda") else cores
     bar = tqdm(total=len(todo), desc=f"{name} {profile}", unit="group", disable=not progress)
     with bar:
         if executor is None and (workers == 1 or len(todo) == 1):
             for index, argument in zip(todo, arguments, strict=True):
-                _guard(lambda a=argument: compute_group(*a, progress), one, profile, groups[index], store)
+                _guard(
+                    lambda a=argument: compute_group(*a, progress),
+                    one,
+                    profile,
+                    groups[index],
+                    store,
+                )
                 bar.update()
         elif todo:
             own = None
@@ -516,10 +560,14 @@ def verify_experiment(
 
     Raises
     ------
+    DataError
+        If ``fraction`` is not above 0 and at most 1.
     ResultError
         If nothing is stored.
     """
     one, store = experiment(name), store or Store.default()
+    if not 0 < fraction <= 1:
+        raise DataError(f"fraction must be above 0 and at most 1, got {fraction}")
     stored = read_result(store.path(name, check_profile(profile)))
     have = {h: i for i, h in enumerate(stored["hash"].values.tolist())}
     groups = [g for g in one.groups(profile) if set(group_hashes(one, g)) <= set(have)]
@@ -527,29 +575,42 @@ def verify_experiment(
         raise ResultError(f"no complete group of {name!r} at profile {profile!r} is stored")
     count = max(1, round(fraction * len(groups)))
     chosen = np.random.default_rng(seed).choice(len(groups), size=count, replace=False)
-    threads = torch.get_num_threads()
     report = []
     for index in tqdm(sorted(chosen), desc=f"verify {name}", disable=not progress):
         group = groups[index]
         old = stored.isel(trial=[have[h] for h in group_hashes(one, group)])
-        torch.set_num_threads(1)
-        try:
+        with _one_thread(), _as_default(store):
             new = one.compute(group, device=device, progress=False, checkpoint=None)
-        finally:
-            torch.set_num_threads(threads)
-        largest = max(_difference(old[name].values, new[name].values) for name in new.data_vars)
+        largest = _largest_difference(old, new)
         report.append({"trials": len(group.trials), "identical": largest == 0, "largest": largest})
     return report
 
 
+def _largest_difference(old: xr.Dataset, new: xr.Dataset) -> float:
+    """Largest relative difference of a variable; infinite where names or shapes differ."""
+    # a merged file pads the shorter of two curves; wall times always differ
+    names = [name for name in new.data_vars if not str(name).endswith("seconds")]
+    try:
+        old = xr.align(old, new, join="right", exclude="trial")[0]
+    except ValueError:  # a dimension without labels has another size
+        return math.inf
+    if not set(names) <= set(old.data_vars):
+        return math.inf
+    return max(_difference(old[name].values, new[name].values) for name in names)
+
+
 def _difference(old: np.ndarray, new: np.ndarray) -> float:
     if old.dtype.kind in "OUS":
-        return 0.0 if (old.astype(str) == new.astype(str)).all() else float("inf")
+        return 0.0 if np.array_equal(old.astype(str), new.astype(str)) else math.inf
     old, new = old.astype(float), new.astype(float)
-    both = np.isnan(old) & np.isnan(new)
-    difference = np.abs(np.where(both, 0, old - new)).max(initial=0.0)
-    scale = np.nanmax(np.abs(old), initial=0.0)
-    return float(difference / scale) if difference > 0 else 0.0
+    if np.array_equal(old, new, equal_nan=True):
+        return 0.0
+    others = [np.where(np.isfinite(values), 0.0, values) for values in (old, new)]
+    if not np.array_equal(*others, equal_nan=True):  # another shape, or NaN and inf elsewhere
+        return math.inf
+    finite = np.isfinite(old)
+    difference, scale = np.abs(old - new)[finite].max(), np.abs(old[finite]).max()
+    return float(difference / scale) if scale > 0 else math.inf
 
 
 def summarise(statuses: Sequence[dict[str, Any]]) -> str:
@@ -564,4 +625,3 @@ def summarise(statuses: Sequence[dict[str, Any]]) -> str:
             f"  {', '.join(notes)}"
         )
     return "\n".join(lines)
-

@@ -324,10 +324,10 @@ def test_signed_permutation_changes_axes_and_nothing_else(kind):
 
 
 def test_signed_permutation_refuses_what_is_not_a_symmetry():
-    models, y = pod_models(1, prior="hierarchical")
+    models, _ = pod_models(1, prior="hierarchical")
     with pytest.raises(DataError, match="isotropic"):
         signed_permutation(models[0], [1, 0], [1, 1])
-    models, y = pod_models(1)
+    models, _ = pod_models(1)
     for permutation, sign in ([0, 0], [1, 1]), ([0, 1], [1, 2]), ([0, 1, 2], [1, 1]):
         with pytest.raises(DataError, match="permutation"):
             signed_permutation(models[0], permutation, sign)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dvae.experiments import labels as module
 from dvae.experiments.labels import (
     REGIONS,
     by_labels,
     by_region,
     draw_labels,
+    labels,
     probe_theta,
     published_recipe,
     regions,
@@ -48,7 +48,7 @@ def test_label_ratios(store):
 
 def test_every_published_count_is_there():
     (group,) = [
-        g for g in module.labels.groups("laptop") if g.shared["recipe_name"] == "calibrated"
+        g for g in labels.groups("laptop") if g.shared["recipe_name"] == "calibrated"
     ]
     counts = [trial["n_labels"] for trial in group.trials]
     assert len(set(counts)) >= 10

@@ -230,6 +230,19 @@ def test_no_source_no_flow():
     assert (velocity == 0).all()
 
 
+def test_a_sample_that_is_done_early_stays_as_it_is():
+    n = 17
+    wave = np.cos(np.pi * np.linspace(0, 1, n))[:, None] * np.ones(n)
+    sources = np.stack([np.zeros((n, n)), wave, well_source(n), well_source(n), well_source(n)])
+    field = np.concatenate([np.ones((2, n, n)), fields(289, 3, n)])
+    pressure = solve_darcy(field, sources).pressure
+    assert (pressure[0] == 0).all()
+    np.testing.assert_allclose(
+        pressure[1], wave / (2 * (n - 1) * np.sin(np.pi / (2 * (n - 1)))) ** 2, atol=1e-13
+    )
+    np.testing.assert_allclose(pressure[2:], solve_darcy(field[2:]).pressure, atol=1e-12)
+
+
 def test_tensor_in_tensor_out_and_float32_is_promoted():
     field = torch.tensor(fields(2, 2, 17), dtype=torch.float32)
     solution = solve_darcy(field)
@@ -287,3 +300,11 @@ def test_no_convergence_names_the_sample():
     field = np.concatenate([np.ones((2, 17, 17)), fields(289, 2, 17)])
     with pytest.raises(DataError, match=r"sample 2 has not converged .* in 3 iterations"):
         solve_darcy(field, max_iterations=3, batch_size=2)
+
+
+@pytest.mark.parametrize("exponent", [30, 150, 300])
+def test_a_hopeless_contrast_is_an_error_and_never_a_wrong_field(exponent):
+    field = np.ones((1, 9, 9))
+    field[0, ::2, ::2], field[0, 1::2, 1::2] = 10.0**exponent, 10.0**-exponent
+    with pytest.raises(DataError, match="sample 0 has not converged"):
+        solve_darcy(field, max_iterations=200)

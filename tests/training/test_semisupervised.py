@@ -51,9 +51,9 @@ def test_all_labelled_and_linear_reaches_least_squares():
     regression = design @ np.linalg.lstsq(np.r_[design, design], theta, rcond=None)[0]
     recipe = make_recipe(
         "calibrated",
-        steps=1500,
+        steps=1000,
         learning_rate=0.02,
-        learning_rate_steps=((900, 2e-3), (1300, 2e-4)),
+        learning_rate_steps=((600, 2e-3), (850, 2e-4)),
         reconstruction_steps=0,
         beta=1e-9,
         label_weight=1e4,

@@ -88,7 +88,7 @@ def ica_latents(
         Latents of unit variance in training, in no particular order.
     """
     train, test = pca_latents(train_fields, test_fields, n)
-    # they are white already, and FastICA's own whitening loses a latent where it has nothing to turn
+    # white already; FastICA's own whitening would lose a latent where it has nothing to turn
     ica = FastICA(whiten=False, random_state=seed, max_iter=1000).fit(train)
     return ica.transform(train), ica.transform(test)
 

@@ -1,4 +1,4 @@
-r"""The loss as a function of the model's parameters: lines, planes, random directions (section 4.2).
+r"""The loss as a function of a model's parameters: lines, planes, directions (section 4.2).
 
 A *state* is everything that a model holds, as one flat vector: its parameters, then its buffers
 (running statistics of batch normalisation, a calibrated log-variance). A line between two states
@@ -226,16 +226,14 @@ class Landscape:
     def _chunk(self, states: States, draws: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rate and distortion (vector, draw) and S_D (vector,) of some states."""
         ensemble, n = self._members(states), len(self.features)
-        rate, error, means = 0.0, 0.0, []
+        rate, error, means, dims = 0.0, 0.0, [], (0, 0, None, None)
         for batch, noise in zip(
             self.features.split(self.batch_size), self.noise.split(self.batch_size, 1), strict=True
         ):
             mean, scale = ensemble.call(_encode, ensemble.parameters, batch, in_dims=(None,))
             means.append(mean)
             parts = [
-                ensemble.call(
-                    _decode, ensemble.parameters, mean, scale, batch, part, in_dims=(0, 0, None, None)
-                )
+                ensemble.call(_decode, ensemble.parameters, mean, scale, batch, part, in_dims=dims)
                 for part in noise.split(draws)
             ]
             rate = rate + torch.cat([r for r, _ in parts], 1).double() / n
@@ -335,13 +333,9 @@ class Landscape:
             directions = [direction(line) for line in (index // len(weight)).tolist()]
             return torch.stack([centre + x * d for x, d in zip(w, directions, strict=True)])
 
-        return _folded(
-            self._evaluate(rows, len(seeds) * len(weight)), "line", len(seeds), alpha
-        )
+        return _folded(self._evaluate(rows, len(seeds) * len(weight)), "line", len(seeds), alpha)
 
-    def plane(
-        self, solutions: States, resolution: int = 41, margin: float = 0.3
-    ) -> xr.Dataset:
+    def plane(self, solutions: States, resolution: int = 41, margin: float = 0.3) -> xr.Dataset:
         """Losses on the plane through three states (a 2-D section of the landscape).
 
         Parameters
@@ -375,7 +369,9 @@ class Landscape:
         if not first.norm() > 0 or not rest.norm() > 1e-6 * second_length:
             raise DataError("the three states lie on one line")
         v = rest / rest.norm()
-        places = np.array([[0.0, 0.0], [float(first @ u), 0.0], [float(second @ u), float(second @ v)]])
+        places = np.array(
+            [[0.0, 0.0], [float(first @ u), 0.0], [float(second @ u), float(second @ v)]]
+        )
         axes = []
         for values in places.T:
             low, high = values.min(), values.max()
@@ -428,9 +424,7 @@ class Landscape:
         size = len(flat)
         start = np.random.default_rng(0).standard_normal(size)
         operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
-        (lowest,) = eigsh(
-            operator, k=1, which="SA", v0=start, tol=1e-3, return_eigenvectors=False
-        )
+        (lowest,) = eigsh(operator, k=1, which="SA", v0=start, tol=1e-3, return_eigenvectors=False)
         return float(lowest)
 
 
@@ -556,7 +550,9 @@ def random_direction(
             parts.append(torch.zeros(parameter.numel()))
             continue
         others = [d for d in range(parameter.ndim) if d != axes[name]]
-        norms = [x.pow(2).sum(others, keepdim=True).sqrt() for x in (parameter.detach().cpu(), part)]
+        norms = [
+            x.pow(2).sum(others, keepdim=True).sqrt() for x in (parameter.detach().cpu(), part)
+        ]
         parts.append((part * norms[0] / norms[1]).flatten())
     return torch.cat(parts)
 
@@ -707,7 +703,10 @@ def signed_permutation(
     ):
         raise DataError(f"give a permutation of {n} latents and a sign, 1 or -1, for each")
     prior = model.prior
-    if not isinstance(prior, GaussianPrior) or float(prior.log_variance.max() - prior.log_variance.min()) > 0:
+    if (
+        not isinstance(prior, GaussianPrior)
+        or float(prior.log_variance.max() - prior.log_variance.min()) > 0
+    ):
         raise DataError("only an isotropic normal prior is unchanged by permuting and signing axes")
     new = copy.deepcopy(model)
     if isinstance(new, PodVAE):
@@ -717,7 +716,9 @@ def signed_permutation(
         heads = [(new.encoder.mean[-1], 0, True), (new.encoder.log_variance[-1], 0, False)]
         entrance = new.decoder.mean[0]
     else:
-        raise DataError(f"latent axes of a {type(model).__name__} are not known; use Pod or DenseVAE")
+        raise DataError(
+            f"latent axes of {type(model).__name__} are not known, only Pod and DenseVAE"
+        )
     for layer, first, signed in heads:
         rows = slice(first, first + n)
         factor = sign.to(layer.weight) if signed else torch.ones(n).to(layer.weight)

@@ -23,8 +23,8 @@ __all__ = [
     "OVER_REGULARISED",
     "cell_table",
     "count",
+    "held_out_factors",
     "load_runs",
-    "test_factors",
 ]
 
 OVER_REGULARISED = 0.5  # nats: a run with a smaller rate on test data is over-regularised
@@ -34,8 +34,8 @@ HALF_TURN_WIDTH = 10.0  # degrees: "around 45" is 35 to 55
 CELL = ["factors", "prior", "recipe"]
 
 
-def test_factors(profile: str, store: Store | None = None) -> dict[str, np.ndarray]:
-    """Factors theta (sample, factor) of the test data of every factor set, as ``baselines`` has them.
+def held_out_factors(profile: str, store: Store | None = None) -> dict[str, np.ndarray]:
+    """Factors theta (sample, factor) of every set's test data, as ``baselines`` has them.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
         If nothing is stored.
     """
     result = load_result("disentanglement", profile, store)
-    theta = test_factors(result.attrs["profile"], store)
+    theta = held_out_factors(result.attrs["profile"], store)
     missing = set(result["factors"].values.tolist()) - set(theta)
     if missing:
         raise ResultError(f"no factors of {sorted(missing)} are stored; run 'dvae run baselines'")

@@ -176,6 +176,7 @@ def _groups(profile: str) -> list[Group]:
     modes = (2, 10) if smoke else (2, 10, 100, 1000)
     kle = {"n_nodes": 17 if smoke else 65, "samples": 2 if smoke else 16, "seed": 0}
     data = {"n_nodes": 17 if smoke else 65, "samples": 32 if smoke else 1024, "seed": 0}
+    data |= {"components": 2}
     return [
         Group({"kind": "manufactured"}, tuple({"n_nodes": n} for n in grids)),
         Group(
@@ -300,11 +301,21 @@ def _pair(group: Group, device: str) -> xr.Dataset:
     for trial in group.trials:
         pressure, velocity = solve_darcy(rotated_pair(kle, theta, trial["angle"]), device=device)
         fields = np.concatenate([pressure[:, None], velocity], axis=1)
-        score = disentanglement_score(pca_latents(fields[:half], fields[half:], 2)[1], theta[half:])
+        components = pca_latents(fields[:half], fields[half:], shared["components"])[1]
         centred = fields - fields.mean(0)
         distance = np.linalg.norm(fields - data.fields.numpy()) / np.linalg.norm(centred)
-        rows.append((score, ceiling(theta[half:]), distance))
-    return _columns(rows, "pca_score", "ceiling", "distance")
+        scaled = centred[:half] / centred.std((0, 2, 3), keepdims=True)
+        energy = np.linalg.svdvals(scaled.reshape(half, -1)) ** 2
+        rows.append(
+            (
+                disentanglement_score(components, theta[half:]),
+                ceiling(theta[half:]),
+                distance,
+                energy[0] / energy.sum(),
+                energy[1] / energy.sum(),
+            )
+        )
+    return _columns(rows, "pca_score", "ceiling", "distance", "share_1", "share_2")
 
 
 KINDS = {"manufactured": _manufactured, "wells": _wells, "fields": _fields, "pair": _pair}

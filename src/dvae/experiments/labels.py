@@ -36,7 +36,10 @@ from dvae.training.ensemble import Ensemble
 
 __all__ = [
     "COUNTS",
+    "GOOD_SCORE",
+    "IDENTICAL",
     "REGIONS",
+    "SIGNIFICANT",
     "by_labels",
     "by_region",
     "draw_labels",
@@ -55,6 +58,10 @@ __all__ = [
 COUNTS = (0, 1, 2, 3, 5, 8, 15, 26, 41, 51)
 FEW_COUNTS = (0, 2, 5, 15, 41)
 RUNS = 10
+# thresholds, set before the runs were looked at
+GOOD_SCORE = 0.9  # S_D of a run with good disentanglement
+IDENTICAL = 0.99  # similarity of runs that are "nearly identical"
+SIGNIFICANT = 0.05  # p-value below which losses depend on the number of labels
 STORED_LATENTS = 256  # test samples whose latent means are kept, for the similarity of runs
 
 

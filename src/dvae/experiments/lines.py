@@ -37,6 +37,7 @@ __all__ = ["TREATMENTS", "directions", "lines", "planes", "seed_pairs"]
 
 SOLUTION_SEED = 0
 FIRST_INITIALISATION = 1000  # seeds of the Xavier initialisations: none of a trained model
+KEPT_MINIMA = 4
 TREATMENTS = ("as trained", "latents matched", "all units matched")
 
 
@@ -52,9 +53,9 @@ def _published_settings(profile: str) -> dict[str, Any]:
 def _small_dense_settings(profile: str) -> dict[str, Any]:
     """A DenseVAE that two cores can train: it has batch normalisation, which PodVAE has not."""
     small = (
-        {"n_nodes": 17, "n_train": 48} if profile == "smoke" else {"n_nodes": 33, "n_train": 256}
+        {"n_nodes": 17, "n_train": 48} if profile == "smoke" else {"n_nodes": 33, "n_train": 128}
     )
-    recipe = make_recipe("calibrated").shortened(0.15)  # 600 steps
+    recipe = make_recipe("calibrated").shortened(0.1)  # 400 steps
     settings = model_settings("paper", blocks=(1, 2, 1))
     return data_settings(profile, **small) | settings | recipe_settings(profile, recipe)
 
@@ -77,22 +78,25 @@ def _solution(group: Group, device: str, progress: bool, checkpoint):
 def _reduced(data: xr.Dataset) -> xr.Dataset:
     """Means over the draws of what a landscape returned, and the minima of the loss, by line."""
     loss = loss_per_node(data)
-    found = [strict_minima(one.values.T) for one in loss]
     alpha, mean = data["alpha"].values, loss.mean("draw").values
-    first = [(alpha[f.index[0]], f.climb[0]) if len(f.index) else (np.nan, np.nan) for f in found]
+    rate = data["rate"].mean("draw").values
+    found = [strict_minima(one.values.T) for one in loss]
+    # position, climb, loss and rate of the first few minima of every line
+    places = np.full((4, len(found), KEPT_MINIMA), np.nan)
+    for i, minima in enumerate(found):
+        index, k = minima.index[:KEPT_MINIMA], min(KEPT_MINIMA, len(minima.index))
+        places[:, i, :k] = alpha[index], minima.climb[:k], mean[i, index], rate[i, index]
+    names = ("minimum_alpha", "minimum_climb", "minimum_loss", "minimum_rate")
+    noise = (loss.std("draw", ddof=1) / np.sqrt(data.sizes["draw"])).values
     reduced = xr.Dataset(
         {
             "loss_per_node": (("trial", "point"), mean.astype(np.float32)),
-            "rate": (("trial", "point"), data["rate"].mean("draw").values.astype(np.float32)),
-            "noise": (
-                ("trial", "point"),
-                (loss.std("draw", ddof=1) / np.sqrt(data.sizes["draw"])).values.astype(np.float32),
-            ),
+            "rate": (("trial", "point"), rate.astype(np.float32)),
+            "noise": (("trial", "point"), noise.astype(np.float32)),
             "minima": ("trial", np.array([len(f.index) for f in found], dtype=np.int16)),
-            "first_minimum": ("trial", np.array([f[0] for f in first])),
-            "first_climb": ("trial", np.array([f[1] for f in first])),
             "alpha": (("trial", "point"), np.tile(alpha, (len(found), 1)).astype(np.float32)),
         }
+        | {n: (("trial", "minimum"), v) for n, v in zip(names, places, strict=True)}
     )
     return reduced.assign_coords(point=np.arange(len(alpha)))
 
@@ -114,7 +118,7 @@ def _line_groups(profile: str) -> list[Group]:
         treatments = [{"statistics": s, "variance": "stored"} for s in ("stored", "recomputed")]
         few = tuple({"line": i} | t for t in treatments for i in range(count // 2))
         small = _small_dense_settings(profile)
-        small |= {"points": points // 2, "n_samples": 4, "case": "small DenseVAE"}
+        small |= {"points": points // 4 + 1, "n_samples": 4, "case": "small DenseVAE"}
         groups.append(Group(small, few))
     return groups
 
@@ -212,7 +216,7 @@ directions = Experiment(
 
 
 def _pair_groups(profile: str) -> list[Group]:
-    count = {"smoke": 3, "laptop": 20, "paper": 10}[profile]
+    count = {"smoke": 3, "laptop": 16, "paper": 10}[profile]
     shared = (
         data_settings(profile)
         | model_settings(profile)

@@ -16,7 +16,7 @@ from dvae.training import make_recipe
 __all__ = ["COLLAPSING_BETA", "CURVATURE_BETAS", "over_regularised"]
 
 COLLAPSING_BETA = 8.0  # per node, more than five times the predicted critical value
-CURVATURE_BETAS = (0.25, 0.5, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 8.0)  # per node
+CURVATURE_BETAS = (0.5, 1.0, 1.4, 1.6, 1.8, 2.5, 8.0)  # per node
 N_LATENT = 256  # latent vectors from the prior that the decoder is asked about
 
 
@@ -30,10 +30,8 @@ def _groups(profile: str) -> list[Group]:
     }
     groups = []
     for kind, recipe in recipes.items():
-        if profile == "smoke" and kind == "full batch":
-            recipe = replace(recipe, batch_size=48)
         beta = 1.0 if kind == "desirable" else COLLAPSING_BETA
-        seeds = range(1 if kind == "desirable" or profile == "smoke" else 4)
+        seeds = range(1 if kind == "desirable" or profile == "smoke" else 3)
         shared = data_settings(profile) | model_settings(profile)
         shared |= recipe_settings(profile, recipe) | {"kind": kind}
         if kind == "full batch":

@@ -17,7 +17,7 @@ from dvae.results import Experiment, Group, group_hashes, load_result
 
 __all__ = ["RUNS", "shape_scores"]
 
-RUNS = 20  # of every cell: the search over a and b takes half a second a run
+RUNS = 10  # of every cell: the search over a and b takes a good part of a second a run
 
 
 def _groups(profile: str) -> list[Group]:

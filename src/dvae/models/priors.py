@@ -1,4 +1,4 @@
-"""Priors p(z) of the latent variables: Gaussian, factorised mixture, and hierarchical (section 2.3).
+"""Priors p(z) of the latents: Gaussian, factorised mixture, and hierarchical (section 2.3).
 
 Every prior estimates the rate KL[q(z|y) || p(z)] of a batch from given noise, so that training is
 a deterministic function of its random numbers, and has a density and samples for plots and checks.
@@ -6,6 +6,7 @@ a deterministic function of its random numbers, and has a density and samples fo
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Literal
 
@@ -166,7 +167,7 @@ class _ConditionalNormal(nn.Module):
         super().__init__()
         widths = (size, *hidden)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in itertools.pairwise(widths):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.mean = nn.Linear(widths[-1], size)

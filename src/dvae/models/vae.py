@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from dvae.errors import DataError
-from dvae.models.priors import LOG_2PI, Prior, diagonal_normal, make_prior
+from dvae.models.priors import LOG_2PI, Prior, make_prior
 
 __all__ = ["VAE", "Decoder", "DecoderVariance", "Encoder", "Terms", "count_parameters"]
 
@@ -61,7 +61,12 @@ class DecoderVariance(nn.Module):
         super().__init__()
         if kind not in ("learned", "calibrated"):
             raise DataError(f"decoder variance must be 'learned' or 'calibrated', got {kind!r}")
-        self.kind, self.count, self.log_jacobian, self.momentum = kind, count, log_jacobian, momentum
+        self.kind, self.count, self.log_jacobian, self.momentum = (
+            kind,
+            count,
+            log_jacobian,
+            momentum,
+        )
         start = torch.full(groups, float(initial_log_variance))
         if kind == "learned":
             self.log_variance = nn.Parameter(start)
@@ -181,7 +186,8 @@ class VAE(nn.Module):
         """
         if tuple(fields.shape[1:]) != self.field_shape:
             raise DataError(
-                f"the model is built for fields of shape (sample, {', '.join(map(str, self.field_shape))}) "
+                "the model is built for fields of shape "
+                f"(sample, {', '.join(map(str, self.field_shape))}) "
                 f"but got {tuple(fields.shape)}; build it with the shape of the data"
             )
         return self.encoder.features(fields)

@@ -55,7 +55,7 @@ def solve_darcy(
     *,
     device: str | torch.device | None = None,
     tol: float = 1e-12,
-    max_iterations: int = 5000,
+    max_iterations: int = 10_000,
     batch_size: int | None = None,
 ) -> DarcySolution:
     r"""Pressure and velocity of steady Darcy flow without flux through the boundary (eq. 16).

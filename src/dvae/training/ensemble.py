@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Sequence
 from typing import Literal
 
@@ -24,6 +25,8 @@ from dvae.errors import DataError, DeviceError
 from dvae.models.vae import VAE, Terms
 
 __all__ = ["Ensemble", "check_device", "initialise"]
+
+_GLOBAL_GENERATOR = threading.Lock()  # groups may train in several threads of a cluster's worker
 
 
 def check_device(device: str | torch.device) -> torch.device:
@@ -46,9 +49,7 @@ def check_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def initialise(
-    template: VAE, seed: int, scheme: Literal["default", "xavier"] = "default"
-) -> VAE:
+def initialise(template: VAE, seed: int, scheme: Literal["default", "xavier"] = "default") -> VAE:
     """Copy of a model with weights drawn anew from ``seed``.
 
     Parameters
@@ -61,15 +62,15 @@ def initialise(
         torch's defaults, or Glorot's uniform initialisation of all weights (section 4.2).
     """
     model = copy.deepcopy(template)
-    with torch.random.fork_rng(devices=[]):
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in model.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
         if scheme == "xavier":
-            for parameter in model.parameters():
-                if parameter.ndim >= 2 and parameter.requires_grad:
-                    nn.init.xavier_uniform_(parameter)
+            for module in model.modules():
+                if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                    nn.init.xavier_uniform_(module.weight)
     return model
 
 
@@ -112,7 +113,9 @@ class Ensemble:
         states = [dict(model.named_buffers()) for model in models]
         for name in (name for name in states[0] if name.startswith(shared)):
             if not all(torch.equal(state[name], states[0][name]) for state in states[1:]):
-                raise DataError(f"the members of an ensemble must share one {name.rsplit('.', 1)[0]}")
+                raise DataError(
+                    f"the members of an ensemble must share one {name.rsplit('.', 1)[0]}"
+                )
         self.buffers = {
             name: torch.stack([state[name] for state in states]).clone()
             for name in states[0]
@@ -201,9 +204,7 @@ class Ensemble:
             state = {f"model.{k}": v for k, v in {**parameters, **buffers}.items()}
             return functional_call(wrapper, state, arguments)
 
-        return vmap(one, in_dims=(0, 0, *in_dims))(
-            self.split(parameters), self.buffers, *arguments
-        )
+        return vmap(one, in_dims=(0, 0, *in_dims))(self.split(parameters), self.buffers, *arguments)
 
     def terms(self, parameters: Tensor, *arguments, in_dims=0) -> Terms:
         """:meth:`VAE.forward` of every member: rate and distortion (member, sample)."""
@@ -237,31 +238,43 @@ class Ensemble:
 
     @torch.no_grad()
     def calibrate(
-        self, features: Tensor, n_samples: int = 4, seed: int = 0, batch_size: int = 64
+        self,
+        features: Tensor,
+        n_samples: int = 4,
+        seed: int = 0,
+        batch_size: int = 64,
+        weights: Float[Tensor, "member sample"] | None = None,
     ) -> None:
         """Set calibrated decoder variances to the mean squared error over ``features``.
 
         Evaluation mode, ``n_samples`` latent draws per sample; no effect on learned variances.
+        ``weights`` (1 where a sample belongs to a member's training data, else 0) restricts the
+        mean to each member's own samples.
         """
         if self.template.decoder.variance.kind != "calibrated":
             return
         self.template.eval()
         generator = torch.Generator().manual_seed(seed)
         n = self.template.n_latents
+        if weights is None:
+            weights = features.new_ones(self.n_members, len(features))
 
-        def error(model, features, noise):
+        def error(model, features, noise, weights):
             posterior = model.encoder.from_features(features).base_dist
             z = posterior.loc + posterior.scale * noise
-            return model.decoder.squared_error(features, z).sum(0)
+            return torch.tensordot(weights, model.decoder.squared_error(features, z), 1)
 
         total = 0.0
-        for batch in features.split(batch_size):
+        for batch, weight in zip(
+            features.split(batch_size), weights.split(batch_size, 1), strict=True
+        ):
             for _ in range(n_samples):
-                noise = torch.randn(len(batch), n, generator=generator)
-                noise = noise.to(features)
-                total = total + self.call(error, self.parameters, batch, noise, in_dims=(None, None))
-        count = self.template.decoder.variance.count
-        variance = total / (len(features) * n_samples * count)
+                noise = torch.randn(len(batch), n, generator=generator).to(features)
+                total = total + self.call(
+                    error, self.parameters, batch, noise, weight, in_dims=(None, None, 0)
+                )
+        count = n_samples * self.template.decoder.variance.count * weights.sum(1)
+        variance = total / count.view(-1, *[1] * (total.ndim - 1))
         self.buffers["decoder.variance.log_variance"].copy_(variance.log())
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dvae.errors import DataError, ResultError
-from dvae.models.vae import VAE, Terms
+from dvae.models.vae import VAE
 from dvae.storage import read_tensors, tensors_digest, write_tensors
 from dvae.training.ensemble import Ensemble, check_device
 from dvae.training.objective import labelled_terms
@@ -445,7 +445,9 @@ def fit(
         raise DataError("there are no training samples")
     if not bool(torch.isfinite(fields).all()):
         bad = int((~torch.isfinite(fields.flatten(1)).all(1)).nonzero()[0, 0])
-        raise DataError(f"the training fields hold values that are not finite, first in sample {bad}")
+        raise DataError(
+            f"the training fields hold values that are not finite, first in sample {bad}"
+        )
     kind = model.decoder.variance.kind
     if kind != recipe.variance:
         raise DataError(
@@ -504,7 +506,10 @@ def fit(
     _run(trainer, path, identity, checkpoint_seconds, record_every, progress)
     state = trainer.state
     ensemble.parameters = state.parameters
-    ensemble.calibrate(trainer.features)
+    own = torch.zeros(m, len(fields), dtype=dtype, device=where)
+    for member, subset in enumerate(subsets):
+        own[member, torch.as_tensor(subset)] = 1.0
+    ensemble.calibrate(trainer.features, weights=own)
     ensemble.to("cpu")
     if path is not None:
         path.unlink(missing_ok=True)

@@ -127,7 +127,9 @@ class Recipe:
             self,
             steps=scale(self.steps),
             learning_rate_steps=tuple((scale(s), r) for s, r in self.learning_rate_steps),
-            reconstruction_steps=scale(self.reconstruction_steps) if self.reconstruction_steps else 0,
+            reconstruction_steps=scale(self.reconstruction_steps)
+            if self.reconstruction_steps
+            else 0,
             floor=floor,
             nu=self.nu / factor,
         )
@@ -162,7 +164,9 @@ class Recipe:
             "decoder variance": self.variance,
             "reconstruction phase": f"{self.reconstruction_steps:,} steps",
             "beta, per node": f"{self.beta_initial:g} then {self.beta:g} ({self.schedule})",
-            "beta, per sample (eq. 5)": f"{self.beta_initial * n_nodes:g} then {self.beta * n_nodes:g}",
+            "beta, per sample (eq. 5)": (
+                f"{self.beta_initial * n_nodes:g} then {self.beta * n_nodes:g}"
+            ),
             "variance floor": floor,
         }
         return pd.DataFrame({self.name: rows})

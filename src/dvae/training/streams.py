@@ -31,7 +31,7 @@ def _noise_block(seed: int, block: int, batch: int, size: int) -> np.ndarray:
 def batch_indices(
     seed: int, first: int, last: int, batch: int, n_samples: int, kind: int = _BATCHES
 ) -> Int[np.ndarray, "step batch"]:
-    """Sample indices of steps first <= step < last: consecutive random permutations, cut in batches.
+    """Sample indices of steps first <= step < last: random permutations in a row, cut in batches.
 
     An epoch need not be a whole number of batches; with fewer samples than a batch, samples repeat.
     """

@@ -1,0 +1,114 @@
+"""Experiments of section 4 at smoke size: what they declare and store, known relations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dvae.experiments import EXPERIMENTS
+from dvae.experiments.lines import TREATMENTS
+from dvae.experiments.paths import BETAS, PHASES, SPEED, published
+from dvae.results import Store, load_result, run_experiment
+from dvae.training import RECIPES
+
+NAMES = (
+    "over_regularised",
+    "lines",
+    "directions",
+    "rate_distortion",
+    "seed_pairs",
+    "planes",
+    "paths",
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return Store(tmp_path_factory.mktemp("results"))
+
+
+def run(name: str, store: Store):
+    """Result of a smoke run, which a second run does not compute again."""
+    for computed in (True, False):
+        status = run_experiment(name, workers=1, store=store, progress=False)
+        assert status["missing"] == 0, status["failed"]
+        assert bool(status["computed"]) is computed
+    return load_result(name, "smoke", store)
+
+
+def test_declared_trials_are_those_of_the_paper():
+    declared = {n: sum(len(g.trials) for g in EXPERIMENTS[n].groups("laptop")) for n in NAMES}
+    assert declared["directions"] == 2 * 1000
+    assert declared["paths"] == 7 * 50
+    assert len(BETAS) >= 20
+    assert declared["rate_distortion"] == 2 * 3 * len(BETAS)
+    main, _ = EXPERIMENTS["lines"].groups("laptop")
+    assert [t["line"] for t in main.trials] == 2 * list(range(10))
+    for name in NAMES:
+        models = {g.shared["model"] for g in EXPERIMENTS[name].groups("paper")}
+        assert models == {"dense"}
+
+
+def test_published_recipe_is_the_authors_at_paper_and_keeps_its_walk_when_it_is_faster():
+    assert published("paper") == RECIPES["paper"]
+    fast, base = published("laptop"), RECIPES["paper"]
+    # Adam moves the log-variance by one learning rate a step: the way must be as long
+    assert fast.steps * fast.learning_rate == pytest.approx(
+        base.steps * base.learning_rate, rel=1e-3
+    )
+    assert fast.nu == pytest.approx(SPEED * base.nu)
+    assert [published("paper", p).reconstruction_steps for p in PHASES] == [32000, 16000, 8000, 0]
+
+
+def test_over_regularised(store):
+    data = run("over_regularised", store)
+    assert set(data["kind"].values) == {"mini-batch", "full batch", "desirable"}
+    # at a given state the curvature can only grow with the weight of the convex rate's block
+    assert np.isfinite(data["lowest_curvature"]).all()
+    first = data.isel(trial=0)
+    assert np.isfinite(first["sample"]).all()
+    error = np.linalg.norm(first["decoder_mean"] - first["data_mean"])
+    expected = error / np.linalg.norm(first["data_mean"])
+    assert float(first["mean_error"]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_lines_and_directions(store):
+    lines = run("lines", store)
+    main = lines.isel(trial=np.flatnonzero(lines["case"].values == "main"))
+    alpha = main["alpha"].values[0]
+    end = main["loss_per_node"].values[:, np.argmin(np.abs(alpha - 1))]
+    stored, calibrated = (end[main["variance"].values == v] for v in ("stored", "calibrated"))
+    assert np.ptp(stored) == pytest.approx(0, abs=1e-4)  # all lines end at the same solution
+    assert (calibrated <= stored + 1e-6).all()
+    directions = run("directions", store)
+    start = directions["loss_per_node"].values[:, 0]
+    assert np.ptp(start) == pytest.approx(0, abs=1e-5)
+    assert start[0] == pytest.approx(stored[0], abs=1e-4)  # the same solution in both
+
+
+def test_sweep_and_paths(store):
+    sweep = run("rate_distortion", store)
+    last_of_a_seed = sweep["neighbour_minima"].values == -1
+    assert (np.isnan(sweep["neighbour_barrier"].values) == last_of_a_seed).all()
+    assert last_of_a_seed.sum() == 2 * 2
+    paths = run("paths", store)
+    for seed in np.unique(paths["seed"]):
+        own = paths.isel(trial=np.flatnonzero(paths["seed"].values == seed))
+        arms = dict(zip(own["arm"].values.tolist(), own["history_distortion"].values, strict=True))
+        shared = int(own["reconstruction_steps"].values[own["arm"].values == "phase 0.25"][0])
+        # same seed, same path until the shorter phase ends
+        np.testing.assert_allclose(arms["phase 1"][:shared], arms["phase 0.25"][:shared], rtol=1e-5)
+
+
+def test_pairs_and_planes(store):
+    pairs = run("seed_pairs", store)
+    assert pairs["treatment"].values.tolist() == list(TREATMENTS)
+    # matching is exact: it changes what lies between the ends, not the ends (but latent noise that
+    # is not permuted with the latents, hence a tolerance for the loss)
+    for name, tolerance in (("rate", 1e-4), ("disentanglement", 1e-4), ("loss_per_node", 5e-3)):
+        ends = pairs[name].values[:, :, [0, -1]]
+        np.testing.assert_allclose(ends[:, 1:], ends[:, :1].repeat(2, 1), rtol=tolerance)
+    planes = run("planes", store)
+    x, y = planes["solution_x"].values, planes["solution_y"].values
+    np.testing.assert_allclose(np.stack([x[:, 0], y[:, 0], y[:, 1]]), 0.0, atol=1e-6)
+    assert (x[:, 1] > 0).all() and (y[:, 2] > 0).all()

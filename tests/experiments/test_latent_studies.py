@@ -1,0 +1,146 @@
+"""Experiments of chapters 5 and 6: they run at smoke, and their numbers are right."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+
+from dvae.analysis import disentanglement_score
+from dvae.errors import ResultError
+from dvae.experiments import EXPERIMENTS
+from dvae.experiments.common import load_data, make_model, recipe_from
+from dvae.experiments.disentanglement import disentanglement
+from dvae.models import count_parameters, make_prior
+from dvae.results import (
+    PROFILES,
+    Store,
+    compute_group,
+    experiment,
+    group_hashes,
+    load_result,
+    run_experiment,
+)
+from dvae.training import fit
+
+# the modules; the package binds their names to the experiments
+PRIORS = importlib.import_module("dvae.experiments.priors")
+NAMES = ("dense_vae", "baselines", "priors", "rotation_history", "shape_score")
+
+
+def first_group(name, **arguments):
+    """An experiment's group at smoke, and its result."""
+    one = experiment(name)
+    group = one.groups("smoke")[arguments.pop("index", 0)]
+    return group, one.compute(group, device="cpu", progress=False, checkpoint=None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_profile_declares_trials_with_hashes_of_their_own(name):
+    one = EXPERIMENTS[name]
+    for profile in PROFILES:
+        hashes = [h for g in one.groups(profile) for h in group_hashes(one, g)]
+        assert hashes
+        assert len(set(hashes)) == len(hashes)
+
+
+def test_baselines_run_at_smoke_and_are_idempotent(tmp_path):
+    store = Store(tmp_path)
+    status = run_experiment("baselines", "smoke", store=store, workers=1, progress=False)
+    assert (status["stored"], status["missing"], status["failed"]) == (6, 0, {})
+    assert run_experiment("baselines", "smoke", store=store, progress=False)["computed"] == 0
+    data = load_result("baselines", "smoke", store)
+    for i in range(data.sizes["trial"]):
+        theta = data["theta"].values[i]
+        assert data["ceiling"].values[i] == pytest.approx(disentanglement_score(theta, theta))
+        z = data["pca_latent"].values[i]
+        own = disentanglement_score(z, theta)
+        assert data["pca_disentanglement"].values[i] == pytest.approx(own, abs=1e-5)
+        # ICA turns the principal components and must keep both of them
+        assert np.linalg.matrix_rank(data["ica_latent"].values[i], tol=1e-3) == 2
+
+
+def test_dense_vae_stores_what_the_figures_need():
+    group, data = first_group("dense_vae")
+    assert group.shared["model"] == "dense"
+    assert data["example"].shape == data["example_mean"].shape == (1, 3, 17, 17)
+    assert data["latent_mean_train"].shape == data["latent_scale_train"].shape == (1, 48, 2)
+    assert (data["latent_scale"] > 0).all()
+    score = disentanglement_score(data["latent_mean"].values[0], data["theta"].values[0])
+    assert float(data["disentanglement"][0]) == pytest.approx(score, abs=1e-5)
+    steps = data["history_step"].values[0]
+    assert np.nanmax(steps) == group.shared["recipe"]["steps"]
+
+
+def test_dense_vae_is_the_papers_network_but_at_smoke():
+    group = experiment("dense_vae").groups("laptop")[0]
+    model = make_model(group.shared, torch.zeros(2, 3, 65, 65))
+    # a calibrated variance map of 65 x 65 nodes is not trained
+    assert count_parameters(model) == 779_582 - 65**2
+    recipe = group.shared["recipe"]
+    assert (recipe["steps"], recipe["batch_size"], recipe["variance"]) == (1500, 32, "calibrated")
+
+
+def test_priors_measure_the_bound_and_the_rotation():
+    _, data = first_group("priors", index=1)
+    one = data.isel(trial=0)
+    assert float(one["bound_gap"]) > -3 * float(one["bound_gap_error"])
+    turn = one["turn"].values
+    # eq. of appendix A: under N(0, I) the rate does not see the angle
+    assert float(np.ptp(one["curve_rate_standard"].values)) < 1e-4
+    assert float(one["prior_divergence"].values[turn == 0][0]) == pytest.approx(0, abs=1e-5)
+    step = float(one["prior_axis"][1] - one["prior_axis"][0])
+    assert 0.5 < float(one["prior_density"].sum()) * step**2 < 1.1
+    at_rest = float(one["curve_disentanglement"].values[turn == 0][0])
+    assert at_rest == pytest.approx(float(one["disentanglement"]), abs=1e-5)
+
+
+def test_gap_is_the_divergence_to_the_exact_posterior_of_xi():
+    """With p(z|xi) and q(xi|z) fixed by hand the gap of the bound has a closed form."""
+
+    class Model:
+        prior = make_prior("hierarchical", 2)
+
+    prior = Model.prior
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.zero_()
+        # p(z|xi) = N(0, 1) whatever xi, so the posterior of xi is N(0, I);
+        # q(xi|z) = N(m, I) with m = 0.5 then misses it by |m|^2 / 2 = 0.25 nats
+        prior.encoder.mean.bias.fill_(0.5)
+    mean, scale = np.zeros((200, 2), np.float32), np.ones((200, 2), np.float32)
+    gap, error = PRIORS._bound_gap(Model, mean, scale)
+    assert gap == pytest.approx(0.25, abs=max(4 * error, 0.03))
+
+
+def test_rotation_history_ends_with_the_whole_run():
+    group, data = first_group("rotation_history")
+    whole = group.shared["recipe"]["steps"]
+    assert data["step"].values[0, -1] == whole
+    assert (np.diff(data["step"].values[0]) > 0).all()
+    training, test = load_data(group.shared)
+    seeds = [trial["seed"] for trial in group.trials]
+    model = make_model(group.shared, training.fields)
+    result = fit(model, training.fields, recipe_from(group.shared), seeds, progress=False)
+    z = result.ensemble.encode(test.fields)[0].numpy()
+    own = [disentanglement_score(one, test.theta.numpy()) for one in z]
+    np.testing.assert_allclose(data["disentanglement"].values[:, -1], own, atol=1e-6)
+
+
+def test_shape_score_reads_the_runs_it_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVAE_RESULTS", str(tmp_path))
+    store = Store(tmp_path)
+    one = experiment("shape_score")
+    group = one.groups("smoke")[0]
+    with pytest.raises(ResultError):
+        one.compute(group, device="cpu")  # nothing is stored yet
+    compute_group("disentanglement", "smoke", 0, "cpu", str(tmp_path))
+    store.merge(disentanglement, "smoke")
+    data = one.compute(group, device="cpu")
+    source = load_result("disentanglement", "smoke", store)
+    assert data["seed"].values.tolist() == source["seed"].values.tolist()
+    np.testing.assert_allclose(data["rate"], source["rate"])
+    np.testing.assert_allclose(data["disentanglement"], source["disentanglement"], atol=1e-5)
+    assert np.isfinite(data["shape"].values).all()

@@ -1,0 +1,172 @@
+"""The command line: help, round trips at tiny sizes, and every error in one line."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dvae
+from dvae import cli, experiments
+from dvae.physics import DarcyDataset
+from dvae.results import Experiment, Group, Store
+
+EXPERIMENT = "darcy"  # a registered experiment that is small at smoke
+
+
+def call(monkeypatch, capsys, *arguments):
+    """Exit code, standard output and standard error of a command in this process."""
+    monkeypatch.setattr(sys, "argv", ["dvae", *map(str, arguments)])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def dvae_command(monkeypatch, capsys):
+    return lambda *arguments: call(monkeypatch, capsys, *arguments)
+
+
+def test_help_of_every_command(dvae_command):
+    code, out, _ = dvae_command("--help")
+    assert code == 0
+    for command in ("generate", "train", "run", "status", "verify"):
+        assert re.search(rf"^\s+{command}\s+\S", out, re.MULTILINE), command
+        code, text, _ = dvae_command(command, "--help")
+        assert code == 0 and "Options" in text
+        options = re.findall(r"^\s+(--[a-z-]+).*$", text, re.MULTILINE)
+        assert options and all(re.search(rf"{o}\b.*[a-z].*\.", text, re.DOTALL) for o in options)
+
+
+def test_the_installed_command_prints_help():
+    source = Path(dvae.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", "from dvae.cli import main; main()", "--help"],
+        env=os.environ | {"PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Usage: " in done.stdout and not done.stderr
+
+
+def test_generate(dvae_command, tmp_path):
+    path = tmp_path / "new" / "data.hdf5"
+    code, out, err = dvae_command(
+        "generate", path, "--factors", "four-modes", "--samples", 5, "--n-factors", 2,
+        "--nodes", 17, "--length-scale", 0.2, "--seed", 3, "--quiet",
+    )  # fmt: skip
+    assert code == 0 and str(path) in out and not err
+    data = DarcyDataset.load(path)
+    same = DarcyDataset.generate("four-modes", 5, 3, n_factors=2, n_nodes=17, length_scale=0.2)
+    assert data.fields.shape == (5, 3, 17, 17) and (data.fields == same.fields).all()
+
+
+def test_progress_goes_to_standard_error(dvae_command, tmp_path):
+    _, out, err = dvae_command("generate", tmp_path / "d.hdf5", "--samples", 3, "--nodes", 17)
+    assert "%" in err and "%" not in out
+
+
+def test_run_status_and_verify(dvae_command, tmp_path):
+    store = ("--store", tmp_path)
+    code, out, _ = dvae_command("status", "--json", *store)
+    empty = json.loads(out)
+    assert code == 0
+    assert {(s["experiment"], s["profile"]) for s in empty} == {
+        (name, profile)
+        for name in experiments.EXPERIMENTS
+        for profile in ("smoke", "laptop", "paper")
+    }
+    assert all(s["stored"] == 0 and s["missing"] == s["trials"] > 0 for s in empty)
+    assert not list(tmp_path.iterdir())  # looking changes nothing
+
+    code, out, err = dvae_command("run", EXPERIMENT, "--workers", 1, *store)
+    assert code == 0 and "computed 4 groups" in out and EXPERIMENT in err
+    code, out, err = dvae_command("run", EXPERIMENT, "--quiet", *store)
+    assert code == 0 and "computed 0 groups" in out and not err
+    code, out, _ = dvae_command("status", "--profile", "smoke", "--json", *store)
+    (entry,) = [s for s in json.loads(out) if s["experiment"] == EXPERIMENT]
+    assert entry["stored"] == entry["trials"] and not entry["missing"]
+    code, out, _ = dvae_command("status", *store)
+    share = f"{entry['trials']}/{entry['trials']}"
+    assert code == 0 and re.search(rf"{EXPERIMENT}\s+smoke\s+{share}\s+0\s+0", out)
+
+    code, out, _ = dvae_command("verify", EXPERIMENT, "--fraction", 0.25, "--quiet", *store)
+    assert code == 0 and "identical" in out
+    code, out, _ = dvae_command("verify", EXPERIMENT, "--json", "--quiet", *store)
+    assert code == 0 and all(one["identical"] for one in json.loads(out))
+
+    path = Store(tmp_path).path(EXPERIMENT, "smoke")
+    path.write_bytes(path.read_bytes()[:3000])
+    code, out, _ = dvae_command("status", "--profile", "smoke", "--json", *store)
+    assert [s["damaged"] for s in json.loads(out) if s["damaged"]] == [[str(path)]]
+    code, out, _ = dvae_command("run", EXPERIMENT, "--workers", 1, "--quiet", *store)
+    assert code == 0 and f"damaged file set aside: {path}.damaged-" in out
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """An experiment whose only group fails."""
+
+    def compute(group, **_):
+        raise ValueError("no such\nthing")
+
+    one = Experiment("broken", "Fails", 1, lambda p: [Group({"p": p}, ({"seed": 0},))], compute)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "broken", one)
+
+
+def test_a_failed_group_is_told_and_gives_another_exit_code(dvae_command, broken, tmp_path):
+    code, out, err = dvae_command("run", "broken", "--quiet", "--store", tmp_path)
+    assert code == 1 and not err
+    assert re.search(r"failed group [0-9a-f]{16}: ValueError: no such thing$", out, re.MULTILINE)
+    code, out, _ = dvae_command("status", "--profile", "smoke", "--store", tmp_path)
+    assert code == 0 and "1 failed" in out
+
+
+ERRORS = {
+    "unknown experiment": (["run", "nothing"], "unknown experiment 'nothing'"),
+    "unknown profile": (["run", EXPERIMENT, "--profile", "huge"], "unknown profile 'huge'"),
+    "unknown profile of status": (["status", "--profile", "huge"], "unknown profile 'huge'"),
+    "unknown device": (["run", EXPERIMENT, "--device", "abacus"], "abacus"),
+    "no experiment": (["run"], "--all"),
+    "experiment and all": (["run", EXPERIMENT, "--all"], "--all"),
+    "workers": (["run", EXPERIMENT, "--workers", "0"], "workers"),
+    "no scheduler": (["run", EXPERIMENT, "--scheduler", "nonsense://nowhere:1"], "nowhere"),
+    "factors": (["generate", "x.hdf5", "--factors", "flat"], "flat"),
+    "samples": (["generate", "x.hdf5", "--samples", "0"], "samples"),
+    "device": (["generate", "x.hdf5", "--device", "abacus"], "abacus"),
+    "place": (["generate", "file/x.hdf5", "--samples", "1", "--nodes", "17"], "file/x.hdf5"),
+    "verify unknown": (["verify", "nothing"], "unknown experiment 'nothing'"),
+    "verify missing": (["verify", EXPERIMENT], "dvae run"),
+    "verify fraction": (["verify", EXPERIMENT, "--fraction", "2"], "fraction"),
+    "unknown option": (["status", "--colour"], "--colour"),
+    "unknown command": (["statsu"], "statsu"),
+    "missing argument": (["verify"], "EXPERIMENT"),
+    "not a number": (["generate", "x.hdf5", "--samples", "many"], "many"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_every_error_is_one_line_with_exit_code_2(dvae_command, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVAE_RESULTS", str(tmp_path / "results"))
+    (tmp_path / "file").write_text("")
+    arguments, message = ERRORS[name]
+    code, out, err = dvae_command(*arguments, *(["--quiet"] if arguments[0] == "generate" else []))
+    assert code == 2
+    assert err.startswith("dvae: error: ") and err.count("\n") == 1 and message in err, err
+    assert not out and "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_debug_shows_the_traceback(dvae_command):
+    code, _, err = dvae_command("--debug", "run", "nothing")
+    assert code == 2 and "Traceback" in err
+    assert err.splitlines()[-1].startswith("dvae: error: unknown experiment")

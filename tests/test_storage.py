@@ -1,0 +1,116 @@
+"""Files appear whole or not at all; tensors come back as they were or not at all."""
+
+import errno
+import os
+import stat
+
+import pytest
+import torch
+
+from dvae.errors import DvaeError, ResultError
+from dvae.storage import atomic_path, read_tensors, tensors_digest, write_tensors
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_appears_at_the_end(tmp_path):
+    target = tmp_path / "new" / "file.txt"
+    with atomic_path(target) as temporary:
+        temporary.write_text("whole")
+        assert temporary.parent == target.parent and not target.exists()
+    assert target.read_text() == "whole"
+    assert names(target.parent) == ["file.txt"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_in_the_middle_leaves_what_was_there(tmp_path, error):
+    target = tmp_path / "file.txt"
+    with pytest.raises(error), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert names(tmp_path) == []
+    target.write_text("old")
+    with pytest.raises(error), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert names(tmp_path) == ["file.txt"] and target.read_text() == "old"
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DvaeError, match=f"{target}: No space left"), atomic_path(target) as t:
+            t.write_text("new")
+    assert names(tmp_path) == ["file.txt"] and target.read_text() == "old"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DvaeError, match="cannot write"), atomic_path(tmp_path / "file" / "x"):
+        pass
+
+
+TENSORS = {
+    "b": torch.arange(6.0).reshape(2, 3).T,
+    "a": torch.tensor([True, False]),
+    "empty": torch.zeros(0, 3, dtype=torch.float64),
+    "scalar": torch.tensor(7),
+}
+
+
+def test_tensors_come_back(tmp_path):
+    write_tensors(tmp_path / "t", TENSORS, {"step": "3"})
+    tensors, metadata = read_tensors(tmp_path / "t")
+    assert metadata == {"step": "3"} and set(tensors) == set(TENSORS)
+    for name, value in TENSORS.items():
+        assert torch.equal(tensors[name], value) and tensors[name].dtype == value.dtype
+
+
+def test_the_digest_sees_everything():
+    start = tensors_digest(TENSORS, {"step": "3"})
+    assert tensors_digest(dict(reversed(TENSORS.items())), {"step": "3"}) == start
+    others = [
+        tensors_digest(TENSORS, {"step": "4"}),
+        tensors_digest(TENSORS | {"b": TENSORS["b"].T}, {"step": "3"}),
+        tensors_digest(TENSORS | {"b": TENSORS["b"] + 1}, {"step": "3"}),
+        tensors_digest(TENSORS | {"scalar": torch.tensor(7.0)}, {"step": "3"}),
+        tensors_digest({k: v for k, v in TENSORS.items() if k != "empty"}, {"step": "3"}),
+    ]
+    assert len({start, *others}) == 6
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "t"
+    write_tensors(path, TENSORS, {"step": "3"})
+    good = path.read_bytes()
+    for place in range(len(good)):
+        bad = bytearray(good)
+        bad[place] ^= 1 << (place % 8)
+        path.write_bytes(bad)
+        try:
+            tensors, metadata = read_tensors(path)
+        except ResultError as error:
+            assert str(path) in str(error)
+            continue
+        # padding between header and values carries no information
+        assert metadata == {"step": "3"}
+        assert all(torch.equal(tensors[name], value) for name, value in TENSORS.items())
+        assert good[place : place + 1] == b" "
+    for length in range(0, len(good), 7):
+        path.write_bytes(good[:length])
+        with pytest.raises(ResultError):
+            read_tensors(path)
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(ResultError, match="cannot be read"):
+        read_tensors(tmp_path / "missing")
