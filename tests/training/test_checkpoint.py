@@ -23,8 +23,7 @@ import numpy as np, torch
 from dvae.models import DenseVAE, PodVAE
 from dvae.training import Labels, Recipe, fit
 
-if {case!r} == "dense":
-    sys.modules["dvae.training.fit"].CHUNK = 3
+sys.modules["dvae.training.fit"].CHUNK = 15 if {case!r} == "pod" else 3
 torch.set_num_threads(1)
 
 def run(checkpoint, result):
@@ -36,7 +35,7 @@ def run(checkpoint, result):
                         reconstruction_steps=20, learning_rate_steps=((40, 1e-4),))
     else:
         model = PodVAE.from_fields(fields, 6, hidden=(8,), prior="hierarchical-rectified")
-        recipe = Recipe("killed", 25 * 63, 4, floor=(1.0, 0.1, 500), labelled_batch=3)
+        recipe = Recipe("killed", 25 * 15, 4, floor=(1.0, 0.1, 200), labelled_batch=3)
         labels = Labels(np.arange(5), np.ones((5, 2)))
     done = fit(model, fields, recipe, [0, 1, 2], labels=labels, progress=False, record_every=3,
                checkpoint=checkpoint, checkpoint_seconds=0)

@@ -188,7 +188,8 @@ def test_fit_of_a_data_set_and_its_history():
     with pytest.raises(DataError, match=r"\.models"):
         _ = result.model
     assert result.recipe is recipe and result.seeds == (3, 4) and result.seconds > 0
-    long = fit(model, data, recipe_of(steps=2100, batch_size=2), 0, progress=False)
+    linear = PodVAE.from_fields(data.fields, 4, hidden=())
+    long = fit(linear, data, recipe_of(steps=2100, batch_size=2), 0, progress=False)
     assert long.history.sizes["step"] == 1050
 
 
