@@ -149,7 +149,7 @@ ERRORS = {
     "unknown option": (["status", "--colour"], "--colour"),
     "unknown command": (["statsu"], "statsu"),
     "missing argument": (["verify"], "EXPERIMENT"),
-    "not a number": (["generate", "x.hdf5", "--samples", "many"], "many"),
+    "not a number": (["generate", "x.hdf5", "--samples", "many"], "--samples"),
 }
 
 
@@ -161,7 +161,9 @@ def test_every_error_is_one_line_with_exit_code_2(dvae_command, tmp_path, monkey
     arguments, message = ERRORS[name]
     code, out, err = dvae_command(*arguments, *(["--quiet"] if arguments[0] == "generate" else []))
     assert code == 2
-    assert err.startswith("dvae: error: ") and err.count("\n") == 1 and message.lower() in err.lower(), err
+    assert (
+        err.startswith("dvae: error: ") and err.count("\n") == 1 and message.lower() in err.lower()
+    ), err
     assert not out and "Traceback" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

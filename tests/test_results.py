@@ -44,7 +44,8 @@ class Tiny:
     def groups(self, profile):
         shared = {"profile": profile, "scale": self.scale} | self.extra
         return [
-            Group(shared | {"kind": kind}, ({"seed": 0}, {"seed": 1})) for kind in ("a", "b", "c", "d")
+            Group(shared | {"kind": kind}, ({"seed": 0}, {"seed": 1}))
+            for kind in ("a", "b", "c", "d")
         ]
 
     def compute(self, group, device, progress, checkpoint):
@@ -137,7 +138,12 @@ def test_declared_trials_are_plain_and_all_different(name, profile):
 def test_a_run_is_idempotent_and_keeps_the_declared_order(tiny, store):
     status = run(store)
     assert tiny.calls == ["a", "b", "c", "d"]
-    assert (status["trials"], status["stored"], status["missing"], status["computed"]) == (8, 8, 0, 4)
+    assert (status["trials"], status["stored"], status["missing"], status["computed"]) == (
+        8,
+        8,
+        0,
+        4,
+    )
     data = load_result("tiny", "smoke", store)
     assert data["kind"].values.tolist() == list("aabbccdd")
     np.testing.assert_array_equal(data["value"], np.tile([0, 10], 4) + [ord(k) for k in "aabbccdd"])
@@ -407,8 +413,9 @@ def test_verification_sees_every_kind_of_difference(tiny, store, change):
 # --- several writers and workers ------------------------------------------------------------
 
 
-def test_writers_at_once_lose_nothing(tiny, store):
-    """Runs, each with groups of its own, store and merge at the same time."""
+def test_writers_at_once_lose_nothing(tiny, store, monkeypatch):
+    """Several runs compute, store and merge the same trials at the same time."""
+    monkeypatch.setenv("DVAE_RESULTS", str(store.root))
     compute = tiny.compute
 
     def slowly(group, **arguments):
@@ -452,12 +459,12 @@ def environment(**changes):
 
 
 def test_two_processes_running_the_same_experiment_give_the_serial_result(serial, tmp_path):
-    """Each with two worker processes of its own."""
-    command = [sys.executable, "-m", "dvae.cli", "run", REAL, "--quiet", "--workers", "2"]
-    command += ["--store", str(tmp_path)]
+    """One computes by itself, the other in two worker processes; both store and merge."""
+    command = [sys.executable, "-c", "from dvae.cli import main; main()", "run", REAL, "--quiet"]
+    command += ["--store", str(tmp_path), "--workers"]
     both = [
-        subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen([*command, n], env=environment(), stdout=subprocess.PIPE, text=True)
+        for n in ("1", "2")
     ]
     outputs = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs

@@ -28,14 +28,18 @@ def test_the_file_appears_at_the_end(tmp_path):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_failure_in_the_middle_leaves_what_was_there(tmp_path, error):
     target = tmp_path / "file.txt"
-    with pytest.raises(error), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def write_half():
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert names(tmp_path) == []
     target.write_text("old")
-    with pytest.raises(error), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(error):
+        write_half()
     assert names(tmp_path) == ["file.txt"] and target.read_text() == "old"
 
 
@@ -98,8 +102,7 @@ def test_every_flipped_bit_is_noticed(tmp_path):
         path.write_bytes(bad)
         try:
             tensors, metadata = read_tensors(path)
-        except ResultError as error:
-            assert str(path) in str(error)
+        except ResultError:
             continue
         # padding between header and values carries no information
         assert metadata == {"step": "3"}
@@ -107,7 +110,7 @@ def test_every_flipped_bit_is_noticed(tmp_path):
         assert good[place : place + 1] == b" "
     for length in range(0, len(good), 7):
         path.write_bytes(good[:length])
-        with pytest.raises(ResultError):
+        with pytest.raises(ResultError, match=str(path)):
             read_tensors(path)
 
 

@@ -14,6 +14,8 @@ from dvae.errors import DataError, DvaeError
 
 __all__ = ["app", "main"]
 
+USAGE_ERROR = typer.BadParameter.__base__  # of typer's own copy of click, or of click
+
 app = typer.Typer(
     help="Variational autoencoders that disentangle the generative factors of physical fields.",
     no_args_is_help=True,
@@ -175,7 +177,7 @@ def run(
         for path in status["set_aside"]:
             typer.echo(f"  damaged file set aside: {path}")
         for group, error in status["failed"].items():
-            typer.echo(f"  failed group {group}: {error}")
+            typer.echo(f"  failed group {group}: {' '.join(error.split())}")
     if any(status["missing"] for status in statuses):
         raise typer.Exit(1)
 
@@ -252,11 +254,16 @@ def _connect(address: str):
 
 
 def main() -> None:
-    """Entry point: errors of dvae in one line, with a traceback only under ``--debug``."""
+    """Entry point: errors in one line, with a traceback only under ``--debug``."""
     try:
-        app()
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except typer.Abort:
+        message, code = "interrupted", 130
     except DvaeError as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        print(f"dvae: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        message, code = str(error), 2
+    except USAGE_ERROR as error:
+        message, code = f"{error.format_message().rstrip('.')}; see 'dvae --help'", 2
+    print(f"dvae: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -505,7 +505,7 @@ def plot_architecture(stages: Any) -> Figure:
             rows["stage"], rows["shape"], rows["parameters"], strict=True
         ):
             vector = len(shape) == 1
-            height = 1.2 if vector else np.log2(shape[-1])
+            height = 3.6 if vector else np.log2(shape[-1])
             width = 0.55 if vector else 0.45 + shape[0] / 50
             kind = "linear" if vector else "dense" if "dense" in stage else "other"
             colour = COLOURS[{"linear": 1, "dense": 2, "other": 0}[kind]]

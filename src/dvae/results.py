@@ -382,16 +382,20 @@ def _one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _as_default(store: Store) -> Iterator[None]:
-    """Make a store the default one, for experiments that read other experiments' results."""
+    """Make a store the default one, for experiments that read other experiments' results.
+
+    As above, only the main thread puts the old one back.
+    """
     before = os.environ.get("DVAE_RESULTS")
     os.environ["DVAE_RESULTS"] = str(store.root)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["DVAE_RESULTS"]
-        else:
-            os.environ["DVAE_RESULTS"] = before
+        if threading.current_thread() is threading.main_thread():
+            if before is None:
+                del os.environ["DVAE_RESULTS"]
+            else:
+                os.environ["DVAE_RESULTS"] = before
 
 
 def compute_group(

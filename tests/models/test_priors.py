@@ -114,7 +114,8 @@ def test_samples_follow_the_density(named):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("mean", "scale"), [((0.0, 0.0), (1.0, 1.0)), ((1.5, -0.7), (0.2, 0.6)), ((0.3, 2.0), (1.4, 0.1))]
+    ("mean", "scale"),
+    [((0.0, 0.0), (1.0, 1.0)), ((1.5, -0.7), (0.2, 0.6)), ((0.3, 2.0), (1.4, 0.1))],
 )
 def test_rate_is_the_divergence_or_bounds_it_from_above(named, mean, scale):
     name, prior = named
@@ -166,7 +167,7 @@ def test_rate_is_a_function_of_all_its_noise(named):
 
 @torch.no_grad()
 def test_a_better_proposal_closes_the_gap_of_the_bound():
-    """With p(z|xi) = N(a xi, s^2) everything is Gaussian, and the exact posterior makes eq. 12 tight."""
+    """With p(z|xi) = N(a xi, s^2) all is Gaussian, and the exact posterior makes eq. 12 tight."""
     a, s = 1.3, 0.7
     prior = HierarchicalPrior(2, encoder_hidden=(), decoder_hidden=()).double()
     prior.decoder.mean.weight.copy_(a * torch.eye(2).double())

@@ -115,9 +115,7 @@ def test_terms_of_a_linear_model_in_closed_form():
     w, b = decoder.weight * spread[:, None], decoder.bias * spread
     v = model.decoder.variance.log_variance.exp()
     miss = features[:, :-1] - posterior.loc @ w.T - b
-    expected_error = (
-        miss.pow(2).sum(1) + features[:, -1] + posterior.scale.pow(2) @ w.pow(2).sum(0)
-    )
+    expected_error = miss.pow(2).sum(1) + features[:, -1] + posterior.scale.pow(2) @ w.pow(2).sum(0)
     size = y[0].numel()
     scaling = y.shape[1] * model.encoder.basis.scale.log().sum()
     closed = 0.5 * (size * (2 * math.pi * v).log() + expected_error / v) + scaling

@@ -120,9 +120,7 @@ def test_training_is_the_plain_loop_with_torchs_adam(make, name):
     recipe = recipe_of(**RECIPES[name])
     labels = LABELS if name.startswith("labels") else None
     model = make(variance=recipe.variance, prior="hierarchical")
-    result = fit(
-        model, FIELDS, recipe, [5, 6], labels=labels, progress=False, record_every=1
-    )
+    result = fit(model, FIELDS, recipe, [5, 6], labels=labels, progress=False, record_every=1)
     parameters, history = plain_loop(model, 6, recipe, labels)
     torch.testing.assert_close(result.ensemble.parameters[1], parameters, rtol=0, atol=1e-9)
     recorded = [result.history[q][1] for q in ("rate", "distortion", "beta", "label")]
@@ -191,6 +189,19 @@ def test_fit_of_a_data_set_and_its_history():
     linear = PodVAE.from_fields(data.fields, 4, hidden=())
     long = fit(linear, data, recipe_of(steps=2100, batch_size=2), 0, progress=False)
     assert long.history.sizes["step"] == 1050
+
+
+def test_a_monitor_sees_the_members_and_changes_nothing():
+    recipe, seen = recipe_of(steps=130, beta=0.01), {}
+    plain = fit(dense(), FIELDS, recipe, [0, 1], progress=False)
+
+    def monitor(step, ensemble):
+        seen[step] = ensemble.evaluate(FIELDS, relative_error=False)["distortion"].values
+
+    watched = fit(dense(), FIELDS, recipe, [0, 1], progress=False, monitor=monitor)
+    assert list(seen) == [64, 128, 130]
+    assert (seen[128] < seen[64]).all()
+    assert torch.equal(watched.ensemble.parameters, plain.ensemble.parameters)
 
 
 def test_calibrated_variance_ends_at_the_training_error():

@@ -40,6 +40,8 @@ def test_noise_is_standard_normal():
 
 
 def test_seeds_and_kinds_have_streams_of_their_own():
-    draws = [batch_indices(s, 0, 5, 8, 40, kind).ravel() for s in (0, 1, 2) for kind in (0, LABELLED)]
+    draws = [
+        batch_indices(s, 0, 5, 8, 40, kind).ravel() for s in (0, 1, 2) for kind in (0, LABELLED)
+    ]
     assert all((a != b).any() for i, a in enumerate(draws) for b in draws[:i])
     assert (latent_noise(0, 0, 5, 8, 2) != latent_noise(1, 0, 5, 8, 2)).all()

@@ -1,7 +1,8 @@
 """Runs of ``disentanglement`` as a table, and what is counted in each of its cells (section 5).
 
-A cell is a factor set, a prior and a recipe. The constants were fixed before any run was looked
-at. Scores are computed here from the stored latent means of the test data.
+A cell is a factor set, a prior and a recipe. The constants below are conventions; the chapters show
+how the counts depend on them. Scores are computed here from the stored latent means of the test
+data.
 """
 
 from __future__ import annotations

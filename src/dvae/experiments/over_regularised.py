@@ -1,4 +1,4 @@
-"""Row T1: over-regularised models against theorem 1, and their curvature (section 4.2, fig. 2)."""
+"""Row T1: over-regularised models against theorem 1, and their stability (section 4.2, fig. 2)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import numpy as np
 import torch
 import xarray as xr
 
-from dvae.analysis.landscape import Landscape
-from dvae.experiments.common import data_settings, model_settings, recipe_settings, train
+from dvae.experiments.common import (
+    data_settings,
+    make_model,
+    model_settings,
+    recipe_from,
+    recipe_settings,
+    train,
+)
 from dvae.results import Experiment, Group
-from dvae.training import make_recipe
+from dvae.training import Ensemble, fit, make_recipe
 
-__all__ = ["COLLAPSING_BETA", "CURVATURE_BETAS", "over_regularised"]
+__all__ = ["COLLAPSING_BETA", "RELEASE_BETAS", "over_regularised"]
 
 COLLAPSING_BETA = 8.0  # per node, more than five times the predicted critical value
-CURVATURE_BETAS = (0.5, 1.0, 1.4, 1.6, 1.8, 2.5, 8.0)  # per node
+RELEASE_BETAS = (0.25, 0.5, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)  # per node
 N_LATENT = 256  # latent vectors from the prior that the decoder is asked about
 
 
@@ -33,7 +39,8 @@ def _groups(profile: str) -> list[Group]:
         beta = 1.0 if kind == "desirable" else COLLAPSING_BETA
         seeds = range(1 if kind == "desirable" or profile == "smoke" else 3)
         shared = data_settings(profile) | model_settings(profile)
-        shared |= recipe_settings(profile, recipe) | {"kind": kind}
+        shared |= recipe_settings(profile, recipe)
+        shared |= {"kind": kind, "release_steps": 16 if profile == "smoke" else 2000}
         if kind == "full batch":
             shared["recipe"]["batch_size"] = shared["n_train"]
         groups.append(Group(shared, tuple({"seed": seed, "beta": beta} for seed in seeds)))
@@ -83,15 +90,32 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
             values[1:] = np.nan  # the same for all: stored once
         dims = ((), ("x1", "x2"), ("channel", "x1", "x2"))[max(0, values.ndim - 2)]
         data[name] = (("trial", *dims), values)
-    # a member trained to collapse is a minimum of the loss only where the curvature is positive
-    draws = Landscape(result.ensemble, training.fields, n_samples=1, device=arguments["device"])
-    states = draws.states(result.ensemble)
+    # let go: train on at other weights. A minimum holds the model, a saddle does not
+    weights = np.array(RELEASE_BETAS)
+    recipe = replace(
+        recipe_from(group.shared),
+        steps=group.shared["release_steps"],
+        batch_size=min(64, group.shared["n_train"]),
+        learning_rate_steps=(),
+        reconstruction_steps=0,
+    )
+    seeds = [trial["seed"] for trial in group.trials for _ in weights]
     with torch.enable_grad():
-        lowest = [[draws.lowest_curvature(s, b) for b in CURVATURE_BETAS] for s in states]
-    data["lowest_curvature"] = (("trial", "curvature_beta"), np.array(lowest))
+        released = fit(
+            make_model(group.shared, training.fields),
+            training.fields,
+            recipe,
+            seeds,
+            beta=np.tile(weights, len(group.trials)),
+            initial=Ensemble([model for model in result.models for _ in weights]),
+            device=arguments["device"],
+            progress=arguments["progress"],
+        )
+    rate = released.ensemble.evaluate(training.fields, relative_error=False)["rate"].values
+    data["released_rate"] = (("trial", "release_beta"), rate.reshape(-1, len(weights)))
     m = len(group.trials)
     return data.assign_coords(
-        curvature_beta=list(CURVATURE_BETAS),
+        release_beta=list(RELEASE_BETAS),
         seed=("trial", [trial["seed"] for trial in group.trials]),
         beta=("trial", betas),
         kind=("trial", [group.shared["kind"]] * m),
@@ -102,7 +126,7 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
 over_regularised = Experiment(
     "over_regularised",
     "Over-regularised models against theorem 1 (section 4.2, fig. 2)",
-    1,
+    2,
     _groups,
     _compute,
 )

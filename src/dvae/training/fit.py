@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -383,6 +383,7 @@ def fit(
     checkpoint: str | os.PathLike | None = None,
     checkpoint_seconds: float = 60.0,
     record_every: int | None = None,
+    monitor: Callable[[int, Ensemble], None] | None = None,
 ) -> Fit:
     """Train one or many VAEs of one architecture by a recipe.
 
@@ -418,6 +419,9 @@ def fit(
         Least time between two saves.
     record_every : int, optional
         Steps per entry of the history; by default about 1000 entries.
+    monitor : callable, optional
+        ``monitor(step, ensemble)`` is called about every 64 steps, for instance to evaluate test
+        data; it must leave the ensemble as it is.
 
     Returns
     -------
@@ -503,7 +507,7 @@ def fit(
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.exists():
         trainer.restore(load_checkpoint(path, identity, where))
-    _run(trainer, path, identity, checkpoint_seconds, record_every, progress)
+    _run(trainer, path, identity, checkpoint_seconds, record_every, progress, monitor)
     state = trainer.state
     ensemble.parameters = state.parameters
     own = torch.zeros(m, len(fields), dtype=dtype, device=where)
@@ -523,7 +527,7 @@ def fit(
     )
 
 
-def _run(trainer, path, identity, checkpoint_seconds, record_every, progress) -> None:
+def _run(trainer, path, identity, checkpoint_seconds, record_every, progress, monitor) -> None:
     """Advance to the end in chunks, record, show progress and save checkpoints."""
     state, recipe = trainer.state, trainer.recipe
     chunk = record_every * max(1, round(CHUNK / record_every))
@@ -550,6 +554,9 @@ def _run(trainer, path, identity, checkpoint_seconds, record_every, progress) ->
                 distortion=f"{distortion / trainer.n_nodes:.3f}/node",
                 beta=f"{beta / trainer.n_nodes:.1e}/node",
             )
+            if monitor is not None:
+                trainer.ensemble.parameters = state.parameters
+                monitor(state.step, trainer.ensemble)
             due = time.monotonic() - saved >= checkpoint_seconds
             if path is not None and due and state.step < recipe.steps:
                 save_checkpoint(path, state, identity)
