@@ -15,6 +15,7 @@ Three parts, each in one run on one machine:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -171,10 +172,8 @@ def steps_to_loss(name: str, loss: float, quick: bool, device: str, members: int
         if len(reached) == members:
             raise Reached
 
-    try:
+    with contextlib.suppress(Reached):
         fit(model, training, recipe, range(members), device=device, progress=False, monitor=monitor)
-    except Reached:
-        pass
     steps, seconds = zip(*reached.values(), strict=True) if reached else ((), ())
     return {
         "recipe": recipe.name,

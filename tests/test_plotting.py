@@ -383,7 +383,7 @@ def test_threshold_curves_show_bands_and_the_stated_threshold():
     vertices = ax.collections[0].get_paths()[0].vertices
     assert (vertices[:, 1].min(), vertices[:, 1].max()) == (0.0, 1.0)
     assert ax.lines[-1].get_xdata()[0] == 0.9
-    assert ax.texts[0].get_text() == "stated before: 0.9"
+    assert ax.texts[0].get_text() == "used here: 0.9"
 
 
 def test_angles_are_all_counted():

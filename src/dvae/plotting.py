@@ -1141,7 +1141,7 @@ def plot_threshold_curves(
     threshold : (threshold,).
     shares : name -> (threshold,), fractions.
     intervals : name -> (threshold, 2), lower and upper ends, drawn as bands.
-    chosen : the threshold that was stated before the runs.
+    chosen : the threshold that the counts use.
     xlabel, ylabel : labels of the axes.
 
     Raises
@@ -1160,7 +1160,7 @@ def plot_threshold_curves(
         if intervals is not None and name in intervals:
             band = _array(intervals[name], f"intervals of {name}", "threshold 2", sizes)
             ax.fill_between(threshold, *band.T, color=style["color"], alpha=0.15, lw=0)
-    _marks(ax, None if chosen is None else {f"stated before: {chosen:g}": chosen})
+    _marks(ax, None if chosen is None else {f"used here: {chosen:g}": chosen})
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(-0.02, 1.02))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.legend()

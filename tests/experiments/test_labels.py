@@ -47,9 +47,7 @@ def test_label_ratios(store):
 
 
 def test_every_published_count_is_there():
-    (group,) = [
-        g for g in labels.groups("laptop") if g.shared["recipe_name"] == "calibrated"
-    ]
+    (group,) = [g for g in labels.groups("laptop") if g.shared["recipe_name"] == "calibrated"]
     counts = [trial["n_labels"] for trial in group.trials]
     assert len(set(counts)) >= 10
     assert all(counts.count(count) == 10 for count in set(counts))
