@@ -51,6 +51,7 @@ __all__ = [
 State = Float[Tensor, " state"]
 States = Float[Tensor, "vector state"]
 LOG_VARIANCE = "decoder.variance.log_variance"
+DENSE_HESSIAN = 512  # parameters up to which the whole Hessian is computed
 FLOATS_AT_ONCE = 2**20  # feature values in flight: bounds memory, does not change results
 
 
@@ -393,7 +394,8 @@ class Landscape:
     def lowest_curvature(self, state: State, beta: float = 1.0) -> float:
         """Lowest eigenvalue of the Hessian of the loss per node at a state.
 
-        Negative at a saddle. The parameters move, buffers (a calibrated variance) stay. Lanczos on
+        Negative at a saddle. The parameters move, buffers (a calibrated variance) stay. From the
+        whole Hessian, or for more than a few hundred parameters by Lanczos iteration, on
         exact Hessian-vector products in 64 bits, with the first latent draw, whitened, and its
         mirror image, so that sampling errors of the noise's first moments do not tilt the result.
 
@@ -422,6 +424,9 @@ class Landscape:
             return torch.cat([f.flatten() for f in found]).cpu().numpy()
 
         size = len(flat)
+        if size <= DENSE_HESSIAN:
+            hessian = np.stack([product(unit) for unit in np.eye(size)])
+            return float(np.linalg.eigvalsh((hessian + hessian.T) / 2)[0])
         start = np.random.default_rng(0).standard_normal(size)
         operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
         (lowest,) = eigsh(operator, k=1, which="SA", v0=start, tol=1e-3, return_eigenvectors=False)
