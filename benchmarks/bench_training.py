@@ -218,29 +218,20 @@ def dense_model(quick: bool) -> DenseVAE:
     return DenseVAE(17, blocks=(1, 2, 1)) if quick else DenseVAE()
 
 
-def pool_member(quick: bool, seed: int, steps: int, device: str) -> tuple[float, float]:
-    """When one member's timed steps began and ended in a worker process."""
+def pool_member(quick: bool, seed: int, steps: int, device: str) -> float:
+    """Seconds per step of one member in a worker process."""
     if device == "cpu":
         torch.set_num_threads(1)
     model = dense_model(quick)
-    fields = torch.randn(128, *model.field_shape)
-    one_by_one(model, fields, seed, 2, device)
-    start = time.time()
-    seconds = one_by_one(model, fields, seed, steps, device)
-    return max(start, time.time() - seconds * steps), time.time()
+    return one_by_one(model, torch.randn(128, *model.field_shape), seed, steps, device)
 
 
 def pool_rate(quick: bool, members: int, steps: int, device: str) -> float:
     """Member-steps per second of processes that train one member each at a time."""
     workers = min(members, len(os.sched_getaffinity(0)))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        spans = list(
-            pool.map(
-                pool_member, *zip(*[(quick, k, steps, device) for k in range(members)], strict=True)
-            )
-        )
-    busy = sum(end - start for start, end in spans)
-    return members * steps / busy * workers
+        runs = [pool.submit(pool_member, quick, k, steps, device) for k in range(members)]
+        return workers / statistics.mean(run.result() for run in runs)
 
 
 def device_limits(device: str) -> dict:

@@ -391,6 +391,15 @@ def test_collapsed_linear_vae_turns_from_saddle_to_minimum_at_the_predicted_beta
     assert landscape.lowest_curvature(state, 1.1 * critical) > -1e-9
 
 
+def test_lowest_curvature_by_iteration_is_that_of_the_whole_hessian(monkeypatch):
+    models, y = pod_models(1)
+    landscape = Landscape(models[0], y, n_samples=1)
+    state = landscape.states(models)[0]
+    whole = landscape.lowest_curvature(state)
+    monkeypatch.setattr(module, "DENSE_HESSIAN", 0)
+    assert landscape.lowest_curvature(state) == pytest.approx(whole, rel=1e-2)
+
+
 def test_limits_of_the_linear_theory():
     variances, m = np.array([3.0, 2.0, 0.5]), 30
     assert [s.active for s in linear_collapse(variances, m, 2, 1e-3)] == [0, 1, 2]
