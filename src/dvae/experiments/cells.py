@@ -65,7 +65,7 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
     pandas.DataFrame
         ``factors``, ``prior``, ``recipe``, ``seed``; ``rate`` (nats per sample), ``loss_per_node``
         (paper units), ``relative_error``; ``s_d`` (eq. 6), ``ceiling``, ``angle`` (degrees, modulo
-        90, see :func:`dvae.analysis.rotation_angle`), all of the test data; the booleans
+        90, see ``dvae.analysis.rotation_angle``), all of the test data; the booleans
         ``over_regularised`` and ``disentangled``. A run that diverged has NaN scores and is
         neither. The attributes of the result are in ``.attrs``.
 
