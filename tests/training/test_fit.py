@@ -247,6 +247,9 @@ def test_a_diverging_member_is_frozen_and_the_others_go_on(make, how):
     if how != "rate":
         frozen = with_it.ensemble.parameters[1]
         torch.testing.assert_close(frozen, start.parameters[1], rtol=0, atol=0, equal_nan=True)
+        for name, value in start.buffers.items():
+            if not name.startswith("decoder.variance"):  # calibrated anew at the end
+                assert torch.equal(with_it.ensemble.buffers[name][1], value[1]), name
     assert np.isfinite(alone.ensemble.evaluate(FIELDS)["rate"]).all()
 
 
