@@ -364,34 +364,27 @@ def load_result(name: str, profile: str | None = None, store: Store | None = Non
     )
 
 
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """One CPU thread for torch and the linear algebra of numpy and scipy.
+_TURN = threading.Lock()
 
-    Only the main thread puts the old numbers back: beside a worker thread others may compute.
+
+@contextlib.contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Compute in a defined state of the process, which is put back afterwards.
+
+    torch and the linear algebra of numpy and scipy have one CPU thread, and ``store`` is the
+    default one, for experiments that read the results of others. These, and the global random
+    state that initialisation seeds, belong to the process: groups that run in threads of one
+    process (dask workers) take turns.
     """
-    threads, limit = torch.get_num_threads(), threadpool_limits(1)
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            limit.restore_original_limits()
+    with _TURN:
+        before, threads = os.environ.get("DVAE_RESULTS"), torch.get_num_threads()
+        os.environ["DVAE_RESULTS"] = str(store.root)
+        torch.set_num_threads(1)
+        try:
+            with threadpool_limits(1):
+                yield
+        finally:
             torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
-def _as_default(store: Store) -> Iterator[None]:
-    """Make a store the default one, for experiments that read other experiments' results.
-
-    As above, only the main thread puts the old one back.
-    """
-    before = os.environ.get("DVAE_RESULTS")
-    os.environ["DVAE_RESULTS"] = str(store.root)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
             if before is None:
                 del os.environ["DVAE_RESULTS"]
             else:
@@ -409,10 +402,10 @@ def compute_group(
     group = one.groups(profile)[index]
     part = store.part(one, profile, group)
     checkpoint = part.with_suffix(".checkpoint")
-    start = time.perf_counter()
-    with _one_thread(), _as_default(store):
+    with _alone(store):
+        start = time.perf_counter()
         data = one.compute(group, device=device, progress=progress, checkpoint=checkpoint)
-    seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start
     m = len(group.trials)
     if data.sizes.get("trial") != m:
         raise ResultError(f"experiment {name!r} returned {data.sizes} for {m} trials")
@@ -583,7 +576,7 @@ def verify_experiment(
     for index in tqdm(sorted(chosen), desc=f"verify {name}", disable=not progress):
         group = groups[index]
         old = stored.isel(trial=[have[h] for h in group_hashes(one, group)])
-        with _one_thread(), _as_default(store):
+        with _alone(store):
             new = one.compute(group, device=device, progress=False, checkpoint=None)
         largest = _largest_difference(old, new)
         report.append({"trials": len(group.trials), "identical": largest == 0, "largest": largest})
