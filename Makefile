@@ -77,8 +77,8 @@ references: $(STAMP)  ## execute the chapters again for nbval: tests/notebooks/
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	  $(PY) tools/book.py references --jobs $(JOBS) $(if $(ONLY),--only $(ONLY))
 
-bench: $(STAMP)  ## measure speed and memory, a table per script of benchmarks/
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+bench: $(STAMP)  ## measure speed and memory, for the page How to reproduce: benchmarks/measured.json
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script --json || exit 1; done
 
 lock:  ## resolve pyproject.toml again (needs uv): requirements.lock
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv, or UV=path/to/uv" >&2; exit 1; }

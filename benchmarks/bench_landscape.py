@@ -1,6 +1,6 @@
 """Losses along random directions in parameter space: batched, against loops over load_state_dict.
 
-    python benchmarks/bench_landscape.py [--json PATH] [--threads 2] [--directions 1000]
+    python benchmarks/bench_landscape.py [--json [PATH]] [--threads 2] [--directions 1000]
 
 PodVAE at 65 x 65 nodes, 512 samples, 10 latent draws, 50 points per direction. The batched way
 computes all directions. The loops are timed on some of the points, spread over the same
@@ -13,17 +13,16 @@ asks the decoder for distributions of whole fields.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from dvae import DarcyDataset, PodVAE
 from dvae.analysis.landscape import Landscape, random_direction
+from record import add_options, load_now, record
 
 N_NODES, N_SAMPLES, N_DRAWS, N_POINTS = 65, 512, 10, 50
 BLOCKS = 20
@@ -135,10 +134,10 @@ def measure(n_directions: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="also write the measurements to this file")
-    parser.add_argument("--threads", type=int, default=2, help="threads for every alternative")
+    add_options(parser)
     parser.add_argument("--directions", type=int, default=1000, help="at least 20")
     arguments = parser.parse_args()
+    load = load_now()
     torch.set_num_threads(arguments.threads)
     result = measure(arguments.directions)
     labels = {
@@ -167,10 +166,8 @@ def main() -> None:
             word = "reached" if ratio >= TARGET else "MISSED"
             verdict = f" (target {TARGET:.0f}: {word})"
         print(f"{name:26}{ratio:7.1f} times{verdict}")
-    if arguments.json:
-        content = {"threads": arguments.threads, "directions": arguments.directions}
-        content |= result | {"ratios": ratios}
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    content = {"directions": arguments.directions} | result | {"ratios": ratios}
+    record(arguments.json, "landscape", content, threads=arguments.threads, load=load)
 
 
 if __name__ == "__main__":

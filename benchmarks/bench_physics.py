@@ -1,6 +1,6 @@
 """Speed and memory of the Darcy solver and of the Karhunen-Loeve expansion against scipy.
 
-    python benchmarks/bench_physics.py [--json PATH] [--threads 2]
+    python benchmarks/bench_physics.py [--json [PATH]] [--threads 2]
 
 Every alternative runs in a process of its own, one after the other, in one run; its peak memory is
 that of the process less what the process held once libraries and input were in place. Both sides
@@ -18,7 +18,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from record import add_options, load_now, record
 
 N_NODES = 65
 N_SAMPLES = 1024
@@ -159,14 +160,14 @@ def child(name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="also write the measurements to this file")
-    parser.add_argument("--threads", type=int, default=2, help="threads for every alternative")
+    add_options(parser)
     parser.add_argument("--child", choices=ALTERNATIVES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         child(arguments.child)
         return
 
+    load = load_now()
     threads = str(arguments.threads)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     environment = os.environ | dict.fromkeys(names, threads)
@@ -200,15 +201,13 @@ def main() -> None:
         target = DARCY_TARGET if name.startswith("darcy") else KLE_TARGET
         verdict = "reached" if ratio >= target else "MISSED"
         print(f"{name:26}{ratio:7.1f} times (target {target:.0f}: {verdict})")
-    if arguments.json:
-        content = {
-            "threads": arguments.threads,
-            "n_nodes": N_NODES,
-            "alternatives": measured,
-            "ratios": ratios,
-            "largest_relative_difference": difference,
-        }
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    content = {
+        "n_nodes": N_NODES,
+        "alternatives": measured,
+        "ratios": ratios,
+        "largest_relative_difference": difference,
+    }
+    record(arguments.json, "physics", content, threads=arguments.threads, load=load)
 
 
 if __name__ == "__main__":

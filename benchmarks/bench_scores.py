@@ -7,11 +7,12 @@ python benchmarks/bench_scores.py time        # one of: time, divergence, shape
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 from dvae.analysis import (
     all_scores,
@@ -25,6 +26,7 @@ from dvae.analysis import (
     rotate,
     shape_score,
 )
+from record import add_options, load_now, record
 
 
 def four_modes(n_samples: int, seed: int) -> np.ndarray:
@@ -44,7 +46,7 @@ def seconds(call: Callable[[], object], repeats: int = 5) -> tuple[float, float]
     return float(np.median(times)), max(times)
 
 
-def time_table() -> None:
+def time_table() -> dict:
     theta = four_modes(512, 0)
     z = rotate(theta, 20)
     x, y = four_modes(5000, 1), four_modes(5000, 2)
@@ -63,19 +65,23 @@ def time_table() -> None:
         "all scores": lambda: all_scores(z, theta),
         "divergence of 5000 and 5000": lambda: kl_divergence_knn(x, y),
     }
-    print(f"\nSeconds, 2 latents of 512 samples ({os.cpu_count()} cores)")
+    print("\nSeconds, 2 latents of 512 samples")
+    measured = {}
     for name, call in calls.items():
         median, slowest = seconds(call)
+        measured[name] = {"median_seconds": median, "slowest_seconds": slowest}
         print(f"{name:30s} median {median:8.4f}   slowest {slowest:8.4f}")
+    return measured
 
 
 # q of each panel; p = N(0, I). Shift and standard deviation are the same along every axis.
 PANEL = {"wider": (1.0, 2.0), "slightly wider": (0.5, 1.5), "shifted": (1.0, 1.0)}
 
 
-def divergence_table() -> None:
+def divergence_table() -> dict:
     print("\nk-NN divergence of N(0, I) from N(shift, scale^2 I): bias and spread (standard")
     print("deviation of one draw), per cent of the exact value, over 20 draws")
+    measured = {}
     for n_samples in (512, 5000):
         for dimension in (1, 2, 5):
             for name, (shift, scale) in PANEL.items():
@@ -96,12 +102,19 @@ def divergence_table() -> None:
                     bias = 100 * (np.mean(found) / exact - 1)
                     spread = 100 * np.std(found, ddof=1) / exact
                     row += f"| {version} k={k}: {bias:+6.1f} ± {spread:4.1f} "
+                    measured[f"{n_samples}, {dimension}-d, {name}, {version}, k={k}"] = {
+                        "exact_nats": exact,
+                        "bias_percent": bias,
+                        "spread_percent": spread,
+                    }
                 print(row, flush=True)
+    return measured
 
 
-def shape_table() -> None:
+def shape_table() -> dict:
     print("\nS_KL of four modes, rotated; mean ± standard deviation over 10 samples, nats")
     angles = (0, 10, 20, 30, 45)
+    measured = {}
     print("  N  code        " + "".join(f"{angle:>16d}°" for angle in angles))
     for n_samples in (128, 512):
         for name in ("copy", "independent"):
@@ -113,14 +126,25 @@ def shape_table() -> None:
                     z = theta if name == "copy" else four_modes(n_samples, 100 + seed)
                     found.append(shape_score(3 * rotate(z, angle) - 1, theta))
                 row.append(f"{np.mean(found):+8.3f} ± {np.std(found, ddof=1):.3f}")
+                measured[f"{n_samples}, {name}, {angle} degrees"] = found
             print(f"{n_samples:4d} {name:12s} " + " ".join(row), flush=True)
+    return measured
 
 
 TABLES = {"time": time_table, "divergence": divergence_table, "shape": shape_table}
 
-if __name__ == "__main__":
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", nargs="?", choices=TABLES)
-    chosen = parser.parse_args().table
-    for table in [chosen] if chosen else TABLES:
-        TABLES[table]()
+    parser.add_argument("table", nargs="?", choices=TABLES, help="one table; by default all")
+    add_options(parser)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with threadpool_limits(arguments.threads):
+        for table in [arguments.table] if arguments.table else TABLES:
+            where = {"threads": arguments.threads, "load": load_now()}
+            record(arguments.json, f"scores-{table}", TABLES[table](), **where)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Speed of training: ensembles against one model after the other, and recipes against each other.
 
-    python benchmarks/bench_training.py [--device cpu|cuda] [--quick] [--json PATH] [--part NAME]
+    python benchmarks/bench_training.py [--device cpu|cuda] [--quick] [--json [PATH]] [--part NAME]
 
 Three parts, each in one run on one machine:
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import os
 import platform
@@ -26,7 +25,6 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dvae import DarcyDataset, DenseVAE, PodVAE, fit, make_recipe
 from dvae.models import VAE
 from dvae.training import Recipe, initialise
+from record import add_options, load_now, record
 
 PAPER_LOSS = -9.42  # test loss per node of the paper's DenseVAE
 TARGETS = {"pod_seconds": 60.0, "pod_loss": -12.0, "pod_ratio": 6.0, "recipe_ratio": 10.0}
@@ -336,34 +335,33 @@ PARTS = {"pod": bench_pod, "recipes": bench_recipes, "dense": bench_dense}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    add_options(parser)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: only that it runs")
     parser.add_argument("--part", choices=PARTS, help="one part; by default all")
-    parser.add_argument("--json", type=Path, help="also write the measurements to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     hardware = platform.machine()
     if arguments.device == "cuda":
         hardware = torch.cuda.get_device_name()
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
-    print(f"{hardware}, {arguments.threads} threads, torch {torch.__version__}, load {load:.1f}")
-    names = [arguments.part] if arguments.part else list(PARTS)
-    measured = {name: PARTS[name](arguments.quick, arguments.device) for name in names}
-    unit = 1 if sys.platform == "darwin" else 1024
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-    print(f"\npeak memory {memory:.0f} MiB")
-    if arguments.device == "cuda":
-        print(f"peak GPU memory {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
-    if arguments.json:
-        content = {
-            "hardware": hardware,
-            "threads": arguments.threads,
-            "quick": arguments.quick,
-            "load_at_start": load,
-            "peak_mib": memory,
-            **measured,
-        }
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    print(f"{hardware}, {arguments.threads} threads, torch {torch.__version__}")
+    for name in [arguments.part] if arguments.part else PARTS:
+        load = load_now()
+        measured = PARTS[name](arguments.quick, arguments.device)
+        measured |= {"quick": arguments.quick, "peak_mib": peak_mib(arguments.device)}
+        where = {"threads": arguments.threads, "load": load, "device": arguments.device}
+        suffix = "" if arguments.device == "cpu" else f"-{arguments.device}"
+        record(arguments.json, name + suffix, measured, **where)
+
+
+def peak_mib(device: str) -> float:
+    """Largest memory so far: of the process, or on the GPU."""
+    if device == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    print(f"  peak memory {peak:.0f} MiB")
+    return peak
 
 
 if __name__ == "__main__":

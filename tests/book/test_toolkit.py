@@ -10,7 +10,7 @@ import sys
 import nbformat
 import pytest
 
-from bookkit import execute, generated, lint, pages, references, site
+from bookkit import execute, generated, lint, measurements, pages, references, site
 from bookkit.chapters import ROOT, Chapter, parameters, read, select
 from bookkit.execute import Run, run_chapters
 
@@ -235,3 +235,30 @@ def test_status_table_names_every_chapter():
     assert "2.3" in text
     assert "5 s of run time" in text
     assert generated.status_table([]) == "No chapter has been executed in this build.\n"
+
+
+def test_measurements_name_both_sides_and_what_made_them(tmp_path):
+    path = tmp_path / "measured.json"
+    assert measurements.measurements_table(path) == measurements.MISSING
+    made = {"threads": 2, "commit": "abc1234", "hardware": "a machine", "torch": "2.13.0"}
+    pod = {
+        "members": 50,
+        "steps": 4000,
+        "seconds": 40.0,
+        "member_steps_per_second": 5000.0,
+        "one_by_one_member_steps_per_second": 1000.0,
+        "ratio": 5.0,
+        "test_loss_per_node_median": -12.3,
+        "test_loss_per_node_worst": -11.9,
+    }
+    path.write_text(json.dumps({"pod": made | pod}))
+    row = measurements.measurements_table(path).splitlines()[2].split(" | ")
+    assert row[1:] == [
+        "40.0 s, 5,000 member-steps/s",
+        "1,000 member-steps/s, one by one",
+        "5",
+        "2",
+        "`abc1234` |",
+    ]
+    path.write_text(json.dumps({"pod": made | pod | {"quick": True}}))
+    assert measurements.measurements_table(path) == measurements.MISSING

@@ -10,6 +10,8 @@ from types import ModuleType
 
 from sphinx.pycode import ModuleAnalyzer
 
+from .measurements import measurements_table
+
 __all__ = ["api_page", "build_note", "status_table", "write"]
 
 
@@ -140,18 +142,15 @@ def _stored_results() -> str:
 
 
 def write(folder: Path, records: list[dict], root: Path) -> None:
-    """Write all parts into a folder; the measurements come from `benchmarks/table.md`."""
+    """Write all parts into a folder; the measurements come from `benchmarks/measured.json`."""
     import dvae
 
-    measured = root / "benchmarks" / "table.md"
     parts = {
         "build.md": build_note(records),
         "status.md": status_table(records),
         "results.md": _stored_results(),
         "api.md": api_page(dvae),
-        "benchmarks.md": measured.read_text(encoding="utf-8")
-        if measured.exists()
-        else "`make bench` measures speed and memory; no measurement is stored.\n",
+        "benchmarks.md": measurements_table(root / "benchmarks" / "measured.json"),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in parts.items():

@@ -1,0 +1,47 @@
+"""Measurements go into one JSON file, each under its own name with what made it."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+
+from dvae.provenance import provenance
+from dvae.storage import atomic_path
+
+__all__ = ["add_options", "load_now", "record"]
+
+STORED = Path(__file__).parent / "measured.json"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Options that every script has."""
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of every alternative")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        nargs="?",
+        const=STORED,
+        help=f"record the measurements in this file (without a path: {STORED.name}, which the "
+        "book shows); what it holds of other scripts stays",
+    )
+
+
+def load_now() -> float | None:
+    """Processes that want to run on this machine: above 0 before a start, times are too long."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def record(
+    path: Path | None, name: str, measured: dict, *, threads: int, load: float | None, device="cpu"
+) -> None:
+    """Put a measurement into a file; does nothing where no file is given."""
+    if path is None:
+        return
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    made = {"threads": threads, "load_at_start": load, **provenance(device)}
+    content[name] = made | measured
+    with atomic_path(path) as beside:
+        beside.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"recorded as {name!r} in {path}")

@@ -1,0 +1,131 @@
+"""Table of `benchmarks/measured.json` for the page "How to reproduce"."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+__all__ = ["measurements_table"]
+
+MISSING = "`make bench` measures speed and memory; no measurement is stored.\n"
+
+
+def _physics(m: dict) -> list[tuple]:
+    rows = []
+    for what, ours, others in (
+        ("Darcy flow, KLE2, per sample", "darcy", ("darcy-colamd", "darcy-mmd")),
+        ("all 4225 Karhunen-Loève modes", "kle", ("kle-evr", "kle-evd")),
+    ):
+        own = m["alternatives"][ours]
+        for name in others:
+            other = m["alternatives"][name]
+            ratio = other["ms_per_sample"] / own["ms_per_sample"]
+            cells = [
+                f"{row['ms_per_sample']:.2f} ms, {row['peak_above_input_mib']:.0f} MiB"
+                for row in (own, other)
+            ]
+            rows.append((what, cells[0], f"{cells[1]}, {other['label']}", ratio))
+    return rows
+
+
+def _pod(m: dict) -> list[tuple]:
+    what = (
+        f"PodVAE, {m['members']} members, {m['steps']} steps; test loss per node "
+        f"{m['test_loss_per_node_median']:.2f} (median), "
+        f"{m['test_loss_per_node_worst']:.2f} (worst)"
+    )
+    ours = f"{m['seconds']:.1f} s, {m['member_steps_per_second']:,.0f} member-steps/s"
+    theirs = f"{m['one_by_one_member_steps_per_second']:,.0f} member-steps/s, one by one"
+    return [(what, ours, theirs, m["ratio"])]
+
+
+def _recipes(m: dict) -> list[tuple]:
+    cells = [
+        f"{m[name]['steps_median']:,.0f} steps, {m[name]['seconds_median']:.1f} s, `{name}`"
+        if m[name]["steps_median"]
+        else f"never in {m[name]['steps_of_the_recipe']:,} steps, `{name}`"
+        for name in ("calibrated", "paper")
+    ]
+    what = f"PodVAE to a test loss of -9.42 per node (median of {m['calibrated']['members']} runs)"
+    return [(what, *cells, m.get("ratio"))]
+
+
+def _dense(m: dict) -> list[tuple]:
+    rows = []
+    for row in m["rows"]:
+        processes = f"; {row['processes']:.2f} in processes" if row["processes"] else ""
+        rows.append(
+            (
+                f"DenseVAE, {row['members']} members, member-steps/s",
+                f"{row['ensemble']:.2f} ({row['share_of_flops']:.0%} of the FLOP/s of a matrix "
+                f"product, {row['share_of_bandwidth']:.0%} of the bandwidth of a copy)",
+                f"{row['one_by_one']:.2f} one by one{processes}",
+                row["ratio"],
+            )
+        )
+    return rows
+
+
+def _landscape(m: dict) -> list[tuple]:
+    seconds = m["seconds_for_all"]
+    what = f"loss along {m['directions']} directions of 50 points"
+    return [
+        (what, f"{seconds['batched']:.0f} s", f"{seconds[name]:.0f} s, {label}", ratio)
+        for name, label in (
+            ("plain", "loop over `load_state_dict` (timed on some points)"),
+            ("tuned", "the same loop, fields projected beforehand"),
+        )
+        for ratio in (m["ratios"][f"batched_vs_{name}"],)
+    ]
+
+
+def _scores(m: dict) -> list[tuple]:
+    names = ("S_D", "S_KL", "all scores")
+    return [
+        (f"{name} of 512 samples", f"{m[name]['median_seconds']:.2g} s", "", None) for name in names
+    ]
+
+
+def _book(m: dict) -> list[tuple]:
+    ours = (
+        f"{m['seconds']:.0f} s; {m['peak_mib']:,.0f} MiB in all processes, "
+        f"{m['largest_process_mib']:,.0f} in the largest"
+    )
+    return [(f"this book at the smoke profile, {m['jobs']} chapters at a time", ours, "", None)]
+
+
+PARTS = {
+    "physics": _physics,
+    "pod": _pod,
+    "recipes": _recipes,
+    "dense": _dense,
+    "dense-cuda": _dense,
+    "landscape": _landscape,
+    "scores-time": _scores,
+    "book": _book,
+}
+
+
+def measurements_table(path: Path) -> str:
+    """Return the table; every row carries what made it."""
+    if not path.exists():
+        return MISSING
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        "| What | Ours | Alternative, same run | Ratio | Threads | Commit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, rows_of in PARTS.items():
+        m = stored.get(name)
+        if m is None or m.get("quick"):  # a quick run shows only that the script runs
+            continue
+        for what, ours, theirs, ratio in rows_of(m):
+            times = f"{ratio:.2g}" if ratio and ratio < 10 else (f"{ratio:.0f}" if ratio else "")
+            made = f"{m['threads']} | `{m['commit']}`"
+            lines.append(f"| {what} | {ours} | {theirs} | {times} | {made} |")
+    if len(lines) == 2:
+        return MISSING
+    machines = "; ".join(dict.fromkeys(m["hardware"] for m in stored.values()))
+    versions = ", ".join(dict.fromkeys(m["torch"] for m in stored.values()))
+    lines += ["", f"Machine: {machines}. torch {versions}. Stored in `benchmarks/{path.name}`."]
+    return "\n".join(lines) + "\n"
