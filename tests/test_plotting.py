@@ -79,7 +79,6 @@ EVERY_FIGURE = {
     "scatter": lambda: plotting.plot_score_scatter([1, 2], [0.5, 0.2]),
     "proportions": lambda: plotting.plot_proportions(["a"], [1], [2], [[0.1, 0.9]]),
     "thresholds": lambda: plotting.plot_threshold_curves([0, 1], {"a": [1, 0]}, chosen=0.5),
-    "angles": lambda: plotting.plot_angles([10, 50]),
 }
 
 
@@ -105,7 +104,7 @@ def test_style_is_colour_blind_safe_and_seven_inches_wide():
 
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     assert cycle == [to_hex(c) for c in color_palette("colorblind")]
-    assert plotting.plot_angles([45]).get_size_inches()[0] == 7.0
+    assert plotting.plot_score_scatter([1, 2], [0.5, 0.2]).get_size_inches()[0] == 7.0
 
 
 # ------------------------------------------------------------------------------------- fields
@@ -386,17 +385,6 @@ def test_threshold_curves_show_bands_and_the_stated_threshold():
     assert ax.texts[0].get_text() == "used here: 0.9"
 
 
-def test_angles_are_all_counted():
-    figure = plotting.plot_angles({"HP": [0, 44, 46, 90], "no HP": [10]}, bins=9)
-    first, second = figure.axes
-    heights = [bar.get_height() for bar in first.patches]
-    assert sum(heights) == 4
-    assert heights[4] == 2
-    assert first.get_title() == "HP: 4 runs"
-    assert sum(bar.get_height() for bar in second.patches) == 1
-    assert second.get_title() == "no HP: 1 run"
-
-
 # ------------------------------------------------------------------------ composition, provenance
 
 
@@ -413,7 +401,7 @@ def test_plots_compose_as_subfigures():
 
 
 def test_smoke_mark_keeps_clear_of_the_axes():
-    figure = plotting.mark_smoke(plotting.plot_angles([45]))
+    figure = plotting.mark_smoke(plotting.plot_score_scatter([1, 2], [0.5, 0.2]))
     figure.draw_without_rendering()
     (text,) = figure.texts
     assert text.get_text() == "smoke run: not evidence"
@@ -469,8 +457,7 @@ WRONG = {
     "successes must": lambda: plotting.plot_proportions(["a"], [3], [2], [[0, 1]]),
     "outside its interval": lambda: plotting.plot_proportions(["a"], [1], [2], [[60, 90]]),
     "shares of a has shape": lambda: plotting.plot_threshold_curves(ROW, {"a": [1.0]}),
-    "fold the angles": lambda: plotting.plot_angles([-45.0]),
-    "not an array of numbers": lambda: plotting.plot_angles(["a"]),
+    "not an array of numbers": lambda: plotting.plot_score_scatter(["a"], [1.0]),
 }
 
 

@@ -1,9 +1,10 @@
-"""Command line: ``dvae generate | train | run | status | verify``."""
+"""Command line: ``dvae generate | train | run | status | verify | claims``."""
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -232,6 +233,31 @@ def verify(
             )
     if not all(entry["identical"] for entry in report):
         raise typer.Exit(1)
+
+
+@app.command()
+def claims(
+    rows: Annotated[
+        list[str] | None, typer.Argument(help="Rows, such as M1 M2.", show_default="all")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder of results.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the paper claims, what was found here, and a verdict by rule."""
+    from dvae.claims import claims_table
+
+    table = claims_table(rows or None, _store(store))
+    if as_json:
+        typer.echo(json.dumps(table.reset_index().to_dict("records"), indent=2))
+        return
+    for name, row in table.iterrows():
+        typer.echo(f"{name:<4}{row['verdict']}")
+        for key in ("statement", "ours"):
+            label = {"statement": "paper: ", "ours": "here:  "}[key]
+            typer.echo(textwrap.fill(row[key], 96, initial_indent=f"    {label}",
+                                     subsequent_indent=" " * 11))  # fmt: skip
+    counts = table["verdict"].value_counts()
+    typer.echo(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
 
 
 def _store(path: Path | None):

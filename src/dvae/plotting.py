@@ -33,7 +33,6 @@ from dvae.errors import DataError
 __all__ = [
     "caption_source",
     "mark_smoke",
-    "plot_angles",
     "plot_architecture",
     "plot_convergence",
     "plot_distributions",
@@ -1164,40 +1163,6 @@ def plot_threshold_curves(
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(-0.02, 1.02))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.legend()
-    return figure
-
-
-def plot_angles(
-    angles: Float[Any, " run"] | Mapping[str, Float[Any, " run"]],
-    limits: tuple[float, float] = (0.0, 90.0),
-    bins: int = 18,
-) -> Figure:
-    """Histogram of the angles between latents and factors, a row a group (section 5.3, M3).
-
-    Parameters
-    ----------
-    angles : (run,) or name -> (run,), degrees, already folded into ``limits``.
-    limits : of the axis; 90 degrees is a permutation of the axes, so angles are taken modulo 90.
-    bins : number of bins.
-
-    Raises
-    ------
-    DataError
-        If an angle lies outside ``limits`` (it would be lost) or there is nothing to draw.
-    """
-    angles = angles if isinstance(angles, Mapping) else {"": angles}
-    _not_empty(angles, "angles")
-    figure, axes = _axes(len(angles), 1, 1.5 * len(angles) + 1.2, sharex=True, sharey=True)
-    for ax, (name, values), colour in zip(axes[:, 0], angles.items(), COLOURS, strict=False):
-        values = _array(values, f"angles {name}".strip(), "run")
-        if values.min() < limits[0] or values.max() > limits[1]:
-            raise DataError(f"an angle lies outside {limits} degrees; fold the angles first")
-        ax.hist(values, bins=bins, range=limits, color=colour, ec="white")
-        title = f"{name}: {_count(len(values), 'run')}".lstrip(": ")
-        ax.set(title=title, ylabel="runs", xlim=limits)
-        ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        ax.axvline(45, color="0.2", ls="--", lw=1)
-    axes[-1, 0].set(xlabel="rotation (degrees)", xticks=np.arange(limits[0], limits[1] + 1, 15))
     return figure
 
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dvae.analysis.statistics import bootstrap_interval, rotation_angle, trend, wilson_interval
+from dvae.analysis.statistics import (
+    angle_test,
+    bootstrap_interval,
+    compare_proportions,
+    holm,
+    rotation_angle,
+    trend,
+    wilson_interval,
+)
 from dvae.errors import DataError
 
 
@@ -58,6 +66,60 @@ def test_trend_by_hand():
         trend([1, 2, 3], [1, 2, 3, 4])
 
 
+def test_fishers_test_by_hand():
+    # the lady tasting tea: 3 of 4 against 1 of 4; of C(8, 4) = 70 tables 16 + 16 + 1 + 1 are as
+    # extreme, all but the 36 with 2 and 2
+    found = compare_proportions(3, 4, 1, 4)
+    assert found.p_value == pytest.approx(34 / 70)
+    assert found.difference == pytest.approx(0.5)
+    # 4 of 4 against 0 of 4: the 2 most extreme tables
+    assert compare_proportions(0, 4, 4, 4).p_value == pytest.approx(2 / 70)
+
+
+def test_equal_proportions_do_not_differ():
+    found = compare_proportions(25, 50, 25, 50)
+    assert found.p_value == 1
+    assert found.difference == 0
+    assert found.low == pytest.approx(-found.high)
+    assert compare_proportions(0, 50, 0, 50).p_value == 1
+
+
+def test_interval_of_a_difference_is_newcombes():
+    # Newcombe 1998, table II, method 10: 56/70 - 48/80 and 9/10 - 3/10
+    found = compare_proportions(56, 70, 48, 80)
+    assert found.low == pytest.approx(0.0524, abs=1e-4)
+    assert found.high == pytest.approx(0.3339, abs=1e-4)
+    found = compare_proportions(9, 10, 3, 10)
+    assert found.low == pytest.approx(0.1705, abs=1e-4)
+    assert found.high == pytest.approx(0.8090, abs=1e-4)
+
+
+def test_swapping_the_proportions_turns_the_interval_round():
+    one, other = compare_proportions(9, 10, 3, 10), compare_proportions(3, 10, 9, 10)
+    assert (other.low, other.high) == pytest.approx((-one.high, -one.low))
+    assert one.p_value == other.p_value
+    with pytest.raises(DataError):
+        compare_proportions(3, 2, 1, 4)
+
+
+def test_holm_by_hand():
+    # sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1 = 0.04, 0.06, 0.06, 0.04, never falling
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1, 1])
+    assert holm([0.03]) == pytest.approx([0.03])
+    assert holm([]).shape == (0,)
+    with pytest.raises(DataError, match="between 0 and 1"):
+        holm([0.1, 1.2])
+
+
+def test_holm_keeps_the_error_rate_of_the_family():
+    """Of 2000 families of 9 true hypotheses about 5 % have a rejection at 5 %, and not 37 %."""
+    p = np.random.default_rng(0).uniform(size=(2000, 9))
+    share = np.mean([holm(row).min() < 0.05 for row in p])
+    assert share == pytest.approx(1 - (1 - 0.05 / 9) ** 9, abs=0.015)
+    assert np.mean(p.min(1) < 0.05) > 0.3
+
+
 # --- Angles ---------------------------------------------------------------------------------
 
 SIGNED_PERMUTATIONS = [
@@ -102,3 +164,29 @@ def test_angle_is_for_two_latents_that_vary():
     assert np.isnan(rotation_angle(LATTICE * [1, 0], LATTICE))
     with pytest.raises(DataError, match="2 latents"):
         rotation_angle(LATTICE[:, :1], LATTICE)
+
+
+def test_uniform_angles_are_not_taken_for_crowded_ones():
+    rng = np.random.default_rng(0)
+    p_values = [angle_test(rng.uniform(-45, 45, 50)).p_value for _ in range(400)]
+    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("center", [0.0, 20.0, -30.0, 45.0])
+def test_center_of_crowded_angles_wherever_it_is(center):
+    spread = np.linspace(-12, 12, 49)
+    found = angle_test(rotated := (center + spread + 45) % 90 - 45)
+    assert abs((found.center - center + 45) % 90 - 45) == pytest.approx(0, abs=1e-9)
+    # mean of cos(4 x) over the spread, by hand
+    assert found.concentration == pytest.approx(np.cos(np.radians(4 * spread)).mean())
+    assert found.p_value < 0.05
+    assert angle_test(rotated + 90 * np.arange(49)) == pytest.approx(found)
+
+
+def test_two_angles_by_hand():
+    # distances 15 and 30 of 45: the step function is off the diagonal by a third at most
+    found = angle_test([15.0, -30.0])
+    assert found.p_value == pytest.approx(stats.kstwo.sf(1 / 3, 2))
+    with pytest.raises(DataError, match="angles"):
+        angle_test([np.nan, 1.0])

@@ -34,6 +34,7 @@ def store(tmp_path):
             "rate": ("trial", [10.0, 0.1, 10.0, 10.0, np.nan]),
             "loss_per_node": ("trial", np.arange(m, dtype=float)),
             "relative_error": ("trial", np.full(m, 0.01)),
+            "seconds": ("trial", np.full(m, 2.0)),
         },
         coords={
             "factors": ("trial", ["four-modes"] * m),
@@ -76,6 +77,7 @@ def test_cell_table_counts_and_keeps_cells_without_runs(store):
     row = table.loc[("four-modes", "annealed", "standard")]
     assert (row["runs"], row["disentangled"], row["over_regularised"]) == (5, 2, 1)
     assert (row["failed"], row["half_turn"]) == (3, 1)
+    assert row["seconds"] == 10
     # Wilson's interval of 2 in 5, from the closed form
     z, n, p = 1.959964, 5, 0.4
     centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
@@ -94,3 +96,54 @@ def test_runs_without_stored_factors_are_refused(store):
     store.path("baselines", "laptop").unlink()
     with pytest.raises(ResultError, match="baselines"):
         cells.load_runs("laptop", store)
+
+
+def table_of(counts):
+    """A table of cells with 10 runs each, of which so many are disentangled (None: not run)."""
+    rows = {
+        ("four-modes", "annealed", prior): {"runs": 0 if n is None else 10, "disentangled": n or 0}
+        for prior, n in zip(PRIORS, counts, strict=True)
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.rename_axis(["factors", "recipe", "prior"])
+
+
+def test_priors_are_compared_within_a_cell_and_corrected_for_each_other():
+    found = cells.compare_cells(table_of([0, 5, 10])).droplevel(["factors", "recipe"])
+    assert len(found) == 3
+    # 0 of 10 against 10 of 10: 2 tables of C(20, 10); against 5 of 10 (a total of 5 that all fall
+    # to one of the two): 2 C(10, 5) / C(20, 5)
+    extreme = found.loc[("hierarchical-rectified", "standard")]
+    assert extreme["difference"] == 1
+    assert extreme["p_value"] == pytest.approx(2 / 184756)
+    assert extreme["p_holm"] == pytest.approx(3 * 2 / 184756)
+    half = found.loc[("hierarchical", "standard")]
+    assert half["difference"] == pytest.approx(0.5)
+    assert half["p_value"] == pytest.approx(2 * 252 / 15504)
+    assert half["p_holm"] == pytest.approx(2 * half["p_value"])
+
+
+def test_comparisons_with_a_cell_that_has_not_run_are_empty_and_cost_nothing():
+    found = cells.compare_cells(table_of([0, None, 10])).droplevel(["factors", "recipe"])
+    assert found["p_value"].notna().sum() == 1
+    done = found.loc[("hierarchical-rectified", "standard")]
+    assert done["p_holm"] == done["p_value"]
+    assert cells.compare_cells(table_of([None, None, None]))["p_holm"].isna().all()
+
+
+def test_angles_of_a_cell(store):
+    found = cells.angle_table(cells.load_runs("laptop", store))
+    row = found.loc[("four-modes", "annealed", "standard")]
+    # 0, 45 and 30 degrees; the run turned by 5 is over-regularised
+    assert (row["runs"], row["near_45"]) == (3, 1)
+    # mean of exp(4 i angle): (1 - 1 + exp(i 120)) / 3
+    assert row["concentration"] == pytest.approx(1 / 3, abs=1e-6)
+    assert row["center"] == pytest.approx(30, abs=1e-3)
+
+
+def test_no_angles_give_an_empty_table(store):
+    runs = cells.load_runs("laptop", store).assign(over_regularised=True)
+    found = cells.angle_table(runs)
+    assert len(found) == 0
+    assert found.index.names == ["factors", "recipe", "prior"]
+    assert "p_holm" in found

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
 from dvae.analysis import shape_score
-from dvae.experiments.supplement import ARCHITECTURES, SIZES, training_size, whitened
+from dvae.experiments.supplement import (
+    ARCHITECTURES,
+    LONGER,
+    PLAIN,
+    REFERENCE,
+    SIZES,
+    architecture,
+    compared,
+    training_size,
+    whitened,
+)
 from dvae.results import Store, load_result, run_experiment
 
 NAMES = ("training_size", "architecture", "correlated_factors")
@@ -56,6 +67,50 @@ def test_architectures_have_the_parameters_of_their_models(store):
         + 867
     )
     assert set(counts) < set(ARCHITECTURES)
+
+
+def test_longer_runs_have_more_steps_and_nothing_else(store):
+    result = load_result("architecture", "smoke", store)
+    network, budget = result["architecture"].values, result["budget"].values
+    for name in set(network[budget == "longer"]):
+        steps = [int(result["steps"][(network == name) & (budget == b)][0]) for b in set(budget)]
+        assert max(steps) == LONGER * min(steps)
+    assert (result["cpu_seconds"] > 0).all()
+    assert (result["history_step"].max("entry") == result["steps"]).all()
+
+
+@pytest.mark.parametrize("profile", ["laptop", "paper"])
+def test_every_network_has_the_same_data_seeds_and_recipe(profile):
+    groups = architecture.groups(profile)
+    equal = [g for g in groups if g.shared["budget"] == "equal steps"]
+    assert {g.shared["architecture"] for g in equal} == set(ARCHITECTURES)
+    assert len({str(g.shared["recipe"]) for g in equal}) == 1
+    assert (
+        len({str([g.shared[k] for k in ("n_nodes", "n_train", "data_seed")]) for g in groups}) == 1
+    )
+    longer = {g.shared["architecture"] for g in groups if g.shared["budget"] == "longer"}
+    assert set(PLAIN) < longer
+    seeds = {}
+    for g in groups:
+        key = g.shared["architecture"], g.shared["budget"]
+        seeds.setdefault(key, []).extend(t["seed"] for t in g.trials)
+    assert len({tuple(one) for one in seeds.values()}) == 1
+    assert REFERENCE in ARCHITECTURES
+
+
+def test_compared_looks_at_whole_ranges():
+    assert compared([1, 2, 3], [4, 5, 9]) == "better"
+    assert compared([4, 5, 9], [1, 2, 3]) == "worse"
+    assert compared([1, 2, 5], [4, 5, 9]) == "overlap"
+    assert compared([1, 2, 3], [3, 5, 9]) == "overlap"
+    assert compared([1, 2, math.nan], [4, 5, 9]) == "overlap"
+
+
+def test_separated_ranges_of_equal_networks_have_the_stated_chance():
+    """Of the 20 ways to give 6 ranks to two networks, one is "better" and one is "worse"."""
+    ways = list(itertools.combinations(range(6), 3))
+    found = [compared(list(one), sorted(set(range(6)) - set(one))) for one in ways]
+    assert (len(ways), found.count("better"), found.count("worse")) == (20, 1, 1)
 
 
 def test_whitened_factors_are_uncorrelated_and_changed_least():

@@ -141,6 +141,27 @@ def _stored_results() -> str:
     return f"```text\n{summarise(rows)}\n```\n"
 
 
+def _claims() -> str:
+    """Return the table of claims, with links to the chapters, and the rules of the verdicts."""
+    from dvae.claims import claims_table, markdown
+
+    table = claims_table()
+    rules = [f"{name}\n: {row['rule']}\n" for name, row in table.iterrows()]
+    counts = table["verdict"].value_counts()
+    summary = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    links = [f"{{ref}}`{name} <{row['chapter']}>`" for name, row in table.iterrows()]
+    sources = [
+        f"{row['ours']} ({', '.join(row['experiments'])}; {row['profile']})"
+        if row["profile"]
+        else row["ours"]
+        for _, row in table.iterrows()
+    ]
+    shown = table.assign(ours=sources).set_axis(links)
+    caption = f"{len(table)} rows: {summary}. In brackets, the deciding results and their profile."
+    parts = [markdown(shown, caption, "table-claims"), "", "## What decides", "", *rules]
+    return "\n".join(parts) + "\n"
+
+
 def write(folder: Path, records: list[dict], root: Path) -> None:
     """Write all parts into a folder; the measurements come from `benchmarks/measured.json`."""
     import dvae
@@ -149,6 +170,7 @@ def write(folder: Path, records: list[dict], root: Path) -> None:
         "build.md": build_note(records),
         "status.md": status_table(records),
         "results.md": _stored_results(),
+        "claims.md": _claims(),
         "api.md": api_page(dvae),
         "benchmarks.md": measurements_table(root / "benchmarks" / "measured.json"),
     }

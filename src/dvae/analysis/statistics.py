@@ -1,4 +1,4 @@
-"""Intervals over trials, trends, and the angle by which a latent space is rotated."""
+"""Intervals and tests over trials, trends, and the angle by which a latent space is rotated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,19 @@ from scipy.linalg import orthogonal_procrustes
 from dvae.analysis._checks import Latents, Samples, as_pair, varying
 from dvae.errors import DataError
 
-__all__ = ["Interval", "Trend", "bootstrap_interval", "rotation_angle", "trend", "wilson_interval"]
+__all__ = [
+    "AngleTest",
+    "Comparison",
+    "Interval",
+    "Trend",
+    "angle_test",
+    "bootstrap_interval",
+    "compare_proportions",
+    "holm",
+    "rotation_angle",
+    "trend",
+    "wilson_interval",
+]
 
 Values = Float[np.ndarray, " trial"] | Sequence[float]
 
@@ -29,6 +41,23 @@ class Trend(NamedTuple):
     """Kendall's rank correlation and the two-sided p-value of no trend."""
 
     tau: float
+    p_value: float
+
+
+class Comparison(NamedTuple):
+    """Difference of two proportions, its interval, and the two-sided p-value of no difference."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+class AngleTest(NamedTuple):
+    """Where rotation angles crowd (degrees), how much (0 to 1), and p of a uniform rotation."""
+
+    center: float
+    concentration: float
     p_value: float
 
 
@@ -74,6 +103,86 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
         raise DataError(f"{successes} successes in {trials} trials is impossible")
     interval = stats.binomtest(int(successes), int(trials)).proportion_ci(confidence, "wilson")
     return Interval(float(interval.low), float(interval.high))
+
+
+def compare_proportions(
+    successes: int, trials: int, other_successes: int, other_trials: int, confidence: float = 0.95
+) -> Comparison:
+    """Do two proportions differ? Fisher's exact test, and Newcombe's interval of the difference.
+
+    Parameters
+    ----------
+    successes, trials : int
+        0 <= successes <= trials, trials at least 1.
+    other_successes, other_trials : int
+        The same of the proportion that is subtracted.
+    confidence : float
+        Coverage of the interval, between 0 and 1.
+
+    Returns
+    -------
+    Comparison
+        Difference, bounds (from the two Wilson intervals) and the two-sided p-value, not
+        corrected for other comparisons (see :func:`holm`).
+
+    Raises
+    ------
+    DataError
+        If the numbers are out of range.
+
+    References
+    ----------
+    Fisher, J. Roy. Statist. Soc. 85 (1922) 87; Newcombe, Statist. Med. 17 (1998) 873, method 10.
+    """
+    first = wilson_interval(successes, trials, confidence)
+    other = wilson_interval(other_successes, other_trials, confidence)
+    p, q = successes / trials, other_successes / other_trials
+    table = [
+        [int(successes), int(trials - successes)],
+        [int(other_successes), int(other_trials - other_successes)],
+    ]
+    return Comparison(
+        p - q,
+        float(p - q - np.hypot(p - first.low, other.high - q)),
+        float(p - q + np.hypot(first.high - p, q - other.low)),
+        min(1.0, float(stats.fisher_exact(table).pvalue)),
+    )
+
+
+def holm(p_values: Values) -> Float[np.ndarray, " trial"]:
+    """Holm's correction: p-values that may be compared with one level for a family of tests.
+
+    With the p-values in rising order, the adjusted ones are the running maximum of
+    (m - k + 1) p_(k), at most 1: rejecting those below a level makes any false rejection in the
+    family less probable than that level, whatever the tests have in common.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        p-values of the family, between 0 and 1; may be empty.
+
+    Returns
+    -------
+    array
+        Adjusted p-values, in the order given.
+
+    Raises
+    ------
+    DataError
+        If a p-value is not between 0 and 1.
+
+    References
+    ----------
+    Holm, Scand. J. Statist. 6 (1979) 65.
+    """
+    p = _values(p_values, "p_values", 0)
+    if ((p < 0) | (p > 1)).any():
+        raise DataError(f"p_values must lie between 0 and 1, got {p_values!r}")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    steps = np.arange(len(p), 0, -1) * p[order]
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
 
 
 def bootstrap_interval(
@@ -184,3 +293,34 @@ def rotation_angle(z: Latents, theta: Samples) -> float:
         matrix = np.diag([1.0, -1.0]) @ matrix
     angle = np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))
     return float(45.0 - (45.0 - angle) % 90.0)
+
+
+def angle_test(angles: Values) -> AngleTest:
+    """Are rotation angles uniform, and if not, where do they crowd?
+
+    A rotation by a uniformly random angle gives uniform angles modulo 90 degrees, so their
+    distances from the axes, min |angle - 90 k|, are uniform between 0 and 45. The p-value is that
+    of Kolmogorov's and Smirnov's two-sided test of these distances. The centre is a quarter of
+    the mean direction of four times the angle, and the concentration the length of the mean
+    vector: 1 if all angles agree, about n^(-1/2) if n angles are uniform.
+
+    Parameters
+    ----------
+    angles : sequence of float
+        Degrees, modulo 90, one a run, at least 2; from :func:`rotation_angle`.
+
+    Returns
+    -------
+    AngleTest
+        ``center`` in (-45, 45], ``concentration`` and ``p_value``.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than 2 angles or one is not finite.
+    """
+    values = _values(angles, "angles", 2)
+    mean = np.exp(4j * np.radians(values)).mean()
+    distance = np.abs(45.0 - (45.0 - values) % 90.0)
+    p_value = stats.kstest(distance, stats.uniform(0, 45).cdf).pvalue
+    return AngleTest(float(np.degrees(np.angle(mean))) / 4, float(abs(mean)), float(p_value))

@@ -7,12 +7,20 @@ data.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from dvae.analysis.scores import ceiling, disentanglement_score
-from dvae.analysis.statistics import rotation_angle, wilson_interval
+from dvae.analysis.statistics import (
+    angle_test,
+    compare_proportions,
+    holm,
+    rotation_angle,
+    wilson_interval,
+)
 from dvae.errors import ResultError
 from dvae.experiments.disentanglement import FACTORS, PRIORS, RECIPES
 from dvae.results import Store, load_result
@@ -22,7 +30,9 @@ __all__ = [
     "HALF_TURN",
     "HALF_TURN_WIDTH",
     "OVER_REGULARISED",
+    "angle_table",
     "cell_table",
+    "compare_cells",
     "count",
     "held_out_factors",
     "load_runs",
@@ -66,8 +76,9 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
         ``factors``, ``prior``, ``recipe``, ``seed``; ``rate`` (nats per sample), ``loss_per_node``
         (paper units), ``relative_error``; ``s_d`` (eq. 6), ``ceiling``, ``angle`` (degrees, modulo
         90, see ``dvae.analysis.rotation_angle``), all of the test data; the booleans
-        ``over_regularised`` and ``disentangled``. A run that diverged has NaN scores and is
-        neither. The attributes of the result are in ``.attrs``.
+        ``over_regularised`` and ``disentangled``; ``seconds``, the run's share of the wall time of
+        its ensemble. A run that diverged has NaN scores and is neither. The attributes of the
+        result are in ``.attrs``.
 
     Raises
     ------
@@ -79,8 +90,8 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
     missing = set(result["factors"].values.tolist()) - set(theta)
     if missing:
         raise ResultError(f"no factors of {sorted(missing)} are stored; run 'dvae run baselines'")
-    frame = result[["rate", "loss_per_node", "relative_error"]].reset_coords()
-    frame = frame[[*CELL, "seed", "rate", "loss_per_node", "relative_error"]].to_dataframe()
+    names = ["rate", "loss_per_node", "relative_error", "seconds"]
+    frame = result[names].reset_coords()[[*CELL, "seed", *names]].to_dataframe()
     frame = frame.reset_index(drop=True)
     frame[["s_d", "angle"]] = _scores(result, theta)
     frame["ceiling"] = frame["factors"].map({name: ceiling(t) for name, t in theta.items()})
@@ -127,7 +138,8 @@ def cell_table(runs: pd.DataFrame) -> pd.DataFrame:
         Indexed by factors, prior and recipe: ``runs``; ``over_regularised`` and ``disentangled``
         (counts) with ``_low`` and ``_high`` of the Wilson interval of the share; ``failed``, the
         runs that are neither, and ``half_turn``, those of them rotated by about 45 degrees;
-        ``s_d_mean``, ``s_d_min``, ``s_d_max`` and ``ceiling``; ``loss_per_node`` (median).
+        ``s_d_mean``, ``s_d_min``, ``s_d_max`` and ``ceiling``; ``loss_per_node`` (median);
+        ``seconds``, the wall time of all its runs.
     """
     rows = {}
     for factors in FACTORS:
@@ -156,4 +168,72 @@ def _cell(own: pd.DataFrame) -> dict[str, float]:
         "s_d_max": own["s_d"].max(),
         "ceiling": own["ceiling"].mean(),
         "loss_per_node": own["loss_per_node"].median(),
+        "seconds": own["seconds"].sum(),
     }
+
+
+def compare_cells(table: pd.DataFrame, name: str = "disentangled") -> pd.DataFrame:
+    """Compare the priors pairwise, each pair with the same factors and the same recipe.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From :func:`cell_table`.
+    name : {"disentangled", "over_regularised"}
+        What is counted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by factors, recipe, prior and ``against``, the prior that it is compared with, a
+        row for every pair: ``difference`` of the shares, ``low`` and ``high`` of its 95 %
+        interval, ``p_value`` of Fisher's exact test (two-sided), and ``p_holm``, corrected for
+        all pairs of the table that have been run. NaN where one of the two has not.
+    """
+    rows = {}
+    for factors, recipe in table.index.droplevel("prior").unique():
+        for prior, against in itertools.combinations(PRIORS[::-1], 2):
+            pair = [table.loc[(factors, recipe, p)] for p in (prior, against)]
+            row = dict.fromkeys(("difference", "low", "high", "p_value"), np.nan)
+            if min(one["runs"] for one in pair) > 0:
+                numbers = [int(one[key]) for one in pair for key in (name, "runs")]
+                row = compare_proportions(*numbers)._asdict()
+            rows[factors, recipe, prior, against] = row
+    out = pd.DataFrame.from_dict(rows, orient="index")
+    out = out.rename_axis(["factors", "recipe", "prior", "against"])
+    done = out["p_value"].notna()
+    out.loc[done, "p_holm"] = holm(out.loc[done, "p_value"])
+    return out
+
+
+def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Are the rotations of a cell's runs uniformly random, and where do they crowd (row M3)?
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        From :func:`load_runs`; runs that are over-regularised or have no angle are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for every cell with 2 such runs or more, indexed by factors, recipe and prior:
+        ``runs``; ``near_45``, how many of them are within HALF_TURN_WIDTH of 45 degrees;
+        ``center``, ``concentration`` and ``p_value`` of :func:`dvae.analysis.statistics.angle_test`
+        and ``p_holm``, corrected for the rows of the table.
+    """
+    kept = runs[~runs["over_regularised"] & runs["angle"].notna()]
+    rows = {}
+    for key, own in kept.groupby(["factors", "recipe", "prior"]):
+        if len(own) > 1:
+            turned = (own["angle"].abs() - HALF_TURN).abs() <= HALF_TURN_WIDTH
+            counts = {"runs": len(own), "near_45": int(turned.sum())}
+            rows[key] = counts | angle_test(own["angle"].to_numpy())._asdict()
+    levels = list(zip(*rows, strict=True)) or [[], [], []]
+    out = pd.DataFrame(
+        list(rows.values()),
+        index=pd.MultiIndex.from_arrays(levels, names=["factors", "recipe", "prior"]),
+        columns=["runs", "near_45", "center", "concentration", "p_value"],
+    )
+    out["p_holm"] = holm(out["p_value"])
+    return out

@@ -1,0 +1,368 @@
+"""Rules of the claims, on results whose verdict is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from dvae import claims
+from dvae.claims import CLAIMS, VERDICTS, Results, claims_table, decide, prior_verdict
+from dvae.errors import UnknownNameError
+from dvae.experiments.supplement import PLAIN, REFERENCE
+from dvae.results import Store, run_experiment
+
+PARTS = {"D": 2, "A": 1, "T": 1, "L": 5, "N": 3, "G": 1, "M": 6, "S": 4, "P": 4}
+ROWS = [f"{letter}{n}" for letter, count in PARTS.items() for n in range(1, count + 1)]
+
+
+def test_every_row_has_a_rule_in_words():
+    assert list(CLAIMS) == ROWS
+    for claim in CLAIMS.values():
+        assert len(claim.rule) > 40, claim.name
+        assert claim.chapter.startswith("chapter-")
+
+
+def test_nothing_stored_decides_nothing_but_the_count(tmp_path):
+    table = claims_table(store=Store(tmp_path))
+    assert set(table["verdict"].drop("A1")) == {"not yet run"}
+    assert table.loc["A1", "verdict"] in ("reproduced", "partly")
+
+
+def test_a_smoke_result_decides_nothing(tmp_path):
+    store = Store(tmp_path)
+    run_experiment("directions", "smoke", workers=1, store=store, progress=False)
+    row = claims_table(["L2"], store).loc["L2"]
+    assert row["verdict"] == "not yet run"
+    assert "smoke" in row["ours"]
+    assert row["trials"] == 0
+
+
+def test_table_of_the_stored_results():
+    table = claims_table(["D1", "L2", "S1"])
+    assert set(table["verdict"]) <= set(VERDICTS)
+    assert json.loads(json.dumps(table.reset_index().to_dict("records")))
+    text = claims.markdown(table, "A caption.", "table-x")
+    assert text.startswith(":::{table} A caption.\n:name: table-x\n")
+    assert text.count("\n| ") == 1 + len(table)
+
+
+def test_unknown_row():
+    with pytest.raises(UnknownNameError, match=r"X1.*choose one of D1"):
+        decide("X1")
+
+
+# ----------------------------------------------------------------------------- single rules
+
+
+def darcy(order: float = 2.0, imbalance: float = 1e-14, sets=(2, 10, 100, 1000)) -> xr.Dataset:
+    """Errors of a scheme of a given order on three grids, and fields of some sets."""
+    nodes = np.array([17, 33, 65] + [65] * len(sets))
+    error = np.where(np.arange(len(nodes)) < 3, (nodes - 1.0) ** -order, np.nan)
+    kind = ["manufactured"] * 3 + ["fields"] * len(sets)
+    balance = np.full((len(nodes), 4), np.nan)
+    balance[3:] = imbalance
+    return xr.Dataset(
+        {
+            "pressure_error": ("trial", error),
+            "velocity_error": ("trial", error),
+            "imbalance": (("trial", "sample"), balance),
+            "mean_pressure": (("trial", "sample"), balance),
+        },
+        {
+            "kind": ("trial", kind),
+            "n_nodes": ("trial", nodes),
+            "n_modes": ("trial", [0, 0, 0, *sets]),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "d1", "d2"),
+    [
+        ({}, "reproduced", "reproduced"),
+        ({"order": 1.0}, "reproduced", "partly"),
+        ({"imbalance": 1e-6}, "partly", "partly"),
+        ({"order": 1.0, "imbalance": 1e-6}, "partly", "not reproduced"),
+        ({"sets": (2, 10)}, "partly", "reproduced"),
+    ],
+)
+def test_order_and_conservation(values, d1, d2):
+    results = {"darcy": darcy(**values)}
+    assert decide("D1", results).verdict == d1
+    assert decide("D2", results).verdict == d2
+
+
+def test_order_is_stated():
+    assert "pressure: order 1.50 to 1.50" in decide("D2", {"darcy": darcy(order=1.5)}).ours
+
+
+def lines(alpha: float, rate: float) -> xr.Dataset:
+    """Ten lines with one minimum each."""
+    names = {"case": "main", "statistics": "stored", "variance": "stored"}
+    return xr.Dataset(
+        {
+            "minimum_alpha": (("trial", "minimum"), np.full((10, 1), alpha)),
+            "minimum_rate": (("trial", "minimum"), np.full((10, 1), rate)),
+        },
+        {name: ("trial", [value] * 10) for name, value in names.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("alpha", "rate", "verdict"),
+    [(0.5, 0.1, "reproduced"), (0.5, 3.0, "partly"), (1.0, 0.1, "not reproduced")],
+)
+def test_lines_need_an_over_regularised_minimum_inside(alpha, rate, verdict):
+    assert decide("L1", {"lines": lines(alpha, rate)}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("count", "loss", "verdict"),
+    [
+        (0, 5.0, "reproduced"),
+        (50, 5000.0, "reproduced"),
+        (5, 5.0, "partly"),
+        (20, 5.0, "not reproduced"),
+    ],
+)
+def test_random_directions_below_the_cut(count, loss, verdict):
+    least = np.full((100, 1), np.nan)
+    least[:count] = loss
+    data = xr.Dataset(
+        {"minimum_loss": (("trial", "minimum"), least)},
+        {"normalisation": ("trial", ["norm"] * 100)},
+    )
+    assert decide("L2", {"directions": data}).verdict == verdict
+
+
+def paths(passing: dict[str, int], ending: dict[str, int]) -> xr.Dataset:
+    """Fifty runs of every arm; the first of them pass through zero rate, or end there."""
+    arms = ("phase 1", "phase 0.25", "constant beta")
+    rate = np.full((3, 50, 100), 5.0)
+    rate[1:, :, 20:] = 4.0  # apart after a fifth
+    final = np.full((3, 50), 5.0)
+    for i, arm in enumerate(arms):
+        rate[i, : passing.get(arm, 0), 50] = 0.0
+        final[i, : ending.get(arm, 0)] = 0.0
+    step = np.tile(np.arange(100.0), (150, 1))
+    return xr.Dataset(
+        {
+            "history_rate": (("trial", "entry"), rate.reshape(150, 100)),
+            "history_distortion": (("trial", "entry"), np.ones((150, 100))),
+            "history_step": (("trial", "entry"), step),
+            "rate": ("trial", final.ravel()),
+        },
+        {"arm": ("trial", np.repeat(arms, 50))},
+    )
+
+
+@pytest.mark.parametrize(
+    ("passing", "ending", "shared", "avoided"),
+    [
+        ({}, {}, "not reproduced", "not reproduced"),
+        ({"phase 0.25": 50}, {}, "partly", "not reproduced"),
+        ({"phase 0.25": 50}, {"phase 0.25": 50}, "reproduced", "not reproduced"),
+        ({"constant beta": 50}, {}, "not reproduced", "partly"),
+        ({"constant beta": 50}, {"constant beta": 9}, "not reproduced", "reproduced"),
+        ({"constant beta": 5}, {"constant beta": 5}, "not reproduced", "reproduced"),
+        ({"constant beta": 4}, {"constant beta": 4}, "not reproduced", "not reproduced"),
+    ],
+)
+def test_paths(passing, ending, shared, avoided):
+    results = {"paths": paths(passing, ending)}
+    assert decide("L3", results).verdict == shared
+    assert decide("P3", results).verdict == avoided
+    assert "the first 20 %" in decide("L3", results).ours
+
+
+def cell(disentangled: int = 0, over_regularised: int = 0, half_turn: int = 0) -> dict[str, float]:
+    failed = 50 - disentangled - over_regularised
+    return {
+        "runs": 50,
+        "disentangled": disentangled,
+        "over_regularised": over_regularised,
+        "failed": failed,
+        "half_turn": half_turn,
+    }
+
+
+def verdict(name: str, standard: dict, learned: dict) -> str:
+    """Verdict on a row from two cells."""
+    factors = "shifted-normal" if name == "G1" else "four-modes"
+    rows = {(factors, "paper", "standard"): standard, (factors, "paper", "hierarchical"): learned}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return prior_verdict(name, table, "paper", "hierarchical")
+
+
+@pytest.mark.parametrize(
+    ("name", "standard", "learned", "expected"),
+    [
+        ("G1", cell(0), cell(25), "reproduced"),
+        ("G1", cell(25), cell(50), "partly"),
+        ("G1", cell(3), cell(3), "partly"),
+        ("G1", cell(25), cell(25), "not reproduced"),
+        ("M1", cell(over_regularised=5), cell(), "reproduced"),
+        ("M1", cell(), cell(), "partly"),
+        ("M1", cell(over_regularised=40), cell(over_regularised=40), "not reproduced"),
+        ("M2", cell(0), cell(25), "reproduced"),
+        ("M2", cell(0), cell(2), "partly"),
+        ("M2", cell(45), cell(48), "not reproduced"),
+        ("M3", cell(), cell(25, half_turn=25), "reproduced"),
+        ("M3", cell(), cell(0, half_turn=30), "partly"),
+        ("M3", cell(), cell(0, half_turn=13), "not reproduced"),
+        ("M3", cell(), cell(50), "not reproduced"),
+        ("M2", cell(0), cell(25) | {"runs": 0}, "not yet run"),
+    ],
+)
+def test_fifty_runs(name, standard, learned, expected):
+    assert verdict(name, standard, learned) == expected
+
+
+def sizes(distortion_slope: float, rate_slope: float, collapsed: int) -> xr.Dataset:
+    size = np.repeat([32, 64, 128, 256, 512], 4)
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, len(size)))
+    rate_train = np.full(len(size), 5.0)
+    rate_train[:collapsed] = 0.0
+    return xr.Dataset(
+        {
+            "distortion": ("trial", distortion_slope * np.log(size) + noise[0]),
+            "rate": ("trial", rate_slope * np.log(size) + noise[1]),
+            "rate_train": ("trial", rate_train),
+        },
+        {"size": ("trial", size), "recipe": ("trial", ["paper"] * len(size))},
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((-1.0, 1.0, 1), "reproduced"),
+        ((-1.0, -1.0, 0), "partly"),
+        ((1.0, -1.0, 0), "not reproduced"),
+        ((0.0, 0.0, 0), "not reproduced"),
+    ],
+)
+def test_training_size(values, verdict):
+    assert decide("P1", {"training_size": sizes(*values)}).verdict == verdict
+
+
+def networks(reference: float, plain: dict[str, float]) -> xr.Dataset:
+    """Three runs of the reference and of plain networks under both budgets, errors 1 % apart."""
+    rows = [(REFERENCE, "equal steps", reference)]
+    rows += [(name, budget, plain[budget]) for name in PLAIN for budget in plain]
+    spread = np.array([0.99, 1.0, 1.01])
+    return xr.Dataset(
+        {"relative_error": ("trial", np.concatenate([error * spread for *_, error in rows]))},
+        {
+            "architecture": ("trial", np.repeat([name for name, *_ in rows], 3)),
+            "budget": ("trial", np.repeat([budget for _, budget, _ in rows], 3)),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("plain", "verdict"),
+    [
+        ({"equal steps": 0.2, "longer": 0.15}, "reproduced"),
+        ({"equal steps": 0.2, "longer": 0.05}, "partly"),
+        ({"equal steps": 0.1, "longer": 0.1}, "not reproduced"),
+        ({"equal steps": 0.05, "longer": 0.01}, "not reproduced"),
+    ],
+)
+def test_architectures(plain, verdict):
+    assert decide("P2", {"architecture": networks(0.1, plain)}).verdict == verdict
+
+
+def test_a_result_of_an_older_version_decides_nothing():
+    data = networks(0.1, {"equal steps": 0.2}).drop_vars("budget")
+    found = decide("P2", {"architecture": data.assign_attrs(experiment="architecture")})
+    assert found.verdict == "not yet run"
+    assert "'architecture' has no budget" in found.ours
+
+
+def correlated(angle: tuple[float, float], shape: tuple[float, float]) -> xr.Dataset:
+    """Runs without labels and with, at three correlations."""
+    level, labels = (a.ravel() for a in np.meshgrid([0.0, 0.3, 0.6], [0, 0, 15, 15]))
+    few = (labels > 0).astype(int)
+    return xr.Dataset(
+        {
+            "angle": ("trial", np.array(angle)[few]),
+            "shape_score": ("trial", np.array(shape)[few]),
+        },
+        {
+            "correlation": ("trial", level),
+            "n_labels": ("trial", labels),
+            "recipe": ("trial", ["annealed"] * len(level)),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("angle", "shape", "verdict"),
+    [
+        ((-40.0, 1.0), (0.2, -0.1), "reproduced"),
+        ((-40.0, 1.0), (-0.1, -0.1), "partly"),
+        ((1.0, -1.0), (-0.1, -0.1), "not reproduced"),
+    ],
+)
+def test_correlated_factors(angle, shape, verdict):
+    assert decide("P4", {"correlated_factors": correlated(angle, shape)}).verdict == verdict
+
+
+def label_runs(few: float, many_spread: float, loss_slope: float) -> xr.Dataset:
+    """Ten runs for every number of labels; one per cent of labels gives a score of ``few``."""
+    counts, runs = np.array([0, 5, 15, 41]), 10
+    n_labels, run = (a.ravel() for a in np.meshgrid(counts, np.arange(runs), indexing="ij"))
+    rng = np.random.default_rng(0)
+    score = np.where(n_labels == 0, 0.6, np.where(n_labels == 5, few, 0.99))
+    base = rng.standard_normal((32, 2))
+    latent = base + many_spread * rng.standard_normal((len(run), 1, 2))
+    loss = loss_slope * n_labels + 0.01 * rng.standard_normal(len(run))
+    settings = json.dumps({"n_train": 512})
+    return xr.Dataset(
+        {
+            "disentanglement": ("trial", score),
+            "latent_mean": (("trial", "sample", "latent"), latent),
+            "loss_per_node_train": ("trial", loss),
+            "rate_train": ("trial", 0.01 * rng.standard_normal(len(run))),
+        },
+        {
+            "n_labels": ("trial", n_labels),
+            "run": ("trial", run),
+            "seed": ("trial", run),
+            "recipe": ("trial", ["calibrated"] * len(run)),
+            "settings": ("trial", [settings] * len(run)),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "s1", "s2"),
+    [
+        ((0.97, 0.0, 0.0), "reproduced", "reproduced"),
+        ((0.7, 0.0, 0.0), "partly", "reproduced"),
+        ((0.7, 1.0, 1.0), "not reproduced", "not reproduced"),
+    ],
+)
+def test_labels(values, s1, s2):
+    results = {"labels": label_runs(*values)}
+    assert decide("S1", results).verdict == s1
+    assert decide("S2", results).verdict == s2
+
+
+def test_results_are_read_once(monkeypatch, tmp_path):
+    calls = []
+
+    def load(name, store=None):
+        calls.append(name)
+        return darcy().assign_attrs(profile="laptop", trials=7, commit="abc")
+
+    monkeypatch.setattr(claims, "load_result", load)
+    results = Results(Store(tmp_path))
+    assert decide("D1", results).verdict == decide("D2", results).verdict == "reproduced"
+    assert results.source(["darcy"])["trials"] == 7
+    assert calls == ["darcy"]
