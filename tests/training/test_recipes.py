@@ -110,3 +110,16 @@ def test_table_shows_beta_in_both_conventions():
     assert "4,000 steps" in RECIPES["annealed"].table()["annealed"]["variance floor"]
     names = [set(recipe.table().index) for recipe in RECIPES.values()]
     assert all(index == names[0] for index in names)
+
+
+def test_a_faster_recipe_keeps_its_walk():
+    base = RECIPES["paper"]
+    fast = base.faster(4)
+    assert (fast.steps, fast.learning_rate) == (base.steps / 4, 4 * base.learning_rate)
+    assert fast.reconstruction_steps == base.reconstruction_steps / 4
+    walks = [
+        one.learning_rate * one.learning_rates(0, one.steps).sum() for one in (base, fast)
+    ]  # the farthest that Adam can move a parameter
+    assert walks[0] == pytest.approx(walks[1], rel=1e-9)
+    with pytest.raises(DataError, match="speed"):
+        base.faster(0)

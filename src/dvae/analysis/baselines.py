@@ -38,7 +38,7 @@ def pca_latents(
 ) -> tuple[Float[np.ndarray, "train latent"], Float[np.ndarray, "test latent"]]:
     """Scores of the first n principal components of the fields, of unit variance in training.
 
-    Channels are first brought to one scale (pressure and velocity differ by orders of magnitude).
+    Channels are first brought to one scale, so that none counts for more because of its unit.
 
     Parameters
     ----------

@@ -37,16 +37,7 @@ LINE = np.linspace(0.0, 1.0, 21)
 
 def published(profile: str, phase: float = 1.0, schedule: str = "published") -> Recipe:
     """The published recipe with another first phase; SPEED times faster unless ``paper``."""
-    base = RECIPES["paper"]
-    recipe = base
-    if profile != "paper":
-        recipe = replace(
-            base.shortened(1 / SPEED),
-            learning_rate=SPEED * base.learning_rate,
-            learning_rate_steps=tuple(
-                (step // SPEED, SPEED * rate) for step, rate in base.learning_rate_steps
-            ),
-        )
+    recipe = RECIPES["paper"] if profile == "paper" else RECIPES["paper"].faster(SPEED)
     steps = round(phase * recipe.reconstruction_steps)
     return replace(recipe, reconstruction_steps=steps, schedule=schedule)
 

@@ -40,7 +40,7 @@ class DecoderVariance(nn.Module):
     kind : {"learned", "calibrated"}
         "learned": log-variance is a parameter, as published. "calibrated": at each training step
         the maximum-likelihood value, i.e. the mean squared error of the batch (Rybkin et al.
-        2021); a running mean of it serves in evaluation mode.
+        2021); a running mean of its logarithm serves in evaluation mode.
     log_jacobian : float
         Logarithm of the Jacobian of a fixed scaling of the fields, in nats per sample.
     initial_log_variance : float
