@@ -8,7 +8,8 @@ import torch
 import xarray as xr
 from torch.distributions import Independent, Normal
 
-from dvae.experiments.priors import fit_prior, rate_about_center
+from dvae.experiments.prior_fits import fit_prior
+from dvae.experiments.priors import rate_about_center
 from dvae.models import HierarchicalPrior
 
 

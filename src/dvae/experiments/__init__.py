@@ -8,6 +8,7 @@ from dvae.experiments.labels import label_objectives, labels, low_density
 from dvae.experiments.lines import directions, lines, planes, seed_pairs
 from dvae.experiments.over_regularised import over_regularised
 from dvae.experiments.paths import paths, rate_distortion
+from dvae.experiments.prior_fits import prior_fits
 from dvae.experiments.priors import priors
 from dvae.experiments.rotation_history import rotation_history
 from dvae.experiments.shape_score import shape_scores
@@ -22,6 +23,7 @@ EXPERIMENTS = {
         baselines,
         shape_scores,
         priors,
+        prior_fits,
         rotation_history,
         over_regularised,
         lines,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 import xarray as xr
@@ -23,11 +21,10 @@ from dvae.experiments.common import (
     train,
 )
 from dvae.models import VAE, HierarchicalPrior
-from dvae.models.priors import diagonal_normal
 from dvae.physics import DarcyDataset
 from dvae.results import Experiment, Group
 
-__all__ = ["ANGLES", "FACTORS", "PRIORS", "RECIPES", "fit_prior", "priors", "rate_about_center"]
+__all__ = ["ANGLES", "FACTORS", "PRIORS", "RECIPES", "priors", "rate_about_center"]
 
 FACTORS = ("shifted-normal", "four-modes")
 PRIORS = ("standard", "hierarchical", "hierarchical-rectified", "mixture")
@@ -221,77 +218,3 @@ def rate_about_center(
     z = one["latent_mean"].values + one["latent_scale"].values * noise - center
     start = log_prob(center + z).mean()
     return np.array([start - log_prob(center + rotate(z, angle)).mean() for angle in angles])
-
-
-class _WarmBound(torch.nn.Module):
-    """Mean bound on log p(z) with the divergence of xi weighted."""
-
-    def __init__(self, prior: HierarchicalPrior):
-        super().__init__()
-        self.prior = prior
-
-    def forward(self, z, noise, weight):
-        prior, n = self.prior, self.prior.n_latents
-        mean, log_variance = prior.encoder(z)
-        xi = mean + torch.exp(0.5 * log_variance) * noise[:, :n]
-        rate = prior.parent.rate(diagonal_normal(mean, log_variance), xi, noise[:, n:])
-        decoded = diagonal_normal(*prior.decoder(xi))
-        return (decoded.log_prob(z) - weight * rate).mean()
-
-
-def fit_prior(
-    make: Callable[[], HierarchicalPrior],
-    samples: Float[torch.Tensor, "sample latent"],
-    steps: int = 400,
-    tries: int = 3,
-    warm_up: float = 0.5,
-    seed: int = 0,
-) -> HierarchicalPrior:
-    """Fit a hierarchical prior alone to samples of z, by the bound of eq. 12.
-
-    Parameters
-    ----------
-    make : callable
-        Makes a prior with fresh weights.
-    samples : Tensor (sample, latent)
-        What the prior is to be the density of.
-    steps : int
-        Adam steps of 256 samples at a learning rate that rises to 0.02 and falls again.
-    tries : int
-        Priors that are fitted at once from different weights; the one with the best bound wins.
-    warm_up : float
-        Share of the steps in which the weight of KL[q(xi|z) || p(xi)] rises from 0 to 1.
-    seed : int
-        Of weights, batches and noise.
-
-    Returns
-    -------
-    HierarchicalPrior
-        The best of the tries.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        bounds = [_WarmBound(make()) for _ in range(tries)]
-        parameters, buffers = torch.func.stack_module_state(bounds)
-        size = bounds[0].prior.noise_size
-
-        def bound(weights, fixed, z, noise, weight):
-            return torch.func.functional_call(bounds[0], (weights, fixed), (z, noise, weight))
-
-        together = torch.func.vmap(bound, in_dims=(0, 0, None, 0, None))
-        adam = torch.optim.Adam(parameters.values())
-        rate = torch.optim.lr_scheduler.OneCycleLR(adam, 2e-2, total_steps=max(steps, 2))
-        for step in range(steps):
-            weight = min(1.0, step / (warm_up * steps)) if warm_up else 1.0
-            z = samples[torch.randint(len(samples), (256,))]
-            noise = torch.randn(tries, len(z), size)
-            adam.zero_grad()
-            (-together(parameters, buffers, z, noise, weight).sum()).backward()
-            adam.step()
-            rate.step()
-        with torch.no_grad():
-            noise = torch.randn(tries, len(samples), size)
-            best = int(together(parameters, buffers, samples, noise, 1.0).argmax())
-        state = {k: v[best].detach() for k, v in {**parameters, **buffers}.items()}
-        bounds[best].load_state_dict(state)
-    return bounds[best].prior

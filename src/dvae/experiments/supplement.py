@@ -135,7 +135,8 @@ def _architecture_groups(profile: str) -> list[Group]:
     final weight of the rate so short a run measures whether a network over-regularises.
 
     Two budgets: ``equal steps`` for all, and ``longer``, the same recipe stretched, for the
-    networks without dense blocks, whose steps cost a fraction of a dense network's.
+    networks without dense blocks, whose steps cost a fraction of a dense network's. At laptop the
+    learning rate is doubled for some, to see whether one rate for all favours any.
     """
     laptop = profile == "laptop"
     if profile == "paper":
@@ -150,6 +151,12 @@ def _architecture_groups(profile: str) -> list[Group]:
         # and the reference, to see whether a short training is what holds it back
         if ARCHITECTURES[name]["model"] != "dense" or (laptop and name == REFERENCE):
             runs.append((name, "longer", recipe.shortened(LONGER)))
+    if laptop:
+        rates = tuple((step, 2 * rate) for step, rate in recipe.learning_rate_steps)
+        faster = make_recipe(
+            recipe, learning_rate=2 * recipe.learning_rate, learning_rate_steps=rates
+        )
+        runs += [(name, "twice the rate", faster) for name in (REFERENCE, *PLAIN)]
     seeds = [{"seed": s} for s in range({"smoke": 1, "laptop": 3, "paper": 5}[profile])]
     # on a CPU networks train faster one by one; the first seed of all comes first
     parts = [tuple(seeds)] if profile == "paper" else [(seed,) for seed in seeds]
