@@ -299,7 +299,7 @@ def angle_test(angles: Values) -> AngleTest:
     """Are rotation angles uniform, and if not, where do they crowd?
 
     A rotation by a uniformly random angle gives uniform angles modulo 90 degrees, so their
-    distances from the axes, min |angle - 90 k|, are uniform between 0 and 45. The p-value is that
+    distances from the nearest axis are uniform between 0 and 45. The p-value is that
     of Kolmogorov's and Smirnov's two-sided test of these distances. The centre is a quarter of
     the mean direction of four times the angle, and the concentration the length of the mean
     vector: 1 if all angles agree, about n^(-1/2) if n angles are uniform.

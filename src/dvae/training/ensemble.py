@@ -2,8 +2,8 @@
 
 The parameters of M members form a matrix (member, parameter), so training, checkpoints and walks
 through parameter space are operations on rows. Members never mix: every operation is batched
-over the member axis (``torch.func.vmap``; convolutions become grouped convolutions, and batch
-normalisation has its own exact statistics per member).
+over the member axis (``torch.func.vmap``; on a GPU convolutions become grouped convolutions, and
+batch normalisation has its own exact statistics per member).
 """
 
 from __future__ import annotations
@@ -142,6 +142,18 @@ class Ensemble:
         """Device of the parameters."""
         return self.parameters.device
 
+    @property
+    def members_per_call(self) -> int | None:
+        """Members that share one batched operation: all (None), or 1.
+
+        One at a time where the model convolves and the device is a CPU, for there grouped
+        convolutions are slower than as many plain ones (`benchmarks/measured.json`, "dense").
+        """
+        convolves = any(
+            isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in self.template.modules()
+        )
+        return 1 if convolves and self.device.type == "cpu" else None
+
     def to(self, device: torch.device | str) -> Ensemble:
         """Move to a device, in place."""
         self.template.to(device)
@@ -204,7 +216,8 @@ class Ensemble:
             state = {f"model.{k}": v for k, v in {**parameters, **buffers}.items()}
             return functional_call(wrapper, state, arguments)
 
-        return vmap(one, in_dims=(0, 0, *in_dims))(self.split(parameters), self.buffers, *arguments)
+        batched = vmap(one, in_dims=(0, 0, *in_dims), chunk_size=self.members_per_call)
+        return batched(self.split(parameters), self.buffers, *arguments)
 
     def terms(self, parameters: Tensor, *arguments, in_dims=0) -> Terms:
         """:meth:`VAE.forward` of every member: rate and distortion (member, sample)."""
