@@ -225,13 +225,12 @@ def test_fifty_runs(name, standard, learned, expected):
 def sizes(distortion_slope: float, rate_slope: float, collapsed: int) -> xr.Dataset:
     size = np.repeat([32, 64, 128, 256, 512], 4)
     noise = 0.1 * np.random.default_rng(0).standard_normal((2, len(size)))
-    rate_train = np.full(len(size), 5.0)
-    rate_train[:collapsed] = 0.0
+    rate = 10 + rate_slope * np.log(size) + noise[1]
+    rate[:collapsed] = 0.0
     return xr.Dataset(
         {
             "distortion": ("trial", distortion_slope * np.log(size) + noise[0]),
-            "rate": ("trial", rate_slope * np.log(size) + noise[1]),
-            "rate_train": ("trial", rate_train),
+            "rate": ("trial", rate),
         },
         {"size": ("trial", size), "recipe": ("trial", ["paper"] * len(size))},
     )

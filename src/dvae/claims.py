@@ -880,7 +880,7 @@ def _p1(results: Results) -> Finding:
     size = runs["size"].values
     distortion, rate = (trend(size, runs[name].values) for name in ("distortion", "rate"))
     least = runs.isel(trial=np.flatnonzero(size == size.min()))
-    over, n = int((least["rate_train"] < OVER_REGULARISED).sum()), least.sizes["trial"]
+    over, n = int((least["rate"] < OVER_REGULARISED).sum()), least.sizes["trial"]
     found = (
         f"tau of the distortion {distortion.tau:+.2f}, of the rate {rate.tau:+.2f}; "
         f"{over} of {n} over-regularised with {size.min()} samples"

@@ -27,6 +27,7 @@ from dvae.analysis import (
 from dvae.errors import DataError
 from dvae.models import VAE, DenseVAE, PodVAE, save_model
 from dvae.physics import DarcyDataset
+from dvae.experiments.cells import OVER_REGULARISED
 from dvae.provenance import provenance
 from dvae.storage import atomic_path
 from dvae.training import Fit, Labels, Recipe, fit, make_recipe
@@ -35,7 +36,6 @@ from dvae.training.ensemble import check_device
 __all__ = ["load_labels", "train_file"]
 
 MIN_SCORED = 32  # test samples below which no score is computed
-OVER_REGULARISED_RATE = 0.1  # nats per sample
 POD_MODES, POD_HIDDEN = 40, (64, 64)
 CHANNEL_RATIO = 30.0  # spread of two channels above which the summary warns
 
@@ -379,7 +379,7 @@ def _score(
     losses = ensemble.evaluate(fields.fields[test]).to_dataframe().reset_index(drop=True)
     mean, scale = (x.numpy() for x in ensemble.encode(fields.fields))
     table = losses.assign(member=range(len(losses)), seed=result.seeds, diverged=result.diverged)
-    table["over_regularised"] = table["rate"] < OVER_REGULARISED_RATE
+    table["over_regularised"] = table["rate"] < OVER_REGULARISED
     enough = len(test) >= MIN_SCORED
     table["total_correlation"] = [
         _or_nan(total_correlation, z[test]) if enough else np.nan for z in mean
