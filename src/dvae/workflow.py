@@ -25,9 +25,9 @@ from dvae.analysis import (
     total_correlation,
 )
 from dvae.errors import DataError
+from dvae.experiments.cells import OVER_REGULARISED
 from dvae.models import VAE, DenseVAE, PodVAE, save_model
 from dvae.physics import DarcyDataset
-from dvae.experiments.cells import OVER_REGULARISED
 from dvae.provenance import provenance
 from dvae.storage import atomic_path
 from dvae.training import Fit, Labels, Recipe, fit, make_recipe
