@@ -32,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dvae import DarcyDataset, DenseVAE, PodVAE, fit, make_recipe
 from dvae.models import VAE
 from dvae.training import Recipe, initialise
+from dvae.training.ensemble import Ensemble
 from record import add_options, load_now, record
 
 PAPER_LOSS = -9.42  # test loss per node of the paper's DenseVAE
@@ -71,6 +72,17 @@ def one_by_one(model: VAE, fields: torch.Tensor, seed: int, steps: int, device: 
         optimiser.step()
     wait(device)
     return (time.perf_counter() - start) / steps
+
+
+@contextlib.contextmanager
+def all_members_batched():
+    """Batch the members of convolutional ensembles on a CPU too, to measure what that costs."""
+    chosen = Ensemble.members_per_call
+    Ensemble.members_per_call = None
+    try:
+        yield
+    finally:
+        Ensemble.members_per_call = chosen
 
 
 def ensemble_step(model: VAE, fields: torch.Tensor, members: int, steps: int, device: str) -> float:
@@ -288,16 +300,22 @@ def bench_dense(quick: bool, device: str) -> dict:
     single = [one_by_one(model, fields, seed, steps, device) for seed in range(2)]
     rows = []
     print(f"\nDenseVAE, {model.n_nodes} nodes, batches of {BATCH}: member-steps per second")
-    print(f"  {'members':>8}{'ensemble':>12}{'one by one':>12}{'processes':>12}{'ratio':>8}"
-          f"{'FLOP/s':>9}{'memory':>9}")  # fmt: skip
+    columns = ("ensemble", "batched", "one by one", "processes")
+    print(f"  {'members':>8}" + "".join(f"{name:>12}" for name in columns)
+          + f"{'ratio':>8}{'FLOP/s':>9}{'memory':>9}")  # fmt: skip
     for members in sizes:
         rate = members / ensemble_step(model, fields, members, steps, device)
+        batched = rate
+        if device == "cpu":
+            with all_members_batched():
+                batched = members / ensemble_step(model, fields, members, steps, device)
         pool = pool_rate(quick, members, steps, device) if members <= 8 else None
         single.append(one_by_one(model, fields, members, steps, device))
         alone = 1 / statistics.median(single)
         row = {
             "members": members,
             "ensemble": rate,
+            "batched": batched,
             "one_by_one": alone,
             "processes": pool,
             "ratio": rate / alone,
@@ -305,7 +323,7 @@ def bench_dense(quick: bool, device: str) -> dict:
             "share_of_bandwidth": rate * moved / limits["bytes"],
         }
         rows.append(row)
-        print(f"  {members:8d}{rate:12.2f}{alone:12.2f}"
+        print(f"  {members:8d}{rate:12.2f}{batched:12.2f}{alone:12.2f}"
               + (f"{pool:12.2f}" if pool else f"{'':>12}")
               + f"{row['ratio']:8.2f}{row['share_of_flops']:9.1%}{row['share_of_bandwidth']:9.1%}",
               flush=True)  # fmt: skip

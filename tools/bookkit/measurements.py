@@ -57,9 +57,9 @@ def _dense(m: dict) -> list[tuple]:
         rows.append(
             (
                 f"DenseVAE, {row['members']} members, member-steps/s",
-                f"{row['ensemble']:.2f} ({row['share_of_flops']:.0%} of the FLOP/s of a matrix "
-                f"product, {row['share_of_bandwidth']:.0%} of the bandwidth of a copy)",
-                f"{row['one_by_one']:.2f} one by one{processes}",
+                f"{row['ensemble']:.2f} ({row['share_of_flops']:.0%} of FLOP/s, "
+                f"{row['share_of_bandwidth']:.0%} of bandwidth)",
+                f"{row['one_by_one']:.2f} one by one; {row['batched']:.2f} batched{processes}",
                 row["ratio"],
             )
         )
