@@ -39,7 +39,7 @@ class Tiny:
 
     def __init__(self):
         self.calls, self.failing, self.offset, self.extra = [], set(), 0.0, {}
-        self.scale = 10.0
+        self.scale, self.entries = 10.0, 700
 
     def groups(self, profile):
         shared = {"profile": profile, "scale": self.scale} | self.extra
@@ -55,7 +55,7 @@ class Tiny:
             raise RuntimeError(f"group {kind} is\nbroken")
         seeds = np.array([trial["seed"] for trial in group.trials])
         value = self.scale * seeds + ord(kind) + self.offset
-        curve = value[:, None] + np.linspace(0, 1, 700) + 0.1
+        curve = value[:, None] + np.linspace(0, 1, self.entries) + 0.1
         curve[:, 3] = np.nan
         data = xr.Dataset(
             {
@@ -171,6 +171,14 @@ def test_only_what_is_missing_is_computed(tiny, store):
     assert run(store)["computed"] == 1
     assert tiny.calls == ["e"]
     assert load_result("tiny", "smoke", store)["kind"].values.tolist() == [*"aabbccdd", "e"]
+
+
+def test_stale_trials_of_another_shape_do_not_stand_in_the_way(tiny, store):
+    run(store)
+    tiny.scale, tiny.entries = 20.0, 900  # other trials, with longer curves
+    status = run(store)
+    assert (status["stored"], status["missing"], status["stale"]) == (8, 0, 0)
+    assert load_result("tiny", "smoke", store).sizes["entry"] == 900
 
 
 def test_changed_settings_or_version_make_results_stale(tiny, store):

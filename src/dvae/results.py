@@ -272,14 +272,16 @@ class Store:
             current = set(pieces[0]["hash"].values) <= set(wanted)
             if files == [self.path(one.name, profile)] and current:
                 return pieces[0]
+            order = {h: i for i, h in enumerate(wanted)}
+            # stale trials go first: they may have other variables and dimensions
+            pieces = [p.isel(trial=[h in order for h in p["hash"].values.tolist()]) for p in pieces]
+            pieces = [p for p in pieces if p.sizes["trial"]]
+            if not pieces:  # nothing that could replace what is stored: keep it
+                return None
             data = xr.concat(
                 pieces, dim="trial", join="outer", combine_attrs="override", data_vars="all"
             )
-            order = {h: i for i, h in enumerate(wanted)}
-            hashes = data["hash"].values.tolist()
-            newest = {h: i for i, h in enumerate(hashes) if h in order}
-            if not newest:  # nothing that could replace what is stored: keep it
-                return None
+            newest = {h: i for i, h in enumerate(data["hash"].values.tolist())}
             data = data.isel(trial=[newest[h] for h in sorted(newest, key=order.__getitem__)])
             data.attrs = _merged_attributes(one, profile, pieces, data)
             _write(data, self.path(one.name, profile))
