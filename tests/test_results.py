@@ -211,6 +211,16 @@ def test_profiles_are_apart_and_the_best_one_is_loaded(tiny, store, monkeypatch)
     assert Store.default() == store
 
 
+def test_a_complete_laptop_result_goes_before_an_incomplete_paper_one(tiny, store):
+    run(store)
+    tiny.failing = {"b", "c", "d"}
+    run_experiment("tiny", "paper", workers=1, store=store, progress=False)
+    assert load_result("tiny", store=store).attrs["profile"] == "paper"  # before a smoke one
+    tiny.failing = set()
+    run_experiment("tiny", "laptop", workers=1, store=store, progress=False)
+    assert load_result("tiny", store=store).attrs["profile"] == "laptop"
+
+
 def test_a_failing_group_is_recorded_and_the_others_go_on(tiny, store):
     tiny.failing = {"b"}
     status = run(store)

@@ -337,8 +337,8 @@ def load_result(name: str, profile: str | None = None, store: Store | None = Non
     name : str
         Experiment.
     profile : str, optional
-        "smoke", "laptop" or "paper"; by default the best tier that is stored, in that order
-        reversed.
+        "smoke", "laptop" or "paper"; by default the more complete of "paper" and "laptop" (where
+        both are complete, "paper"), and "smoke" only where neither is stored.
     store : Store, optional
         Where to look; by default the book's store.
 
@@ -354,16 +354,23 @@ def load_result(name: str, profile: str | None = None, store: Store | None = Non
     ResultError
         If nothing is stored, or the file is damaged.
     """
-    experiment(name)
-    store = store or Store.default()
+    one, store = experiment(name), store or Store.default()
     if profile is not None:
         return read_result(store.path(name, check_profile(profile)))
-    for candidate in reversed(PROFILES):
-        if store.path(name, candidate).exists():
-            return read_result(store.path(name, candidate))
-    raise ResultError(
-        f"no result of experiment {name!r} in {store.root}; compute it with 'dvae run {name}'"
-    )
+    there = [p for p in PROFILES if store.path(name, p).exists()]
+    if not there:
+        raise ResultError(
+            f"no result of experiment {name!r} in {store.root}; compute it with 'dvae run {name}'"
+        )
+    found = {
+        p: read_result(store.path(name, p)) for p in [p for p in there if p != "smoke"] or there
+    }
+
+    def share(candidate: str) -> float:
+        wanted = {h for g in one.groups(candidate) for h in group_hashes(one, g)}
+        return len(wanted & set(found[candidate]["hash"].values.tolist())) / len(wanted)
+
+    return found[max(found, key=lambda p: (share(p), PROFILES.index(p)))]
 
 
 _TURN = threading.Lock()
