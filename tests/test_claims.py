@@ -12,11 +12,21 @@ import xarray as xr
 from dvae import claims
 from dvae.claims import CLAIMS, VERDICTS, Results, claims_table, decide, prior_verdict
 from dvae.errors import UnknownNameError
+from dvae.experiments.common import load_data
 from dvae.experiments.supplement import PLAIN, REFERENCE
 from dvae.results import Store, run_experiment
 
 PARTS = {"D": 2, "A": 1, "T": 1, "L": 5, "N": 3, "G": 1, "M": 6, "S": 4, "P": 4}
 ROWS = [f"{letter}{n}" for letter, count in PARTS.items() for n in range(1, count + 1)]
+
+SETTINGS = {  # of a small data set
+    "factors": "standard-normal",
+    "factor_options": {},
+    "n_nodes": 9,
+    "n_train": 32,
+    "n_test": 32,
+    "data_seed": 0,
+}
 
 
 def test_every_row_has_a_rule_in_words():
@@ -133,7 +143,10 @@ def test_random_directions_below_the_cut(count, loss, verdict):
     least = np.full((100, 1), np.nan)
     least[:count] = loss
     data = xr.Dataset(
-        {"minimum_loss": (("trial", "minimum"), least)},
+        {
+            "minimum_loss": (("trial", "minimum"), least),
+            "loss_per_node": (("trial", "point"), np.geomspace(1, 1e6, 7) * np.ones((100, 1))),
+        },
         {"normalisation": ("trial", ["norm"] * 100)},
     )
     assert decide("L2", {"directions": data}).verdict == verdict
@@ -165,7 +178,9 @@ def paths(passing: dict[str, int], ending: dict[str, int]) -> xr.Dataset:
     [
         ({}, {}, "not reproduced", "not reproduced"),
         ({"phase 0.25": 50}, {}, "partly", "not reproduced"),
+        ({"phase 0.25": 20}, {}, "not reproduced", "not reproduced"),
         ({"phase 0.25": 50}, {"phase 0.25": 50}, "reproduced", "not reproduced"),
+        ({}, {"phase 0.25": 50, "phase 1": 50}, "not reproduced", "not reproduced"),
         ({"constant beta": 50}, {}, "not reproduced", "partly"),
         ({"constant beta": 50}, {"constant beta": 9}, "not reproduced", "reproduced"),
         ({"constant beta": 5}, {"constant beta": 5}, "not reproduced", "reproduced"),
@@ -203,13 +218,16 @@ def verdict(name: str, standard: dict, learned: dict) -> str:
     [
         ("G1", cell(0), cell(25), "reproduced"),
         ("G1", cell(25), cell(50), "partly"),
-        ("G1", cell(3), cell(3), "partly"),
+        ("G1", cell(0), cell(3), "partly"),
+        ("G1", cell(3), cell(3), "not reproduced"),
         ("G1", cell(25), cell(25), "not reproduced"),
         ("M1", cell(over_regularised=5), cell(), "reproduced"),
-        ("M1", cell(), cell(), "partly"),
+        ("M1", cell(over_regularised=5), cell(over_regularised=1), "partly"),
+        ("M1", cell(), cell(), "not reproduced"),
         ("M1", cell(over_regularised=40), cell(over_regularised=40), "not reproduced"),
         ("M2", cell(0), cell(25), "reproduced"),
         ("M2", cell(0), cell(2), "partly"),
+        ("M2", cell(3), cell(2), "not reproduced"),
         ("M2", cell(45), cell(48), "not reproduced"),
         ("M3", cell(), cell(25, half_turn=25), "reproduced"),
         ("M3", cell(), cell(0, half_turn=30), "partly"),
@@ -259,6 +277,7 @@ def networks(reference: float, plain: dict[str, float]) -> xr.Dataset:
         {
             "architecture": ("trial", np.repeat([name for name, *_ in rows], 3)),
             "budget": ("trial", np.repeat([budget for _, budget, _ in rows], 3)),
+            "settings": ("trial", [json.dumps(SETTINGS)] * (3 * len(rows))),
         },
     )
 
@@ -312,15 +331,18 @@ def test_correlated_factors(angle, shape, verdict):
     assert decide("P4", {"correlated_factors": correlated(angle, shape)}).verdict == verdict
 
 
-def label_runs(few: float, many_spread: float, loss_slope: float) -> xr.Dataset:
-    """Ten runs for every number of labels; one per cent of labels gives a score of ``few``."""
+def label_runs(few: float, many_spread: float, slope: float, jump: float) -> xr.Dataset:
+    """Ten runs for every number of labels; one per cent of labels gives a score of ``few``.
+
+    The loss rises by ``slope`` for every label, and by ``jump`` for the first.
+    """
     counts, runs = np.array([0, 5, 15, 41]), 10
     n_labels, run = (a.ravel() for a in np.meshgrid(counts, np.arange(runs), indexing="ij"))
     rng = np.random.default_rng(0)
     score = np.where(n_labels == 0, 0.6, np.where(n_labels == 5, few, 0.99))
     base = rng.standard_normal((32, 2))
     latent = base + many_spread * rng.standard_normal((len(run), 1, 2))
-    loss = loss_slope * n_labels + 0.01 * rng.standard_normal(len(run))
+    loss = slope * n_labels + jump * (n_labels > 0) + 0.01 * rng.standard_normal(len(run))
     settings = json.dumps({"n_train": 512})
     return xr.Dataset(
         {
@@ -342,15 +364,118 @@ def label_runs(few: float, many_spread: float, loss_slope: float) -> xr.Dataset:
 @pytest.mark.parametrize(
     ("values", "s1", "s2"),
     [
-        ((0.97, 0.0, 0.0), "reproduced", "reproduced"),
-        ((0.7, 0.0, 0.0), "partly", "reproduced"),
-        ((0.7, 1.0, 1.0), "not reproduced", "not reproduced"),
+        ((0.97, 0.0, 0.0, 0.0), "reproduced", "reproduced"),
+        ((0.7, 0.0, 0.0, 1.0), "partly", "partly"),
+        ((0.7, 1.0, 1.0, 0.0), "not reproduced", "not reproduced"),
     ],
 )
 def test_labels(values, s1, s2):
     results = {"labels": label_runs(*values)}
     assert decide("S1", results).verdict == s1
     assert decide("S2", results).verdict == s2
+
+
+def seed_pairs(best: float, other: float, wall: tuple[float, float]) -> dict[str, xr.Dataset]:
+    """Pairs of equal losses with a wall between them, as trained and matched."""
+    theta = np.random.default_rng(0).standard_normal((1, 512, 2))
+    curve = np.array([-12.0, 0.0, -12.0])[None, None] + np.zeros((4, 2, 3))
+    curve[:, :, 1] = np.array(wall) - 12.0
+    score = np.broadcast_to([best, 0.6, other], (4, 2, 3))
+    pairs = xr.Dataset(
+        {
+            "loss_per_node": (("trial", "treatment", "point"), curve),
+            "disentanglement": (("trial", "treatment", "point"), score),
+        },
+        {"first": ("trial", [0, 0, 1, 1]), "second": ("trial", [2, 3, 2, 3])},
+    )
+    labels = {"factors": ("trial", ["standard-normal"]), "data_seed": ("trial", [0])}
+    data = xr.Dataset({"theta_train": (("trial", "sample", "factor"), theta)}, labels)
+    return {"seed_pairs": pairs, "baselines": data}
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((0.97, 0.55, (5.0, 5.0)), "reproduced"),
+        ((0.97, 0.55, (5.0, 0.0)), "partly"),
+        ((0.85, 0.52, (5.0, 5.0)), "partly"),
+        ((0.97, 0.55, (0.0, 0.0)), "not reproduced"),
+        ((0.97, 0.95, (5.0, 5.0)), "not reproduced"),
+    ],
+)
+def test_two_seeds(values, verdict):
+    assert decide("L5", seed_pairs(*values)).verdict == verdict
+
+
+def objectives(fast: float, slow: float, stopped: int = 0) -> xr.Dataset:
+    """Errors of eq. 27 at a large and a small learning rate; eq. 28 has 0.002 and 0.06."""
+    rows = [
+        ("eq28", 0.0, 2e-3, 0.002, 0.99),
+        ("eq28", 0.0, 2e-4, 0.06, 0.94),
+        ("eq27", 0.1, 2e-3, fast, 0.6),
+        ("eq27", 0.1, 2e-4, slow, 0.6),
+    ]
+    names = ("objective", "label_variance", "learning_rate", "relative_error", "disentanglement")
+    columns = {
+        name: ("trial", np.repeat([row[i] for row in rows], 3)) for i, name in enumerate(names)
+    }
+    diverged = np.zeros(12, int)
+    diverged[6 : 6 + stopped] = 1
+    return xr.Dataset(columns | {"diverged": ("trial", diverged)})
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((0.1, 0.06), "reproduced"),  # at the small rate both are slow, which says nothing
+        ((0.003, 0.06, 3), "reproduced"),
+        ((0.003, 0.9), "partly"),
+    ],
+)
+def test_objectives(values, verdict):
+    assert decide("S4", {"label_objectives": objectives(*values)}).verdict == verdict
+
+
+def shape_runs(slopes: dict[str, float]) -> xr.Dataset:
+    score = np.linspace(0.5, 0.95, 20)
+    parts = [
+        xr.Dataset(
+            {
+                "shape": ("trial", slope * score),
+                "disentanglement": ("trial", score),
+                "rate": ("trial", np.full(20, 9.0)),
+            },
+            {"factors": ("trial", ["four-modes"] * 20), "recipe": ("trial", [recipe] * 20)},
+        )
+        for recipe, slope in slopes.items()
+    ]
+    return xr.concat(parts, "trial")
+
+
+def test_shape_falls_with_disentanglement():
+    for slopes, expected in (
+        ({"paper": -1.0, "annealed": -1.0}, "reproduced"),
+        ({"paper": -1.0, "annealed": 1.0}, "partly"),
+        ({"paper": 1.0}, "not reproduced"),
+    ):
+        assert decide("M6", {"shape_score": shape_runs(slopes)}).verdict == expected
+
+
+def test_no_run_of_the_kind_decides_nothing():
+    other = shape_runs({"paper": -1.0}).assign_coords(factors=("trial", ["shifted-normal"] * 20))
+    assert decide("M6", {"shape_score": other}).verdict == "not yet run"
+
+
+def test_answering_with_the_mean_field_leaves_all_variance():
+    runs = xr.Dataset(
+        {"relative_error": ("trial", [0.0, 1.0])},
+        {"settings": ("trial", [json.dumps(SETTINGS)] * 2)},
+    )
+    error = claims.mean_field_error(runs)
+    training, test = load_data(SETTINGS)
+    exact = ((test.fields - training.fields.mean(0)).norm() / test.fields.norm()).item()
+    assert error == pytest.approx(exact, rel=1e-5)
+    assert claims.variance_left(runs * error) == pytest.approx([0.0, 1.0])
 
 
 def test_results_are_read_once(monkeypatch, tmp_path):
