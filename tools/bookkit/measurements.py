@@ -21,8 +21,7 @@ def _physics(m: dict) -> list[tuple]:
             other = m["alternatives"][name]
             ratio = other["ms_per_sample"] / own["ms_per_sample"]
             cells = [
-                f"{row['ms_per_sample']:.2f} ms, {row['peak_mib']:.0f} MiB"
-                for row in (own, other)
+                f"{row['ms_per_sample']:.2f} ms, {row['peak_mib']:.0f} MiB" for row in (own, other)
             ]
             rows.append((what, cells[0], f"{cells[1]}, {other['label']}", ratio))
     return rows
