@@ -132,13 +132,29 @@ def api_page(package: ModuleType) -> str:
 
 
 def _stored_results() -> str:
-    """Return what `dvae status` prints."""
+    """Return what `dvae status` prints, and what made each stored result."""
     from dvae.experiments import EXPERIMENTS
-    from dvae.results import PROFILES, Store, summarise
+    from dvae.results import PROFILES, Store, load_result, summarise
 
     store = Store.default()
     rows = [store.status(one, profile) for one in EXPERIMENTS.values() for profile in PROFILES]
-    return f"```text\n{summarise(rows)}\n```\n"
+    made = [
+        "| Experiment | Profile | Trials | Minutes | Hardware | Commit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if not row["stored"]:
+            continue
+        found = load_result(row["experiment"], row["profile"], store).attrs
+        minutes = f"{float(found['seconds']) / 60:.1f}"
+        cells = [row["experiment"], row["profile"], found["trials"], minutes, found["hardware"]]
+        made.append(f"| {' | '.join(map(str, cells))} | {found['commit']} |")
+    caption = (
+        "What made each stored result. Minutes of wall time, the sum over groups of trials, which "
+        "may have run side by side and beside other work."
+    )
+    table = [f":::{{table}} {caption}", ":name: table-made", "", *made, ":::"]
+    return f"```text\n{summarise(rows)}\n```\n\n" + "\n".join(table) + "\n"
 
 
 def _claims() -> str:
