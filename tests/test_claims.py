@@ -490,3 +490,94 @@ def test_results_are_read_once(monkeypatch, tmp_path):
     assert decide("D1", results).verdict == decide("D2", results).verdict == "reproduced"
     assert results.source(["darcy"])["trials"] == 7
     assert calls == ["darcy"]
+
+
+def collapsed(full: float, mini: float) -> xr.Dataset:
+    """Deviations from theorem 1 with all data in a step, and of the mean with mini-batches."""
+    kinds = ["full batch", "mini-batch"]
+    names = ("mean_error_scaled", "spread_over_z", "variance_error")
+    data = {name: ("trial", [full, 0.2]) for name in names}
+    return xr.Dataset(data | {"mean_error": ("trial", [0.0, mini])}, {"kind": ("trial", kinds)})
+
+
+@pytest.mark.parametrize(
+    ("full", "mini", "verdict"),
+    [
+        (0.003, 0.5, "reproduced"),
+        (-0.5, 0.004, "partly"),
+        (0.5, 0.5, "not reproduced"),
+    ],
+)
+def test_theorem_1(full, mini, verdict):
+    assert decide("T1", {"over_regularised": collapsed(full, mini)}).verdict == verdict
+
+
+def sweep(captured: int, minima: int) -> xr.Dataset:
+    """Fifty converged models below the limit of 1.5 per node and fifty above it."""
+    rate = np.full(100, 5.0)
+    rate[:captured] = rate[50:] = 0.0
+    inside = np.zeros(100, int)
+    inside[:minima], inside[-1] = 1, -1
+    beta = np.repeat([0.5, 3.0], 50)
+    variables = {"rate": ("trial", rate), "neighbour_minima": ("trial", inside)}
+    return xr.Dataset(variables, {"beta": ("trial", beta)})
+
+
+@pytest.mark.parametrize(
+    ("captured", "minima", "verdict"),
+    [
+        (20, 0, "reproduced"),
+        (0, 0, "partly"),
+        (20, 9, "partly"),
+        (4, 9, "not reproduced"),
+    ],
+)
+def test_captured_weights(captured, minima, verdict):
+    assert decide("L4", {"rate_distortion": sweep(captured, minima)}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.52, 0.98, "reproduced"), (0.52, 0.8, "partly"), (0.8, 0.9, "not reproduced")],
+)
+def test_range_of_scores(low, high, verdict, tmp_path):
+    results = Results(Store(tmp_path))
+    row = cell(2) | {"s_d_min": low, "s_d_max": high, "ceiling": 0.99}
+    key = ("standard-normal", "paper", "standard")
+    results.cells = pd.DataFrame.from_dict({key: row}, orient="index")
+    assert decide("N3", results).verdict == verdict
+
+
+def turned(half: float, rate: np.ndarray) -> xr.Dataset:
+    """Four models on the four modes, standard and hierarchical, with a curve over the angle."""
+    angle = np.arange(-90.0, 90.1, 7.5)
+    theta = np.random.default_rng(0).standard_normal((4, 256, 2))
+    score = np.where(np.abs(angle) == 45, half, 0.97) * np.ones((4, 1))
+    priors = ["standard", "standard", "hierarchical", "hierarchical-rectified"]
+    return xr.Dataset(
+        {
+            "curve_disentanglement": (("trial", "turn"), score),
+            "curve_rate": (("trial", "turn"), rate * np.ones((4, 1))),
+            "curve_rate_error": (("trial", "turn"), np.full((4, len(angle)), 1e-3)),
+            "curve_rate_standard": (("trial", "turn"), np.full((4, len(angle)), 9.0)),
+            "theta": (("trial", "sample", "factor"), theta),
+        },
+        {"turn": angle, "prior": ("trial", priors), "factors": ("trial", ["four-modes"] * 4)},
+    )
+
+
+ANGLE = np.radians(np.arange(-90.0, 90.1, 7.5))
+
+
+@pytest.mark.parametrize(
+    ("half", "rate", "m4", "m5"),
+    [
+        (0.52, -np.cos(8 * ANGLE), "reproduced", "reproduced"),  # minima at multiples of 45
+        (0.90, 0 * ANGLE, "not reproduced", "partly"),
+        (0.52, -np.cos(ANGLE), "reproduced", "partly"),
+    ],
+)
+def test_turned_latents(half, rate, m4, m5):
+    results = {"priors": turned(half, rate)}
+    assert decide("M4", results).verdict == m4
+    assert decide("M5", results).verdict == m5
