@@ -74,14 +74,11 @@ class Results:
         return self._read[name]
 
     @cached_property
-    def runs(self) -> pd.DataFrame:
-        """Runs of ``disentanglement``, see :func:`dvae.experiments.cells.load_runs`."""
-        return cells.load_runs(self["disentanglement"].attrs["profile"], self.store)
-
-    @cached_property
     def cells(self) -> pd.DataFrame:
         """Cells of ``disentanglement``, see :func:`dvae.experiments.cells.cell_table`."""
-        return cells.cell_table(self.runs)
+        return cells.cell_table(
+            cells.load_runs(self["disentanglement"].attrs["profile"], self.store)
+        )
 
     def cell(self, factors: str, recipe: str, prior: str) -> pd.Series:
         """One cell; ResultError if it has no runs."""
@@ -577,7 +574,7 @@ def _n3(results: Results) -> Finding:
 def _g1(results: Results) -> Finding:
     """Published recipe, HP as coded: no run without HP is disentangled, and with HP more are than
     without (Fisher's exact test, one-sided, 5 %)."""
-    found = _disentangled(results, "shifted-normal")
+    found = _counts(results, "shifted-normal", "disentangled")
     return Finding(found, prior_verdict("G1", results.cells, "paper", AS_CODED))
 
 
@@ -609,7 +606,7 @@ def _m1(results: Results) -> Finding:
 def _m2(results: Results) -> Finding:
     """Published recipe, HP as coded: no run without HP is disentangled, and the count with HP
     agrees with 25 of 50 (Fisher's exact test, 5 %)."""
-    found = _disentangled(results, "four-modes")
+    found = _counts(results, "four-modes", "disentangled")
     return Finding(found, prior_verdict("M2", results.cells, "paper", AS_CODED))
 
 
@@ -648,10 +645,6 @@ def _counts(results: Results, factors: str, name: str) -> str:
         if counted:
             texts.append(f"`{recipe}`: {', '.join(counted)}")
     return "; ".join(texts)
-
-
-def _disentangled(results: Results, factors: str) -> str:
-    return _counts(results, factors, "disentangled")
 
 
 def prior_verdict(name: str, table: pd.DataFrame, recipe: str, prior: str) -> str:
