@@ -183,6 +183,13 @@ class Ensemble:
         }
         return other
 
+    def part(self, members: slice) -> Ensemble:
+        """Some of the members; parameters and buffers are views."""
+        part = copy.copy(self)
+        part.parameters = self.parameters[members]
+        part.buffers = {name: value[members] for name, value in self.buffers.items()}
+        return part
+
     def split(self, parameters: Tensor) -> dict[str, Tensor]:
         """Named views ``(member, *shape)`` of a parameter matrix."""
         pieces = parameters.split(self.sizes, dim=1)
@@ -355,9 +362,7 @@ class Ensemble:
         error = torch.zeros(self.n_members, dtype=torch.float64)
         for first in range(0, self.n_members, size):
             members = slice(first, first + size)
-            part = copy.copy(self)
-            part.parameters = self.parameters[members]
-            part.buffers = {k: v[members] for k, v in self.buffers.items()}
+            part = self.part(members)
             for z, y in zip(
                 latents[members].split(batch_size, 1), fields.split(batch_size), strict=True
             ):

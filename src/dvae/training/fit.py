@@ -242,37 +242,52 @@ class _Trainer:
             k: torch.as_tensor(v).to(device, dtype) for k, v in drawn.items()
         }
 
-    def _loss(self, parameters: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Loss per node of every member (eq. 5, or eqs 27, 28) and its mean terms in nats."""
-        inputs = self.inputs
+    def _loss(self, members: slice, parameters: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Loss per node of some members (eq. 5, or eqs 27, 28) and its mean terms in nats."""
+        inputs, part, beta = self.inputs, self.ensemble.part(members), self.state.beta[members]
         floor = None if self.recipe.floor is None else inputs["floor"] * self.data_variance
-        batch = (self.features[inputs["index"]], inputs["noise"], floor)
+        batch = (self.features[inputs["index"][members]], inputs["noise"][members], floor)
         if self.members.labels is None:
-            terms = self.ensemble.terms(parameters, *batch, in_dims=(0, 0, None))
-            label = torch.zeros_like(self.state.beta)
+            terms = part.terms(parameters, *batch, in_dims=(0, 0, None))
+            label = torch.zeros_like(beta)
         else:
-            terms, label = self.ensemble.call(
+            terms, label = part.call(
                 functools.partial(labelled_terms, self.recipe),
                 parameters,
                 *batch,
-                self.features[inputs["labelled"]],
-                inputs["theta"],
+                self.features[inputs["labelled"][members]],
+                inputs["theta"][members],
                 in_dims=(0, 0, None, 0, 0),
             )
             label = label.mean(1)
         rate, distortion = terms.rate.mean(1), terms.distortion.mean(1)
-        loss = distortion / self.n_nodes + self.state.beta * rate
+        loss = distortion / self.n_nodes + beta * rate
         if self.members.labels is not None:
-            loss = loss + self.label_weight * label
+            loss = loss + self.label_weight[members] * label
         return loss, [rate.detach(), distortion.detach(), label.detach()]
+
+    def _gradient(self) -> list[Tensor]:
+        """Gradient, loss, rate, distortion and label term of every member.
+
+        Members that do not share operations are differentiated one after the other, so that the
+        activations of one member are held at a time.
+        """
+        m = self.ensemble.n_members
+        size = self.ensemble.members_per_call or m
+        parts = []
+        for first in range(0, m, size):
+            members = slice(first, first + size)
+            parameters = self.state.parameters[members].detach().requires_grad_()
+            loss, terms = self._loss(members, parameters)
+            (gradient,) = torch.autograd.grad(loss.sum(), parameters)
+            parts.append((gradient, loss.detach(), *terms))
+        return [torch.cat(values) for values in zip(*parts, strict=True)]
 
     def _step(self) -> None:
         """One optimiser step of every member that is alive."""
         state, inputs, (b1, b2, epsilon) = self.state, self.inputs, ADAM
         before = {name: value.clone() for name, value in state.buffers.items()}
-        parameters = state.parameters.detach().requires_grad_()
-        loss, (rate, distortion, label) = self._loss(parameters)
-        (gradient,) = torch.autograd.grad(loss.sum(), parameters)
+        gradient, loss, rate, distortion, label = self._gradient()
         with torch.no_grad():
             finite = torch.isfinite(loss) & torch.isfinite(gradient.abs().amax(1))
             state.alive &= finite
