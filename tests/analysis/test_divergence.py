@@ -8,10 +8,12 @@ from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
 from scipy.special import digamma
 
-from dvae.analysis.divergence import kl_divergence_knn, shape_match, shape_score
+from dvae.analysis.divergence import _weights, kl_divergence_knn, shape_match, shape_score
 from dvae.errors import DataError
 
 VERSIONS = ["epsilon1", "fixed-k"]
+# q of the paper companion's panel: shift and standard deviation along every axis; p = N(0, I)
+PANEL = {"wider": (1.0, 2.0), "slightly wider": (0.5, 1.5), "shifted": (1.0, 1.0)}
 
 
 def gaussian_divergence(shift: np.ndarray, scale: np.ndarray) -> float:
@@ -49,27 +51,50 @@ def test_counts_in_balls_of_any_size_agree_with_brute_force(k, shift, scale):
     assert kl_divergence_knn(x, y, k) == pytest.approx(brute_force(x, y, k), abs=1e-12)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [*VERSIONS, "weighted"])
 def test_invariant_to_a_common_rotation_shift_and_scale(version):
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((200, 3)), 1 + 2 * rng.standard_normal((150, 3))
     turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
-    moved = kl_divergence_knn(5 * x @ turn - 2, 5 * y @ turn - 2, 2, version)
-    assert moved == pytest.approx(kl_divergence_knn(x, y, 2, version), abs=1e-9)
+    moved = kl_divergence_knn(5 * x @ turn - 2, 5 * y @ turn - 2, 4, version)
+    assert moved == pytest.approx(kl_divergence_knn(x, y, 4, version), abs=1e-9)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 5])
-def test_mean_over_20_draws_of_5000_is_within_5_percent(dimension):
-    """p = N(0, I) and q = N(1, 4 I), 0.44 nats per dimension: q covers the tails of p."""
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [("epsilon1", "wider")] + [("weighted", name) for name in PANEL],
+)
+def test_mean_over_20_draws_of_5000_is_within_5_percent(dimension, version, name):
+    """Every Gaussian for "weighted"; for the paper's version one that covers the tails of p."""
+    shift, scale = PANEL[name]
     rng = np.random.default_rng(0)
+    shape = (5000, dimension)
     estimates = [
         kl_divergence_knn(
-            rng.standard_normal((5000, dimension)), 1 + 2 * rng.standard_normal((5000, dimension))
+            rng.standard_normal(shape),
+            shift + scale * rng.standard_normal(shape),
+            version=version,
         )
         for _ in range(20)
     ]
-    exact = gaussian_divergence(np.ones(dimension), np.full(dimension, 2.0))
+    exact = gaussian_divergence(np.full(dimension, shift), np.full(dimension, scale))
     assert np.mean(estimates) == pytest.approx(exact, rel=0.05)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_weights_cancel_the_bias_they_are_made_for(dimension):
+    """Fixed-k estimates whose bias is that of the assumed powers of the radius."""
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_normal((60, dimension)), 2 * rng.standard_normal((70, dimension))
+    estimates = [kl_divergence_knn(x, y, j, "fixed-k") for j in range(1, 9)]
+    weights = _weights(8, dimension)
+    assert kl_divergence_knn(x, y, 8, "weighted") == pytest.approx(weights @ estimates)
+    assert weights.sum() == pytest.approx(1)
+    radius = rng.gamma(np.arange(1, 9), size=(400_000, 8)) ** (1 / dimension)
+    for power in (1.25, 2.5):  # a volume that holds l points of a Poisson process is Gamma(l)
+        bias = (radius**power).mean(0)
+        assert abs(weights @ bias) < 0.02 * bias.max()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -104,6 +129,7 @@ def test_divergence_is_not_symmetric_and_vanishes_for_equal_distributions():
         (np.zeros((5, 2)), np.zeros((5, 3)), {}, "dimensions"),
         (np.eye(5), np.eye(5), {"k": 5}, "k must be"),
         (np.eye(5), np.eye(5), {"k": 0}, "k must be"),
+        (np.eye(5), np.eye(5), {"k": 2, "version": "weighted"}, "k must be between 3 and 4"),
         (np.eye(5), np.eye(5), {"version": "epsilon9"}, "version"),
         (np.arange(5.0)[:, None], np.arange(5.0)[:, None], {"version": "fixed-k"}, "coincide"),
         (np.repeat(np.arange(5.0), 2)[:, None], np.arange(5.0)[:, None], {}, "coincide"),
