@@ -30,8 +30,8 @@ def _physics(m: dict) -> list[tuple]:
 def _pod(m: dict) -> list[tuple]:
     what = (
         f"PodVAE, {m['members']} members, {m['steps']} steps; test loss per node "
-        f"{m['test_loss_per_node_median']:.2f} (median), "
-        f"{m['test_loss_per_node_worst']:.2f} (worst)"
+        f"{m['test_loss_per_node_mean']:.2f} (mean), {m['test_loss_per_node_worst']:.2f} (worst); "
+        f"{m['members_that_reach_the_loss']} reach -12"
     )
     ours = f"{m['seconds']:.1f} s, {m['member_steps_per_second']:,.0f} member-steps/s"
     theirs = f"{m['one_by_one_member_steps_per_second']:,.0f} member-steps/s, one by one"
@@ -52,13 +52,17 @@ def _recipes(m: dict) -> list[tuple]:
 def _dense(m: dict) -> list[tuple]:
     rows = []
     for row in m["rows"]:
-        processes = f"; {row['processes']:.2f} in processes" if row["processes"] else ""
+        others = "".join(
+            f"; {row[key]:.2f} {label}"
+            for key, label in (("batched", "batched"), ("processes", "in processes"))
+            if row[key]
+        )
         rows.append(
             (
                 f"DenseVAE, {row['members']} members, member-steps/s",
                 f"{row['ensemble']:.2f} ({row['share_of_flops']:.0%} of FLOP/s, "
                 f"{row['share_of_bandwidth']:.0%} of bandwidth)",
-                f"{row['one_by_one']:.2f} one by one; {row['batched']:.2f} batched{processes}",
+                f"{row['one_by_one']:.2f} one by one{others}",
                 row["ratio"],
             )
         )
@@ -85,6 +89,22 @@ def _scores(m: dict) -> list[tuple]:
     ]
 
 
+def _divergence(m: dict) -> list[tuple]:
+    def cell(gaussian: str, version: str) -> str:
+        row = m[f"5000, 5-d, {gaussian}, {version}"]
+        return f"{row['bias_percent']:+.1f} % (spread {row['spread_percent']:.1f}), {version}"
+
+    return [
+        (
+            f"bias of the k-NN divergence of 5000 samples in 5 dimensions, q {gaussian}",
+            cell(gaussian, "weighted, k=100"),
+            cell(gaussian, "epsilon1, k=1"),
+            None,
+        )
+        for gaussian in ("wider", "slightly wider", "shifted")
+    ]
+
+
 def _book(m: dict) -> list[tuple]:
     ours = (
         f"{m['seconds']:.0f} s; {m['peak_mib']:,.0f} MiB in all processes, "
@@ -101,6 +121,7 @@ PARTS = {
     "dense-cuda": _dense,
     "landscape": _landscape,
     "scores-time": _scores,
+    "scores-divergence": _divergence,
     "book": _book,
 }
 
