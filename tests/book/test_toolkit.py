@@ -248,11 +248,13 @@ def test_measurements_name_both_sides_and_what_made_them(tmp_path):
         "member_steps_per_second": 5000.0,
         "one_by_one_member_steps_per_second": 1000.0,
         "ratio": 5.0,
-        "test_loss_per_node_median": -12.3,
+        "test_loss_per_node_mean": -12.3,
+        "members_that_reach_the_loss": 47,
         "test_loss_per_node_worst": -11.9,
     }
     path.write_text(json.dumps({"pod": made | pod}))
     row = measurements.measurements_table(path).splitlines()[2].split(" | ")
+    assert row[0].endswith("-12.30 (mean), -11.90 (worst); 47 reach -12")
     assert row[1:] == [
         "40.0 s, 5,000 member-steps/s",
         "1,000 member-steps/s, one by one",

@@ -89,6 +89,18 @@ def train(case, seeds):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_member_is_the_same_alone_and_in_any_company(case):
+    check_company(case)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith("dense")])
+def test_so_it_is_where_all_members_share_one_convolution(case, monkeypatch):
+    """As on a GPU; on a CPU convolutional members take turns."""
+    assert Ensemble([dense()]).members_per_call == 1
+    monkeypatch.setattr(Ensemble, "members_per_call", None)
+    check_company(case)
+
+
+def check_company(case):
     alone = train(case, [7])
     few = [3, 7, 11, 0, 5, 21, 2, 9]
     many = [int(s) for s in np.random.default_rng(1).permutation(32)]
