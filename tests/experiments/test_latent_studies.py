@@ -80,7 +80,7 @@ def test_dense_vae_is_the_papers_network_but_at_smoke():
     # a calibrated variance map of 65 x 65 nodes is not trained
     assert count_parameters(model) == 779_582 - 65**2
     recipe = group.shared["recipe"]
-    assert (recipe["steps"], recipe["batch_size"], recipe["variance"]) == (12_000, 32, "calibrated")
+    assert (recipe["steps"], recipe["batch_size"], recipe["variance"]) == (8000, 32, "calibrated")
 
 
 def test_priors_measure_the_bound_and_the_rotation():

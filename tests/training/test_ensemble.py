@@ -7,6 +7,7 @@ import torch
 from dvae.errors import DataError, DeviceError
 from dvae.models import DenseVAE, PodBasis, PodVAE
 from dvae.training import Ensemble, Labels, Recipe, fit, initialise
+from dvae.training import ensemble as training_ensemble
 from dvae.training.ensemble import check_device
 
 
@@ -93,10 +94,11 @@ def test_a_member_is_the_same_alone_and_in_any_company(case):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith("dense")])
-def test_so_it_is_where_all_members_share_one_convolution(case, monkeypatch):
-    """As on a GPU; on a CPU convolutional members take turns."""
+def test_so_it_is_where_members_take_turns(case, monkeypatch):
+    """As convolutional members do on a CPU where the grid is large."""
+    assert Ensemble([dense()]).members_per_call is None
+    monkeypatch.setattr(training_ensemble, "CONVOLVE_TOGETHER", 16**2)
     assert Ensemble([dense()]).members_per_call == 1
-    monkeypatch.setattr(Ensemble, "members_per_call", None)
     check_company(case)
 
 

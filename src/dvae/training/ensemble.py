@@ -26,6 +26,7 @@ from dvae.models.vae import VAE, Terms
 
 __all__ = ["Ensemble", "check_device", "initialise"]
 
+CONVOLVE_TOGETHER = 33**2  # most grid nodes for which members share convolutions on a CPU
 _GLOBAL_GENERATOR = threading.Lock()  # groups may train in several threads of a cluster's worker
 
 
@@ -146,13 +147,15 @@ class Ensemble:
     def members_per_call(self) -> int | None:
         """Members that share one batched operation: all (None), or 1.
 
-        One at a time where the model convolves and the device is a CPU, for there grouped
-        convolutions are slower than as many plain ones (`benchmarks/measured.json`, "dense").
+        One at a time where the model convolves on a large grid and the device is a CPU, for there
+        grouped convolutions are slower than as many plain ones; on small grids the time goes into
+        starting operations, and sharing them pays (`benchmarks/measured.json`, "dense", "grids").
         """
         convolves = any(
             isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in self.template.modules()
         )
-        return 1 if convolves and self.device.type == "cpu" else None
+        large = self.template.n_nodes > CONVOLVE_TOGETHER
+        return 1 if convolves and large and self.device.type == "cpu" else None
 
     def to(self, device: torch.device | str) -> Ensemble:
         """Move to a device, in place."""
