@@ -581,3 +581,103 @@ def test_turned_latents(half, rate, m4, m5):
     results = {"priors": turned(half, rate)}
     assert decide("M4", results).verdict == m4
     assert decide("M5", results).verdict == m5
+
+
+def dense_runs(left: list[float], turn: float = 0.0, factor: float = 1.0) -> xr.Dataset:
+    """DenseVAEs that leave some of the variance, on latents turned by an angle and rescaled."""
+    m, rng = len(left), np.random.default_rng(0)
+    theta = rng.standard_normal((2, 512, 2))
+    matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    z = factor * np.sqrt(0.99) * theta @ matrix
+    samples = ("trial", "sample", "latent")
+    data = {
+        "theta": (("trial", "sample", "factor"), np.tile(theta[0], (m, 1, 1))),
+        "theta_train": (("trial", "sample", "factor"), np.tile(theta[1], (m, 1, 1))),
+        "latent_mean": (samples, np.tile(z[0], (m, 1, 1))),
+        "latent_mean_train": (samples, np.tile(z[1], (m, 1, 1))),
+        "latent_scale": (samples, np.full((m, 512, 2), 0.1)),
+        "example": (("trial", "x1", "x2"), np.zeros((m, 9, 9))),
+    }
+    data |= {name: ("trial", np.ones(m)) for name in ("rate", "distortion", "loss_per_node")}
+    coordinates = {"recipe": ["calibrated"] * m, "settings": [json.dumps(SETTINGS)] * m}
+    runs = xr.Dataset(data, {name: ("trial", value) for name, value in coordinates.items()})
+    error = claims.mean_field_error(runs)
+    return runs.assign(relative_error=("trial", error * np.sqrt(left)))
+
+
+@pytest.mark.parametrize(
+    ("runs", "verdict"),
+    [
+        (dense_runs([0.001, 0.04]), "reproduced"),
+        (dense_runs([0.001, 0.06]), "partly"),
+        (dense_runs([0.001], turn=0.5), "reproduced"),  # the prior's shape at any angle
+        (dense_runs([0.001], factor=3.0), "partly"),
+        (dense_runs([0.5], factor=3.0), "not reproduced"),
+    ],
+)
+def test_reconstruction_and_shape(runs, verdict):
+    assert decide("N1", {"dense_vae": runs}).verdict == verdict
+
+
+class Stored(dict):
+    """Results with one cell of the fifty runs."""
+
+    def cell(self, *_):
+        return pd.Series(cell(self["disentangled"]))
+
+
+@pytest.mark.parametrize(
+    ("turn", "disentangled", "verdict"),
+    [
+        (0.0, 0, "reproduced"),
+        (np.pi / 2, 0, "reproduced"),
+        (np.pi / 4, 3, "partly"),
+        (np.pi / 4, 0, "not reproduced"),
+    ],
+)
+def test_a_factor_for_each_latent(turn, disentangled, verdict):
+    results = Stored(dense_vae=dense_runs([0.001], turn), disentangled=disentangled)
+    assert decide("N2", results).verdict == verdict
+
+
+def test_a_factor_for_each_latent_needs_training_and_test_data():
+    runs = dense_runs([0.001])
+    turned = dense_runs([0.001], turn=np.pi / 4)["latent_mean_train"]
+    results = Stored(dense_vae=runs.assign(latent_mean_train=turned), disentangled=0)
+    assert decide("N2", results).verdict == "not reproduced"
+
+
+def low_density(shape: float, share: float, error: float) -> xr.Dataset:
+    """Ten runs without labels and ten with six, which change three quantities by factors."""
+    # the same spread with and without labels, so that nothing differs by chance
+    spread = np.tile(1 + 0.05 * np.random.default_rng(0).standard_normal((3, 10)), 2)
+    labelled = np.repeat([0, 6], 10)
+    change = [np.where(labelled, factor, 1.0) for factor in (shape, share, error)]
+    probe = np.tile((spread[2] * change[2])[:, None], (1, 441))
+    names = ("probe_error", "surrogate_error", "probe_factor_error")
+    return xr.Dataset(
+        {
+            "shape_score": ("trial", spread[0] * change[0]),
+            "between_share": ("trial", 0.03 * spread[1] * change[1]),
+            **{name: (("trial", "probe"), probe) for name in names},
+        },
+        {
+            "n_labels": ("trial", labelled),
+            "prior": ("trial", ["standard"] * 20),
+            "recipe": ("trial", ["calibrated"] * 20),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("factors", "verdict"),
+    [
+        ((0.5, 1.5, 0.5), "reproduced"),  # the exact share of the four modes is about 0.09
+        ((0.5, 6.0, 0.5), "partly"),  # further from it, on the other side
+        ((1.0, 1.0, 0.5), "partly"),
+        ((1.0, 1.0, 1.0), "not reproduced"),
+        ((2.0, 0.5, 2.0), "not reproduced"),
+    ],
+)
+def test_low_density(factors, verdict):
+    assert decide("S3", {"low_density": low_density(*factors)}).verdict == verdict
