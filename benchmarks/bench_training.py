@@ -2,14 +2,15 @@
 
     python benchmarks/bench_training.py [--device cpu|cuda] [--quick] [--json [PATH]] [--part NAME]
 
-Three parts, each in one run on one machine:
+Four parts, each in one run on one machine:
 
 - ``pod``: 50 PodVAEs by the calibrated recipe, against single models trained one after the other
   by an ordinary loop with ``torch.optim.Adam``, measured before and after the ensemble;
 - ``recipes``: steps and seconds that the calibrated and the published recipe need to the paper's
   loss of -9.42 per node on test data, same data and model;
 - ``dense``: DenseVAE as one batched program, as single models, and as a pool of processes, and
-  the share of the device's measured limits that the batched program reaches.
+  the share of the device's measured limits that the batched program reaches;
+- ``grids``: DenseVAE on three grids, members in one batched program against members in turn.
 """
 
 from __future__ import annotations
@@ -75,22 +76,24 @@ def one_by_one(model: VAE, fields: torch.Tensor, seed: int, steps: int, device: 
 
 
 @contextlib.contextmanager
-def all_members_batched():
-    """Batch the members of convolutional ensembles on a CPU too, to measure what that costs."""
-    chosen = Ensemble.members_per_call
-    Ensemble.members_per_call = None
+def members_per_call(chosen: int | None):
+    """Batch all members (None) or let them take turns (1), whatever the library would choose."""
+    before = Ensemble.members_per_call
+    Ensemble.members_per_call = chosen
     try:
         yield
     finally:
-        Ensemble.members_per_call = chosen
+        Ensemble.members_per_call = before
 
 
-def ensemble_step(model: VAE, fields: torch.Tensor, members: int, steps: int, device: str) -> float:
+def ensemble_step(
+    model: VAE, fields: torch.Tensor, members: int, steps: int, device: str, batch: int = BATCH
+) -> float:
     """Seconds per step of an ensemble: a long run less a short one, so that start-up cancels."""
     short = 8 if device == "cuda" else 2
     seconds = []
     for n in (short, short + steps):
-        recipe = Recipe("benchmark", n, BATCH, variance=model.decoder.variance.kind)
+        recipe = Recipe("benchmark", n, batch, variance=model.decoder.variance.kind)
         done = fit(model, fields, recipe, range(members), device=device, progress=False)
         seconds.append(done.seconds)
     return (seconds[1] - seconds[0]) / steps
@@ -320,7 +323,7 @@ def bench_dense(quick: bool, device: str) -> dict:
         if device == "cpu":
             batched = None
         if device == "cpu" and members <= 8:  # more would fill the memory with activations
-            with all_members_batched():
+            with members_per_call(None):
                 batched = members / ensemble_step(model, fields, members, steps, device)
         # one process alone would be the one-by-one row with one thread
         pool = pool_rate(quick, members, steps, device) if 1 < members <= 8 else None
@@ -363,7 +366,29 @@ def bench_dense(quick: bool, device: str) -> dict:
     }
 
 
-PARTS = {"pod": bench_pod, "recipes": bench_recipes, "dense": bench_dense}
+def bench_grids(quick: bool, device: str) -> dict:
+    """Member-steps per second of 8 DenseVAEs on three grids, batched and in turn."""
+    members, steps, batch = 8, 2 if quick else 10, 32
+    rows = []
+    print(f"\nDenseVAE, {members} members, batches of {batch}: member-steps per second")
+    print(f"  {'nodes':>8}{'batched':>12}{'in turn':>12}{'ratio':>8}")
+    for nodes in (17, 33) if quick else (17, 33, 65):
+        model = DenseVAE(nodes, blocks=(2, 2, 2))
+        fields = torch.randn(64, *model.field_shape)
+        rates = []
+        for chosen in (None, 1):
+            with members_per_call(chosen):
+                seconds = ensemble_step(model, fields, members, steps, device, batch)
+            rates.append(members / seconds)
+        row = {"nodes": nodes, "batched": rates[0], "in_turn": rates[1]}
+        rows.append(row | {"ratio": rates[0] / rates[1], "members": members, "batch": batch})
+        print(
+            f"  {nodes:>8d}{rates[0]:12.1f}{rates[1]:12.1f}{rates[0] / rates[1]:8.2f}", flush=True
+        )
+    return {"rows": rows}
+
+
+PARTS = {"pod": bench_pod, "recipes": bench_recipes, "dense": bench_dense, "grids": bench_grids}
 
 
 def main() -> None:

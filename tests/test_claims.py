@@ -659,7 +659,7 @@ def low_density(shape: float, share: float, error: float) -> xr.Dataset:
         {
             "shape_score": ("trial", spread[0] * change[0]),
             "between_share": ("trial", 0.03 * spread[1] * change[1]),
-            **{name: (("trial", "probe"), probe) for name in names},
+            **dict.fromkeys(names, (("trial", "probe"), probe)),
         },
         {
             "n_labels": ("trial", labelled),

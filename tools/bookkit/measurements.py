@@ -69,6 +69,19 @@ def _dense(m: dict) -> list[tuple]:
     return rows
 
 
+def _grids(m: dict) -> list[tuple]:
+    return [
+        (
+            f"small DenseVAE, {row['nodes']} x {row['nodes']} nodes, {row['members']} members, "
+            "member-steps/s",
+            f"{row['batched']:.1f} batched",
+            f"{row['in_turn']:.1f} in turn",
+            row["ratio"],
+        )
+        for row in m["rows"]
+    ]
+
+
 def _landscape(m: dict) -> list[tuple]:
     seconds = m["seconds_for_all"]
     what = f"loss along {m['directions']} directions of 50 points"
@@ -119,6 +132,7 @@ PARTS = {
     "recipes": _recipes,
     "dense": _dense,
     "dense-cuda": _dense,
+    "grids": _grids,
     "landscape": _landscape,
     "scores-time": _scores,
     "scores-divergence": _divergence,
