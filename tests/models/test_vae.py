@@ -9,7 +9,8 @@ from torch.distributions import Normal, kl_divergence
 
 from dvae.errors import DataError
 from dvae.models import DenseVAE, PodBasis, PodVAE, count_parameters
-from dvae.models.vae import DecoderVariance
+from dvae.models.priors import GaussianPrior
+from dvae.models.vae import DecoderVariance, encoding_distribution
 
 
 def fields_of(n_samples=24, channels=3, n=17, dtype=torch.float64):
@@ -346,3 +347,18 @@ def test_a_basis_needs_fields_that_vary(fields):
 def test_a_basis_needs_a_mode():
     with pytest.raises(DataError, match="n_modes"):
         PodBasis.from_fields(fields_of(), 0)
+
+
+def test_rate_and_gradient_where_single_precision_has_no_variance():
+    """exp(-400) is 0: the rate is that of the least variance, and its gradient pulls back."""
+    mean = torch.zeros(3, 2)
+    raw = torch.tensor([[-400.0, -79.0]] * 3, requires_grad=True)
+    posterior = encoding_distribution(mean, raw)
+    prior = GaussianPrior(2)
+    rate = prior.rate(posterior, mean, mean[:, :0])
+    torch.testing.assert_close(rate, torch.full((3,), 0.5 * (80 + 79 - 2)))
+    rate.sum().backward()
+    torch.testing.assert_close(raw.grad, torch.full((3, 2), -0.5))
+    ordinary = torch.randn(5, 2)
+    same = encoding_distribution(mean[:1], ordinary).base_dist.scale
+    assert torch.equal(same, torch.exp(0.5 * ordinary))

@@ -23,7 +23,7 @@ __all__ = ["STEPS", "dense_vae"]
 STEPS = 8000  # of the calibrated recipe, made twice as long for this network
 BATCH_SIZE = 32
 RECONSTRUCTION_STEPS = 2500  # this network needs accuracy first, or it over-regularises
-BETA_INITIAL = 1e-6  # with the usual 1e-9 the rate of single samples overflows in so long a phase
+BETA_INITIAL = 1e-6  # keeps the latents of order 10 in so long a phase
 
 
 def _groups(profile: str) -> list[Group]:

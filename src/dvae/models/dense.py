@@ -12,7 +12,7 @@ from torch.distributions import Independent
 
 from dvae.errors import DataError
 from dvae.models.priors import Prior, diagonal_normal
-from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder
+from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder, encoding_distribution
 
 __all__ = ["DenseDecoder", "DenseEncoder", "DenseVAE", "FieldDecoder"]
 
@@ -79,7 +79,7 @@ class DenseEncoder(Encoder):
         self.log_variance = _Trunk(*arguments)
 
     def from_features(self, features: Float[Tensor, "sample channel x1 x2"]) -> Independent:
-        return diagonal_normal(self.mean(features), self.log_variance(features))
+        return encoding_distribution(self.mean(features), self.log_variance(features))
 
 
 class FieldDecoder(Decoder):

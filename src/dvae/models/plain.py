@@ -11,8 +11,8 @@ from torch.distributions import Independent
 
 from dvae.errors import DataError
 from dvae.models.dense import FieldDecoder
-from dvae.models.priors import Prior, diagonal_normal
-from dvae.models.vae import VAE, DecoderVariance, Encoder
+from dvae.models.priors import Prior
+from dvae.models.vae import VAE, DecoderVariance, Encoder, encoding_distribution
 
 __all__ = ["PlainVAE"]
 
@@ -26,7 +26,7 @@ class _PlainEncoder(Encoder):
 
     def from_features(self, features: Tensor) -> Independent:
         mean, log_variance = self.network(features).chunk(2, -1)
-        return diagonal_normal(mean, log_variance)
+        return encoding_distribution(mean, log_variance)
 
 
 def _chain(layers: list[nn.Module]) -> list[nn.Module]:

@@ -12,7 +12,7 @@ from torch.distributions import Independent
 
 from dvae.errors import DataError
 from dvae.models.priors import Prior, diagonal_normal
-from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder
+from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder, encoding_distribution
 
 __all__ = ["PodBasis", "PodVAE"]
 
@@ -138,7 +138,7 @@ class PodEncoder(Encoder):
     def from_features(self, features: Float[Tensor, "sample mode+1"]) -> Independent:
         h = self.network(features[:, :-1] / self.basis.spread[0])
         mean, log_variance = h.chunk(2, -1)
-        return diagonal_normal(mean, log_variance)
+        return encoding_distribution(mean, log_variance)
 
 
 class PodDecoder(Decoder):

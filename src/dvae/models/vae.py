@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from dvae.errors import DataError
-from dvae.models.priors import LOG_2PI, Prior, make_prior
+from dvae.models.priors import LOG_2PI, Prior, diagonal_normal, make_prior
 
 __all__ = ["VAE", "Decoder", "DecoderVariance", "Encoder", "Terms", "count_parameters"]
 
@@ -96,6 +96,22 @@ class DecoderVariance(nn.Module):
     def set_variance(self, variance: Tensor) -> None:
         """Set the variance of every group."""
         self.log_variance.copy_(variance.log())
+
+
+LEAST_LOG_VARIANCE = -80.0  # of q(z|y): just above where single precision rounds it to zero
+
+
+def encoding_distribution(
+    mean: Float[Tensor, "sample latent"], log_variance: Float[Tensor, "sample latent"]
+) -> Independent:
+    """q(z|y) from its mean and log-variance, the latter raised to ``LEAST_LOG_VARIANCE``.
+
+    In a long reconstruction phase nothing holds the log-variance back, and where exp rounds to 0
+    the rate would be infinite. The gradient passes unchanged, so that the rate pulls the
+    log-variance back once it has weight.
+    """
+    raised = log_variance.clamp_min(LEAST_LOG_VARIANCE)
+    return diagonal_normal(mean, log_variance + (raised - log_variance).detach())
 
 
 class Encoder(nn.Module):
