@@ -360,5 +360,5 @@ def test_rate_and_gradient_where_single_precision_has_no_variance():
     rate.sum().backward()
     torch.testing.assert_close(raw.grad, torch.full((3, 2), -0.5))
     ordinary = torch.randn(5, 2)
-    same = encoding_distribution(mean[:1], ordinary).base_dist.scale
+    same = encoding_distribution(torch.zeros(5, 2), ordinary).base_dist.scale
     assert torch.equal(same, torch.exp(0.5 * ordinary))
