@@ -1,7 +1,7 @@
 """Time of the scores, and bias and spread of the k-NN divergence, side by side.
 
-python benchmarks/bench_scores.py             # all three tables, about three minutes
-python benchmarks/bench_scores.py time        # one of: time, divergence, shape
+python benchmarks/bench_scores.py             # all tables, about ten minutes
+python benchmarks/bench_scores.py time        # one of: time, divergence, powers, shape
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from threadpoolctl import threadpool_limits
 
 from dvae.analysis import (
@@ -26,6 +27,7 @@ from dvae.analysis import (
     rotate,
     shape_score,
 )
+from dvae.analysis.divergence import _weights
 from record import add_options, load_now, record
 
 
@@ -111,6 +113,41 @@ def divergence_table() -> dict:
     return measured
 
 
+def powers_table() -> dict:
+    """Which powers of the radius the weights of version "weighted" should cancel."""
+    dimension, n_samples, draws, k = 5, 5000, 12, 100
+    pairs = ((1.0, 2.0), (1.25, 2.5), (1.5, 3.0), (2.0, 4.0))
+    print(f"\nWeighted k-NN divergence, {dimension} dimensions, {n_samples} samples, k = {k}: root")
+    print("mean square over random Gaussians of the bias, per cent, less the noise of the draws")
+    rng = np.random.default_rng(21)
+    shape = (n_samples, dimension)
+    errors = []
+    for _ in range(24):
+        shift, scale = rng.uniform(0, 1.2, dimension), rng.uniform(0.9, 1.6, dimension)
+        exact = float((np.log(scale) + (1 + shift**2) / (2 * scale**2) - 0.5).sum())
+        for _ in range(draws):
+            fixed = fixed_k(
+                rng.standard_normal(shape), shift + scale * rng.standard_normal(shape), k
+            )
+            errors.append([100 * (_weights(k, dimension, p) @ fixed / exact - 1) for p in pairs])
+    by_gaussian = np.array(errors).reshape(-1, draws, len(pairs))
+    mean, noise = by_gaussian.mean(1), by_gaussian.var(1, ddof=1) / draws
+    bias = np.sqrt(np.maximum(0, (mean**2 - noise).mean(0)))
+    spread = by_gaussian.std(1, ddof=1).mean(0)
+    measured = {}
+    for pair, value, width in zip(pairs, bias, spread, strict=True):
+        print(f"powers {pair[0]:4.2f} and {pair[1]:4.2f}: bias {value:5.2f}, spread {width:5.2f}")
+        measured[f"{pair[0]} and {pair[1]}"] = {"bias_percent": value, "spread_percent": width}
+    return measured
+
+
+def fixed_k(x: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
+    """Fixed-k estimates with 1 to k neighbours, from one search."""
+    among_x = cKDTree(x).query(x, k=k + 1)[0][:, 1:]
+    among_y = cKDTree(y).query(x, k=k)[0]
+    return x.shape[1] * np.log(among_y / among_x).mean(0) + np.log(len(y) / (len(x) - 1))
+
+
 def shape_table() -> dict:
     print("\nS_KL of four modes, rotated; mean ± standard deviation over 10 samples, nats")
     angles = (0, 10, 20, 30, 45)
@@ -131,7 +168,12 @@ def shape_table() -> dict:
     return measured
 
 
-TABLES = {"time": time_table, "divergence": divergence_table, "shape": shape_table}
+TABLES = {
+    "time": time_table,
+    "divergence": divergence_table,
+    "powers": powers_table,
+    "shape": shape_table,
+}
 
 
 def main() -> None:

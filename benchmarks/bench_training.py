@@ -115,7 +115,7 @@ def bench_pod(quick: bool, device: str) -> dict:
     losses = done.ensemble.evaluate(test)
     single = statistics.median(before + after)
     loss = losses["loss_per_node"].values
-    # a few fields in the tails decide the mean over 512 test samples: repeat with other draws
+    # a few fields in the tails decide a loss on 512 test samples: repeat with other draws of them
     other_draws = []
     for seed in (1, 2):
         training, test = data(quick, seed)
@@ -133,6 +133,7 @@ def bench_pod(quick: bool, device: str) -> dict:
         "test_loss_per_node_mean": float(loss.mean()),
         "test_loss_per_node_median": float(statistics.median(loss)),
         "test_loss_per_node_worst": float(loss.max()),
+        "target_loss_per_node": TARGETS["pod_loss"],
         "members_that_reach_the_loss": int((loss <= TARGETS["pod_loss"]).sum()),
         "test_loss_per_node_mean_of_other_draws": other_draws,
         "test_relative_error_median": float(losses["relative_error"].median()),
@@ -151,7 +152,8 @@ def bench_pod(quick: bool, device: str) -> dict:
     print(f"  mean, other draws of data {other_draws[0]:10.2f}, {other_draws[1]:.2f} (8 members)")
     verdict("seconds", done.seconds, TARGETS["pod_seconds"], quick, at_most=True)
     verdict("ratio", measured["ratio"], TARGETS["pod_ratio"], quick)
-    verdict("loss, mean", float(loss.mean()), TARGETS["pod_loss"], quick, at_most=True)
+    for name, value in (("mean", loss.mean()), ("worst member", loss.max())):
+        verdict(f"loss, {name}", float(value), TARGETS["pod_loss"], quick, at_most=True)
     return measured
 
 
@@ -369,22 +371,24 @@ def bench_dense(quick: bool, device: str) -> dict:
 def bench_grids(quick: bool, device: str) -> dict:
     """Member-steps per second of 8 DenseVAEs on three grids, batched and in turn."""
     members, steps, batch = 8, 2 if quick else 10, 32
+    small, default = (2, 2, 2), (3, 4, 6, 4, 3)
+    cases = [(17, small), (33, small), (33, default), (65, small)]
     rows = []
     print(f"\nDenseVAE, {members} members, batches of {batch}: member-steps per second")
-    print(f"  {'nodes':>8}{'batched':>12}{'in turn':>12}{'ratio':>8}")
-    for nodes in (17, 33) if quick else (17, 33, 65):
-        model = DenseVAE(nodes, blocks=(2, 2, 2))
+    print(f"  {'nodes':>8}{'blocks':>18}{'batched':>12}{'in turn':>12}{'ratio':>8}")
+    for nodes, blocks in cases[:2] if quick else cases:
+        model = DenseVAE(nodes, blocks=blocks)
         fields = torch.randn(64, *model.field_shape)
-        rates = []
-        for chosen in (None, 1):
+        row = {"nodes": nodes, "blocks": blocks, "members": members, "batch": batch}
+        for name, chosen in (("batched", None), ("in turn", 1)):
             with members_per_call(chosen):
-                seconds = ensemble_step(model, fields, members, steps, device, batch)
-            rates.append(members / seconds)
-        row = {"nodes": nodes, "batched": rates[0], "in_turn": rates[1]}
-        rows.append(row | {"ratio": rates[0] / rates[1], "members": members, "batch": batch})
-        print(
-            f"  {nodes:>8d}{rates[0]:12.1f}{rates[1]:12.1f}{rates[0] / rates[1]:8.2f}", flush=True
-        )
+                row[name] = members / ensemble_step(model, fields, members, steps, device, batch)
+        in_turn = Ensemble([model]).to(device).members_per_call == 1
+        row["chosen"] = "in turn" if in_turn else "batched"
+        rows.append(row)
+        ratio = row["batched"] / row["in turn"]
+        print(f"  {nodes:8d}{blocks!s:>18}{row['batched']:12.1f}{row['in turn']:12.1f}{ratio:8.2f}",
+              flush=True)  # fmt: skip
     return {"rows": rows}
 
 

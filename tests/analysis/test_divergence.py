@@ -130,6 +130,7 @@ def test_divergence_is_not_symmetric_and_vanishes_for_equal_distributions():
         (np.eye(5), np.eye(5), {"k": 5}, "k must be"),
         (np.eye(5), np.eye(5), {"k": 0}, "k must be"),
         (np.eye(5), np.eye(5), {"k": 2, "version": "weighted"}, "k must be between 3 and 4"),
+        (np.eye(3), np.eye(3), {"version": "weighted"}, "at least 4 samples"),
         (np.eye(5), np.eye(5), {"version": "epsilon9"}, "version"),
         (np.arange(5.0)[:, None], np.arange(5.0)[:, None], {"version": "fixed-k"}, "coincide"),
         (np.repeat(np.arange(5.0), 2)[:, None], np.arange(5.0)[:, None], {}, "coincide"),

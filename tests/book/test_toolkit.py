@@ -237,6 +237,16 @@ def test_status_table_names_every_chapter():
     assert generated.status_table([]) == "No chapter has been executed in this build.\n"
 
 
+def test_the_stored_measurements_are_shown():
+    path = ROOT / "benchmarks" / "measured.json"
+    stored = json.loads(path.read_text())
+    text = measurements.measurements_table(path)
+    assert set(stored) <= set(measurements.PARTS)
+    for name, part in stored.items():
+        assert not part.get("quick"), name
+        assert f"`{part['commit']}`" in text, name
+
+
 def test_measurements_name_both_sides_and_what_made_them(tmp_path):
     path = tmp_path / "measured.json"
     assert measurements.measurements_table(path) == measurements.MISSING
@@ -250,6 +260,7 @@ def test_measurements_name_both_sides_and_what_made_them(tmp_path):
         "ratio": 5.0,
         "test_loss_per_node_mean": -12.3,
         "members_that_reach_the_loss": 47,
+        "target_loss_per_node": -12.0,
         "test_loss_per_node_worst": -11.9,
     }
     path.write_text(json.dumps({"pod": made | pod}))
@@ -262,5 +273,11 @@ def test_measurements_name_both_sides_and_what_made_them(tmp_path):
         "2",
         "`abc1234` |",
     ]
+    grid = {"nodes": 65, "blocks": [2, 2, 2], "members": 8, "batch": 32}
+    grid |= {"batched": 7.0, "in turn": 8.75, "chosen": "in turn"}
+    path.write_text(json.dumps({"grids": made | {"rows": [grid]}}))
+    row = measurements.measurements_table(path).splitlines()[2].split(" | ")
+    assert row[0].startswith("| DenseVAE (2, 2, 2), 65 x 65 nodes, 8 members")
+    assert row[1:4] == ["8.8 in turn", "7.0 batched", "1.2"]
     path.write_text(json.dumps({"pod": made | pod | {"quick": True}}))
     assert measurements.measurements_table(path) == measurements.MISSING

@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from dvae.errors import DataError
-from dvae.models import DenseVAE, PodBasis, PodVAE, count_parameters
+from dvae.models import DenseVAE, PlainVAE, PodBasis, PodVAE, count_parameters
 from dvae.models.priors import GaussianPrior
 from dvae.models.vae import DecoderVariance, encoding_distribution
 
@@ -349,16 +349,36 @@ def test_a_basis_needs_a_mode():
         PodBasis.from_fields(fields_of(), 0)
 
 
-def test_rate_and_gradient_where_single_precision_has_no_variance():
-    """exp(-400) is 0: the rate is that of the least variance, and its gradient pulls back."""
+@pytest.mark.parametrize("least", [-81.0, -95.0, -400.0])
+def test_rate_and_gradient_where_single_precision_has_no_variance(least):
+    """Below -88 1 / exp is infinite and below -103 exp is 0; the rate is that of -80."""
     mean = torch.zeros(3, 2)
-    raw = torch.tensor([[-400.0, -79.0]] * 3, requires_grad=True)
+    raw = torch.tensor([[least, -79.0]] * 3, requires_grad=True)
     posterior = encoding_distribution(mean, raw)
-    prior = GaussianPrior(2)
-    rate = prior.rate(posterior, mean, mean[:, :0])
+    rate = GaussianPrior(2).rate(posterior, mean, mean[:, :0])
     torch.testing.assert_close(rate, torch.full((3,), 0.5 * (80 + 79 - 2)))
     rate.sum().backward()
     torch.testing.assert_close(raw.grad, torch.full((3, 2), -0.5))
     ordinary = torch.randn(5, 2)
     same = encoding_distribution(torch.zeros(5, 2), ordinary).base_dist.scale
     assert torch.equal(same, torch.exp(0.5 * ordinary))
+
+
+@pytest.mark.parametrize("prior", ["standard", "hierarchical", "mixture"])
+@pytest.mark.parametrize("kind", ["dense", "pod", "plain"])
+def test_every_model_survives_a_vanishing_encoder_variance(kind, prior):
+    fields = fields_of(dtype=torch.float32)
+    model = {
+        "dense": lambda: DenseVAE(17, blocks=(1, 1, 1), prior=prior),
+        "pod": lambda: PodVAE.from_fields(fields, 6, hidden=(8,), prior=prior),
+        "plain": lambda: PlainVAE(17, widths=(2, 4), prior=prior),
+    }[kind]()
+    last = [m for m in model.encoder.modules() if isinstance(m, nn.Linear)][-1]
+    with torch.no_grad():
+        last.bias[-2:] -= 400
+    terms = model(model.features(fields), torch.randn(len(fields), model.noise_size))
+    assert float(terms.rate.detach().min()) > 60  # two latents of log-variance -80
+    (terms.rate.mean() + terms.distortion.mean()).backward()
+    assert torch.isfinite(terms.rate).all()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    torch.testing.assert_close(last.bias.grad[-2:], torch.full((2,), -0.5), rtol=0.2, atol=0)

@@ -102,6 +102,20 @@ def test_so_it_is_where_members_take_turns(case, monkeypatch):
     check_company(case)
 
 
+def test_members_in_turn_are_differentiated_in_turn(monkeypatch):
+    """So that the activations of one member are held at a time."""
+    monkeypatch.setattr(training_ensemble, "CONVOLVE_TOGETHER", 16**2)
+    held, terms = [], Ensemble.terms
+
+    def counted(self, parameters, *arguments, **options):
+        held.append(len(parameters))
+        return terms(self, parameters, *arguments, **options)
+
+    monkeypatch.setattr(Ensemble, "terms", counted)
+    fit(dense(), FIELDS, recipe_of(steps=2), range(3), progress=False)
+    assert held == [1] * 6
+
+
 def check_company(case):
     alone = train(case, [7])
     few = [3, 7, 11, 0, 5, 21, 2, 9]

@@ -31,7 +31,7 @@ def _pod(m: dict) -> list[tuple]:
     what = (
         f"PodVAE, {m['members']} members, {m['steps']} steps; test loss per node "
         f"{m['test_loss_per_node_mean']:.2f} (mean), {m['test_loss_per_node_worst']:.2f} (worst); "
-        f"{m['members_that_reach_the_loss']} reach -12"
+        f"{m['members_that_reach_the_loss']} reach {m['target_loss_per_node']:g}"
     )
     ours = f"{m['seconds']:.1f} s, {m['member_steps_per_second']:,.0f} member-steps/s"
     theirs = f"{m['one_by_one_member_steps_per_second']:,.0f} member-steps/s, one by one"
@@ -70,16 +70,17 @@ def _dense(m: dict) -> list[tuple]:
 
 
 def _grids(m: dict) -> list[tuple]:
-    return [
-        (
-            f"small DenseVAE, {row['nodes']} x {row['nodes']} nodes, {row['members']} members, "
-            "member-steps/s",
-            f"{row['batched']:.1f} batched",
-            f"{row['in_turn']:.1f} in turn",
-            row["ratio"],
+    rows = []
+    for row in m["rows"]:
+        other = {"batched": "in turn", "in turn": "batched"}[row["chosen"]]
+        blocks = ", ".join(map(str, row["blocks"]))
+        what = (
+            f"DenseVAE ({blocks}), {row['nodes']} x {row['nodes']} nodes, {row['members']} "
+            f"members, batches of {row['batch']}, member-steps/s"
         )
-        for row in m["rows"]
-    ]
+        cells = [f"{row[name]:.1f} {name}" for name in (row["chosen"], other)]
+        rows.append((what, *cells, row[row["chosen"]] / row[other]))
+    return rows
 
 
 def _landscape(m: dict) -> list[tuple]:
@@ -118,6 +119,17 @@ def _divergence(m: dict) -> list[tuple]:
     ]
 
 
+def _powers(m: dict) -> list[tuple]:
+    cells = {
+        name: f"{row['bias_percent']:.1f} % with the powers {name}"
+        for name, row in m.items()
+        if isinstance(row, dict)
+    }
+    ours = cells.pop("1.25 and 2.5")
+    what = "bias of the weighted divergence in 5 dimensions, over random Gaussians"
+    return [(what, ours, "; ".join(cells.values()), None)]
+
+
 def _book(m: dict) -> list[tuple]:
     ours = (
         f"{m['seconds']:.0f} s; {m['peak_mib']:,.0f} MiB in all processes, "
@@ -136,6 +148,7 @@ PARTS = {
     "landscape": _landscape,
     "scores-time": _scores,
     "scores-divergence": _divergence,
+    "scores-powers": _powers,
     "book": _book,
 }
 

@@ -21,7 +21,7 @@ __all__ = ["ShapeMatch", "kl_divergence_knn", "shape_match", "shape_score"]
 Version = Literal["epsilon1", "fixed-k"]
 VERSIONS = ("epsilon1", "fixed-k")
 _WEIGHTED_K = 100  # neighbours of version "weighted"
-_BIAS_EXPONENTS = (1.25, 2.5)  # its bias is taken to grow as these powers of the ball's radius
+_BIAS_POWERS = (1.25, 2.5)  # its bias is taken to grow as these powers of the ball's radius
 _TABLE = 512  # sorted distances kept per query during a fit: all of them for the paper's N = 512
 _CHUNK = 4_000_000  # distances held at once where many neighbours lie inside a ball
 
@@ -87,7 +87,9 @@ def _divergence(own: _Neighbours, other: _Neighbours, k: int, version: Version) 
     return value + own.queries.shape[1] * _mean_log_ratio(rho, nu)
 
 
-def _weights(k: int, dimension: int) -> Float[np.ndarray, " k"]:
+def _weights(
+    k: int, dimension: int, powers: tuple[float, ...] = _BIAS_POWERS
+) -> Float[np.ndarray, " k"]:
     """Smallest weights of the estimates with 1 to k neighbours that sum to 1 and cancel the bias.
 
     The l-th neighbour's distance to the power a has a mean in proportion to
@@ -95,7 +97,7 @@ def _weights(k: int, dimension: int) -> Float[np.ndarray, " k"]:
     """
     neighbours = np.arange(1, k + 1)
     rows = [np.ones(k)]
-    for power in _BIAS_EXPONENTS:
+    for power in powers:
         rows.append(np.exp(gammaln(neighbours + power / dimension) - gammaln(neighbours)))
     return np.linalg.pinv(np.array(rows))[:, 0]
 
@@ -141,7 +143,8 @@ def kl_divergence_knn(
         trade bias for a smaller spread. For "weighted" the largest number of neighbours, at
         least 3, by default 100 or a quarter of the samples if that is less.
     version : {"epsilon1", "fixed-k", "weighted"}
-        Adaptive (the paper's), plain, or the mean with the least bias and, at equal k, more spread.
+        Adaptive (the paper's), plain, or the weighted mean, for thousands of samples in several
+        dimensions: it has less bias there, but more spread, much more with few samples.
 
     Returns
     -------
@@ -158,11 +161,11 @@ def kl_divergence_knn(
     The bias of the first two versions falls with N and grows with d. It is small where q is at
     least as wide as p, and negative and slow to fall where q has lighter tails than p: for two
     unit Gaussians in 5 dimensions, one standard deviation apart along every axis (2.5 nats), 5000
-    samples give about 14 % too little, whatever k. Version "weighted" stays within 5 % there
-    (``benchmarks/bench_scores.py divergence``). Its weights cancel biases that grow as the powers
-    5/4 and 5/2 of the ball's radius, between the 1 and 2 that theory gives for densities with an
-    edge and for smooth ones; among such pairs these left the least bias for random Gaussians in
-    5 dimensions, others than those of the benchmark.
+    samples give 14 % too little with k = 1 and more with larger k. Version "weighted" stays within
+    5 % there (``benchmarks/bench_scores.py divergence``). Its weights cancel biases that grow as
+    the powers 5/4 and 5/2 of the ball's radius. Theory has 1 for densities with an edge, and 2 and
+    4 for smooth ones; of the pairs tried, these left the least bias for random Gaussians in 5
+    dimensions (``benchmarks/bench_scores.py powers``).
 
     References
     ----------
@@ -177,6 +180,8 @@ def kl_divergence_knn(
         raise DataError(f"x has {x.shape[1]} dimensions and y {y.shape[1]}; they must agree")
     n = min(len(x), len(y) + 1)
     weighted = version == "weighted"
+    if weighted and n < 4:
+        raise DataError(f"version 'weighted' needs at least 4 samples of each, got {n}")
     if k is None:
         k = max(3, min(_WEIGHTED_K, n // 4)) if weighted else 1
     _check_options(k, 3 if weighted else 1, n, version, (*VERSIONS, "weighted"))

@@ -158,7 +158,7 @@ def _architecture_groups(profile: str) -> list[Group]:
         )
         runs += [(name, "twice the rate", faster) for name in (REFERENCE, *PLAIN)]
     seeds = [{"seed": s} for s in range({"smoke": 1, "laptop": 3, "paper": 5}[profile])]
-    # on a CPU networks train faster one by one; the first seed of all comes first
+    # on a CPU a group per seed lets workers share the trials; the first seed of all comes first
     parts = [tuple(seeds)] if profile == "paper" else [(seed,) for seed in seeds]
     groups = []
     for trials in parts:

@@ -98,7 +98,7 @@ class DecoderVariance(nn.Module):
         self.log_variance.copy_(variance.log())
 
 
-LEAST_LOG_VARIANCE = -80.0  # of q(z|y): just above where single precision rounds it to zero
+LEAST_LOG_VARIANCE = -80.0  # of q(z|y): in single precision 1 / variance overflows below -88
 
 
 def encoding_distribution(
@@ -106,9 +106,9 @@ def encoding_distribution(
 ) -> Independent:
     """q(z|y) from its mean and log-variance, the latter raised to ``LEAST_LOG_VARIANCE``.
 
-    In a long reconstruction phase nothing holds the log-variance back, and where exp rounds to 0
-    the rate would be infinite. The gradient passes unchanged, so that the rate pulls the
-    log-variance back once it has weight.
+    In a long reconstruction phase little holds the log-variance back, and where the variance or
+    its inverse leaves the range of single precision the rate or its gradient would be infinite.
+    The gradient passes unchanged, so that the rate pulls the log-variance back once it has weight.
     """
     raised = log_variance.clamp_min(LEAST_LOG_VARIANCE)
     return diagonal_normal(mean, log_variance + (raised - log_variance).detach())

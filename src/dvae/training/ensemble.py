@@ -2,8 +2,8 @@
 
 The parameters of M members form a matrix (member, parameter), so training, checkpoints and walks
 through parameter space are operations on rows. Members never mix: every operation is batched
-over the member axis (``torch.func.vmap``; on a GPU convolutions become grouped convolutions, and
-batch normalisation has its own exact statistics per member).
+over the member axis (``torch.func.vmap``). Where members share an operation, convolutions become
+grouped convolutions; batch normalisation has its own exact statistics per member.
 """
 
 from __future__ import annotations
