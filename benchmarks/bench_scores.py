@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from threadpoolctl import threadpool_limits
 
 from dvae.analysis import (
@@ -27,7 +26,7 @@ from dvae.analysis import (
     rotate,
     shape_score,
 )
-from dvae.analysis.divergence import _weights
+from dvae.analysis.divergence import _fixed_k_estimates, _weights
 from record import add_options, load_now, record
 
 
@@ -126,7 +125,7 @@ def powers_table() -> dict:
         shift, scale = rng.uniform(0, 1.2, dimension), rng.uniform(0.9, 1.6, dimension)
         exact = float((np.log(scale) + (1 + shift**2) / (2 * scale**2) - 0.5).sum())
         for _ in range(draws):
-            fixed = fixed_k(
+            fixed = _fixed_k_estimates(
                 rng.standard_normal(shape), shift + scale * rng.standard_normal(shape), k
             )
             errors.append([100 * (_weights(k, dimension, p) @ fixed / exact - 1) for p in pairs])
@@ -139,13 +138,6 @@ def powers_table() -> dict:
         print(f"powers {pair[0]:4.2f} and {pair[1]:4.2f}: bias {value:5.2f}, spread {width:5.2f}")
         measured[f"{pair[0]} and {pair[1]}"] = {"bias_percent": value, "spread_percent": width}
     return measured
-
-
-def fixed_k(x: np.ndarray, y: np.ndarray, k: int) -> np.ndarray:
-    """Fixed-k estimates with 1 to k neighbours, from one search."""
-    among_x = cKDTree(x).query(x, k=k + 1)[0][:, 1:]
-    among_y = cKDTree(y).query(x, k=k)[0]
-    return x.shape[1] * np.log(among_y / among_x).mean(0) + np.log(len(y) / (len(x) - 1))
 
 
 def shape_table() -> dict:

@@ -321,9 +321,7 @@ def bench_dense(quick: bool, device: str) -> dict:
           + f"{'ratio':>8}{'FLOP/s':>9}{'memory':>9}")  # fmt: skip
     for members in sizes:
         rate = members / ensemble_step(model, fields, members, steps, device)
-        batched = rate
-        if device == "cpu":
-            batched = None
+        batched = None  # on a GPU that is what the ensemble does
         if device == "cpu" and members <= 8:  # more would fill the memory with activations
             with members_per_call(None):
                 batched = members / ensemble_step(model, fields, members, steps, device)

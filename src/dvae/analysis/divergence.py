@@ -102,6 +102,12 @@ def _weights(
     return np.linalg.pinv(np.array(rows))[:, 0]
 
 
+def _fixed_k_estimates(x: np.ndarray, y: np.ndarray, k: int) -> Float[np.ndarray, " k"]:
+    """Estimates of version "fixed-k" with 1 to k neighbours, from one search."""
+    own, other = _Neighbours(x, x, True, k), _Neighbours(y, x, False, k)
+    return np.array([_divergence(own, other, j, "fixed-k") for j in range(1, k + 1)])
+
+
 def _check_options(k: int, least: int, n: int, version: str, versions: tuple[str, ...]) -> None:
     if version not in versions:
         raise DataError(f"version must be one of {', '.join(versions)}, got {version!r}")
@@ -185,12 +191,10 @@ def kl_divergence_knn(
     if k is None:
         k = max(3, min(_WEIGHTED_K, n // 4)) if weighted else 1
     _check_options(k, 3 if weighted else 1, n, version, (*VERSIONS, "weighted"))
-    start = 4 * k + 4 if version == "epsilon1" else k
-    own, other = _Neighbours(x, x, True, start), _Neighbours(y, x, False, start)
-    if not weighted:
-        return _divergence(own, other, k, version)
-    estimates = [_divergence(own, other, j, "fixed-k") for j in range(1, k + 1)]
-    return float(_weights(k, x.shape[1]) @ estimates)
+    if weighted:
+        return float(_weights(k, x.shape[1]) @ _fixed_k_estimates(x, y, k))
+    start = k if version == "fixed-k" else 4 * k + 4
+    return _divergence(_Neighbours(x, x, True, start), _Neighbours(y, x, False, start), k, version)
 
 
 @dataclass(frozen=True)
