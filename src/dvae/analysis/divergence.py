@@ -165,13 +165,13 @@ def kl_divergence_knn(
     Notes
     -----
     The bias of the first two versions falls with N and grows with d. It is small where q is at
-    least as wide as p, and negative and slow to fall where q has lighter tails than p: for two
-    unit Gaussians in 5 dimensions, one standard deviation apart along every axis (2.5 nats), 5000
-    samples give 14 % too little with k = 1 and more with larger k. Version "weighted" stays within
-    5 % there (``benchmarks/bench_scores.py divergence``). Its weights cancel biases that grow as
-    the powers 5/4 and 5/2 of the ball's radius. Theory has 1 for densities with an edge, and 2 and
-    4 for smooth ones; of the pairs tried, these left the least bias for random Gaussians in 5
-    dimensions (``benchmarks/bench_scores.py powers``).
+    least as wide as p, and negative and slow to fall where q has lighter tails than p, as for two
+    unit Gaussians in 5 dimensions, one standard deviation apart along every axis; more so with
+    larger k. Version "weighted" has much less of it there (``benchmarks/bench_scores.py
+    divergence``). Its weights cancel biases that grow as the powers 5/4 and 5/2 of the ball's
+    radius. Theory has 1 for densities with an edge, and 2 and 4 for smooth ones; of the pairs
+    tried, these left the least bias for random Gaussians in 5 dimensions
+    (``benchmarks/bench_scores.py powers``).
 
     References
     ----------
@@ -286,7 +286,7 @@ def shape_match(
     sees its own latents; a perfect copy scores exactly 0 at the true a and b.
 
     The minimum over a and b also fits the noise of the estimate, so the floor is negative and
-    rises with N: about -0.07 for 512 samples of two factors and -0.15 for 128.
+    rises with N (``benchmarks/bench_scores.py shape``).
     """
     z, theta = as_pair(z, theta, 8)
     if z.shape[1] != theta.shape[1]:
