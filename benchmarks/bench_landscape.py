@@ -54,8 +54,8 @@ def loop(model, fields, features, noise, states) -> np.ndarray:
     for state in states:
         model.load_state_dict(state)
         projected = model.features(fields) if features is None else features
-        terms = [model(projected, one) for one in noise]
-        loss = [t.distortion.mean() / model.n_nodes + t.rate.mean() for t in terms]
+        terms = [model.loss_terms(projected, one) for one in noise]
+        loss = [t.distortion.mean() / model.total_nodes + t.rate.mean() for t in terms]
         losses.append(float(torch.stack(loss).mean()))
     return np.array(losses)
 
@@ -71,7 +71,7 @@ def loop_naive(model, fields, noise, states) -> np.ndarray:
             z = posterior.base_dist.loc + posterior.base_dist.scale * one
             rate = model.prior.rate(posterior, z, one[:, model.n_latents :])
             distortion = -model.decoder(z).log_prob(fields)
-            loss += float(distortion.mean() / model.n_nodes + rate.mean()) / len(noise)
+            loss += float(distortion.mean() / model.total_nodes + rate.mean()) / len(noise)
         losses.append(loss)
     return np.array(losses)
 
@@ -92,7 +92,7 @@ def measure(n_directions: int) -> dict:
 
     def batched(seeds):
         rays = landscape.rays(centre, alpha, seeds)
-        loss = rays["distortion"] / landscape.n_nodes + rays["rate"]
+        loss = rays["distortion"] / landscape.total_nodes + rays["rate"]
         return loss.mean("draw").values
 
     worker, fields = landscape.model(centre), data.fields

@@ -59,7 +59,7 @@ def one_by_one(model: VAE, fields: torch.Tensor, seed: int, steps: int, device: 
     model = initialise(model, seed).to(device).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
     features = model.features(fields.to(device))
-    nodes = model.n_nodes
+    nodes = model.total_nodes
     start = 0.0
     for step in range(steps + 5):
         if step == 5:
@@ -67,7 +67,7 @@ def one_by_one(model: VAE, fields: torch.Tensor, seed: int, steps: int, device: 
             start = time.perf_counter()
         index = torch.randint(len(features), (BATCH,), device=device)
         noise = torch.randn(BATCH, model.noise_size, device=device)
-        terms = model(features[index], noise)
+        terms = model.loss_terms(features[index], noise)
         optimiser.zero_grad()
         (terms.distortion.mean() / nodes + terms.rate.mean()).backward()
         optimiser.step()
@@ -179,8 +179,8 @@ def steps_to_loss(name: str, loss: float, quick: bool, device: str, members: int
     training, test = data(quick)
     recipe = make_recipe(name)
     recipe = recipe.shortened(0.05) if quick and name == "calibrated" else recipe
-    recipe = recipe.shortened(0.01) if quick and name == "paper" else recipe
-    model = PodVAE.from_fields(training, variance=recipe.variance)
+    recipe = recipe.shortened(0.01) if quick and name == "published" else recipe
+    model = PodVAE.from_fields(training)
     reached: dict[int, tuple[int, float]] = {}
     best = [math.inf] * members
     evaluating = 0.0
@@ -221,7 +221,7 @@ def bench_recipes(quick: bool, device: str) -> dict:
     measured = {}
     print(f"\nPodVAE, {members} members: steps to a test loss of {loss} per node")
     print(f"  {'recipe':12}{'reached':>9}{'steps (median)':>16}{'seconds':>10}{'of':>10}")
-    for name in ("calibrated", "paper"):
+    for name in ("calibrated", "published"):
         row = measured[name] = steps_to_loss(name, loss, quick, device, members)
         steps, seconds = row["steps_median"], row["seconds_median"]
         print(
@@ -230,7 +230,7 @@ def bench_recipes(quick: bool, device: str) -> dict:
             + f"{row['steps_of_the_recipe']:10,}",
             flush=True,
         )
-    fast, slow = measured["calibrated"], measured["paper"]
+    fast, slow = measured["calibrated"], measured["published"]
     if fast["steps_median"]:
         # a recipe that never arrives needs more than all its steps
         slow_steps = slow["steps_median"] or slow["steps_of_the_recipe"]
@@ -301,7 +301,7 @@ def cost_of_a_step(model: VAE) -> tuple[int, int]:
         if not list(module.children()):
             module.register_forward_hook(count)
     with FlopCounterMode(display=False) as counter:
-        terms = model(fields, torch.randn(BATCH, model.noise_size))
+        terms = model.loss_terms(fields, torch.randn(BATCH, model.noise_size))
         (terms.distortion.mean() + terms.rate.mean()).backward()
     return counter.get_total_flops(), moved
 
@@ -315,7 +315,7 @@ def bench_dense(quick: bool, device: str) -> dict:
     limits = device_limits(device)
     single = [one_by_one(model, fields, seed, steps, device) for seed in range(2)]
     rows = []
-    print(f"\nDenseVAE, {model.n_nodes} nodes, batches of {BATCH}: member-steps per second")
+    print(f"\nDenseVAE, {model.total_nodes} nodes, batches of {BATCH}: member-steps per second")
     columns = ("ensemble", "batched", "one by one", "processes")
     print(f"  {'members':>8}" + "".join(f"{name:>12}" for name in columns)
           + f"{'ratio':>8}{'FLOP/s':>9}{'memory':>9}")  # fmt: skip
@@ -347,7 +347,7 @@ def bench_dense(quick: bool, device: str) -> dict:
               + f"{row['ratio']:8.2f}{row['share_of_flops']:9.1%}{row['share_of_bandwidth']:9.1%}",
               flush=True)  # fmt: skip
     best = max(row["ensemble"] for row in rows)
-    minutes = 50 * make_recipe("paper").steps / best / 60
+    minutes = 50 * make_recipe("published").steps / best / 60
     print(f"  one member's step: {flops / 1e9:.2f} GFLOP, {moved / 2**20:.0f} MiB of activations")
     print(f"  limits measured: {limits['flops'] / 1e9:.0f} GFLOP/s, "
           f"{limits['bytes'] / 2**30:.1f} GiB/s")  # fmt: skip

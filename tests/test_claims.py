@@ -14,7 +14,8 @@ from dvae.claims import CLAIMS, VERDICTS, Results, claims_table, decide, prior_v
 from dvae.errors import UnknownNameError
 from dvae.experiments.common import load_data
 from dvae.experiments.supplement import PLAIN, REFERENCE
-from dvae.results import Store, run_experiment
+from dvae.results.store import Store
+from dvae.runner import run_experiment
 
 PARTS = {"D": 2, "A": 1, "T": 1, "L": 5, "N": 3, "G": 1, "M": 6, "S": 4, "P": 4}
 ROWS = [f"{letter}{n}" for letter, count in PARTS.items() for n in range(1, count + 1)]
@@ -194,46 +195,51 @@ def test_paths(passing, ending, shared, avoided):
     assert "the first 20 %" in decide("L3", results).ours
 
 
-def cell(disentangled: int = 0, over_regularised: int = 0, half_turn: int = 0) -> dict[str, float]:
+def condition(
+    disentangled: int = 0, over_regularised: int = 0, near_diagonal: int = 0
+) -> dict[str, float]:
     failed = 50 - disentangled - over_regularised
     return {
         "runs": 50,
         "disentangled": disentangled,
         "over_regularised": over_regularised,
         "failed": failed,
-        "half_turn": half_turn,
+        "near_diagonal": near_diagonal,
     }
 
 
 def verdict(name: str, standard: dict, learned: dict) -> str:
-    """Verdict on a row from two cells."""
+    """Verdict on a row from two conditions."""
     factors = "shifted-normal" if name == "G1" else "four-modes"
-    rows = {(factors, "paper", "standard"): standard, (factors, "paper", "hierarchical"): learned}
+    rows = {
+        (factors, "published", "standard"): standard,
+        (factors, "published", "hierarchical"): learned,
+    }
     table = pd.DataFrame.from_dict(rows, orient="index")
-    return prior_verdict(name, table, "paper", "hierarchical")
+    return prior_verdict(name, table, "published", "hierarchical")
 
 
 @pytest.mark.parametrize(
     ("name", "standard", "learned", "expected"),
     [
-        ("G1", cell(0), cell(25), "reproduced"),
-        ("G1", cell(25), cell(50), "partly"),
-        ("G1", cell(0), cell(3), "partly"),
-        ("G1", cell(3), cell(3), "not reproduced"),
-        ("G1", cell(25), cell(25), "not reproduced"),
-        ("M1", cell(over_regularised=5), cell(), "reproduced"),
-        ("M1", cell(over_regularised=5), cell(over_regularised=1), "partly"),
-        ("M1", cell(), cell(), "not reproduced"),
-        ("M1", cell(over_regularised=40), cell(over_regularised=40), "not reproduced"),
-        ("M2", cell(0), cell(25), "reproduced"),
-        ("M2", cell(0), cell(2), "partly"),
-        ("M2", cell(3), cell(2), "not reproduced"),
-        ("M2", cell(45), cell(48), "not reproduced"),
-        ("M3", cell(), cell(25, half_turn=25), "reproduced"),
-        ("M3", cell(), cell(0, half_turn=30), "partly"),
-        ("M3", cell(), cell(0, half_turn=13), "not reproduced"),
-        ("M3", cell(), cell(50), "not reproduced"),
-        ("M2", cell(0), cell(25) | {"runs": 0}, "not yet run"),
+        ("G1", condition(0), condition(25), "reproduced"),
+        ("G1", condition(25), condition(50), "partly"),
+        ("G1", condition(0), condition(3), "partly"),
+        ("G1", condition(3), condition(3), "not reproduced"),
+        ("G1", condition(25), condition(25), "not reproduced"),
+        ("M1", condition(over_regularised=5), condition(), "reproduced"),
+        ("M1", condition(over_regularised=5), condition(over_regularised=1), "partly"),
+        ("M1", condition(), condition(), "not reproduced"),
+        ("M1", condition(over_regularised=40), condition(over_regularised=40), "not reproduced"),
+        ("M2", condition(0), condition(25), "reproduced"),
+        ("M2", condition(0), condition(2), "partly"),
+        ("M2", condition(3), condition(2), "not reproduced"),
+        ("M2", condition(45), condition(48), "not reproduced"),
+        ("M3", condition(), condition(25, near_diagonal=25), "reproduced"),
+        ("M3", condition(), condition(0, near_diagonal=30), "partly"),
+        ("M3", condition(), condition(0, near_diagonal=13), "not reproduced"),
+        ("M3", condition(), condition(50), "not reproduced"),
+        ("M2", condition(0), condition(25) | {"runs": 0}, "not yet run"),
     ],
 )
 def test_fifty_runs(name, standard, learned, expected):
@@ -250,7 +256,7 @@ def sizes(distortion_slope: float, rate_slope: float, collapsed: int) -> xr.Data
             "distortion": ("trial", distortion_slope * np.log(size) + noise[0]),
             "rate": ("trial", rate),
         },
-        {"size": ("trial", size), "recipe": ("trial", ["paper"] * len(size))},
+        {"size": ("trial", size), "recipe": ("trial", ["published"] * len(size))},
     )
 
 
@@ -454,15 +460,17 @@ def shape_runs(slopes: dict[str, float]) -> xr.Dataset:
 
 def test_shape_falls_with_disentanglement():
     for slopes, expected in (
-        ({"paper": -1.0, "annealed": -1.0}, "reproduced"),
-        ({"paper": -1.0, "annealed": 1.0}, "partly"),
-        ({"paper": 1.0}, "not reproduced"),
+        ({"published": -1.0, "annealed": -1.0}, "reproduced"),
+        ({"published": -1.0, "annealed": 1.0}, "partly"),
+        ({"published": 1.0}, "not reproduced"),
     ):
         assert decide("M6", {"shape_score": shape_runs(slopes)}).verdict == expected
 
 
 def test_no_run_of_the_kind_decides_nothing():
-    other = shape_runs({"paper": -1.0}).assign_coords(factors=("trial", ["shifted-normal"] * 20))
+    other = shape_runs({"published": -1.0}).assign_coords(
+        factors=("trial", ["shifted-normal"] * 20)
+    )
     assert decide("M6", {"shape_score": other}).verdict == "not yet run"
 
 
@@ -481,11 +489,11 @@ def test_answering_with_the_mean_field_leaves_all_variance():
 def test_results_are_read_once(monkeypatch, tmp_path):
     calls = []
 
-    def load(name, store=None):
+    def load(store, name):
         calls.append(name)
         return darcy().assign_attrs(profile="laptop", trials=7, commit="abc")
 
-    monkeypatch.setattr(claims, "load_result", load)
+    monkeypatch.setattr(Store, "load", load)
     results = Results(Store(tmp_path))
     assert decide("D1", results).verdict == decide("D2", results).verdict == "reproduced"
     assert results.source(["darcy"])["trials"] == 7
@@ -542,9 +550,9 @@ def test_captured_weights(captured, minima, verdict):
 )
 def test_range_of_scores(low, high, verdict, tmp_path):
     results = Results(Store(tmp_path))
-    row = cell(2) | {"s_d_min": low, "s_d_max": high, "ceiling": 0.99}
-    key = ("standard-normal", "paper", "standard")
-    results.cells = pd.DataFrame.from_dict({key: row}, orient="index")
+    row = condition(2) | {"s_d_min": low, "s_d_max": high, "ceiling": 0.99}
+    key = ("standard-normal", "published", "standard")
+    results.conditions = pd.DataFrame.from_dict({key: row}, orient="index")
     assert decide("N3", results).verdict == verdict
 
 
@@ -622,8 +630,8 @@ def test_reconstruction_and_shape(runs, verdict):
 class Stored(dict):
     """Results with one cell of the fifty runs."""
 
-    def cell(self, *_):
-        return pd.Series(cell(self["disentangled"]))
+    def condition(self, *_):
+        return pd.Series(condition(self["disentangled"]))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 import dvae
 from dvae import cli, experiments
 from dvae.physics import DarcyDataset
-from dvae.results import Experiment, Group, Store
+from dvae.results.store import Store
+from dvae.results.trials import Experiment, Group
 
 EXPERIMENT = "darcy"  # a registered experiment that is small at smoke
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dvae.errors import DvaeError, ResultError
-from dvae.storage import atomic_path, read_tensors, tensors_digest, write_tensors
+from dvae.storage import atomic_path
+from dvae.tensors import read_tensors, tensors_digest, write_tensors
 
 
 def names(folder):

@@ -113,11 +113,11 @@ def test_a_finished_run_is_not_repeated_and_another_one_needs_another_folder(own
 
 
 def test_an_interrupted_run_gives_the_same_models(own_file, tmp_path, monkeypatch):
-    module = importlib.import_module("dvae.training.fit")
+    module = importlib.import_module("dvae.training.fitting")
     path = own_file[0]
     arguments = {"steps": 200, "n_latents": 1, "progress": False}
     train_file(path, tmp_path / "whole", **arguments)
-    original = module._Trainer.advance
+    original = module.Trainer.advance
 
     def interrupted(self, n_steps):
         if self.state.step >= 128:
@@ -130,12 +130,12 @@ def test_an_interrupted_run_gives_the_same_models(own_file, tmp_path, monkeypatc
         "fit",
         lambda *a, **k: real_fit(*a, checkpoint_seconds=0, **k),
     )
-    monkeypatch.setattr(module._Trainer, "advance", interrupted)
+    monkeypatch.setattr(module.Trainer, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_file(path, tmp_path / "parts", **arguments)
     assert (tmp_path / "parts" / "training.checkpoint").exists()
     assert not (tmp_path / "parts" / "scores.csv").exists()
-    monkeypatch.setattr(module._Trainer, "advance", original)
+    monkeypatch.setattr(module.Trainer, "advance", original)
     train_file(path, tmp_path / "parts", **arguments)
     assert not (tmp_path / "parts" / "training.checkpoint").exists()
     whole, parts = (

@@ -7,7 +7,6 @@ the results that it needs and returns what was found and a verdict. Smoke result
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,29 +19,39 @@ from scipy.stats import binomtest, fisher_exact, mannwhitneyu, norm
 
 from dvae.analysis.divergence import kl_divergence_knn
 from dvae.analysis.landscape import barrier
+from dvae.analysis.reconstruction import variance_left
 from dvae.analysis.rotation import local_minima
 from dvae.analysis.scores import ceiling, disentanglement_score
-from dvae.analysis.statistics import holm, trend, wilson_interval
-from dvae.errors import ResultError, UnknownNameError
-from dvae.experiments import cells
-from dvae.experiments.cells import DISENTANGLED, OVER_REGULARISED
-from dvae.experiments.common import load_data
-from dvae.experiments.labels import (
+from dvae.analysis.statistics import compare_ranges, holm, kendall_trend, wilson_interval
+from dvae.conventions import (
+    ACCURATE,
+    ALWAYS,
+    BARRIER,
+    BELOW_LIMIT,
+    DIAGONAL,
+    DIAGONAL_WIDTH,
+    DISENTANGLED,
+    EQUAL_LOSS,
+    EXACT,
+    FLAT,
     GOOD_SCORE,
     IDENTICAL,
+    NEARLY_ENTANGLED,
+    NEARLY_PERFECT,
+    OVER_REGULARISED,
+    SAME_SHAPE,
+    SHOWN_LOSS,
     SIGNIFICANT,
-    by_labels,
-    by_region,
-    run_similarity,
+    UNLIKE,
 )
-from dvae.experiments.supplement import PLAIN, REFERENCE, compared
-from dvae.models import DenseVAE, count_parameters
-from dvae.results import Store, load_result
+from dvae.errors import ResultError, UnknownNameError
+from dvae.experiments.supplement import PLAIN, REFERENCE
+from dvae.results.conditions import condition_table, load_runs
+from dvae.results.labelled import by_labels, by_region, run_similarity
+from dvae.results.store import Store
 
 __all__ = [
-    "BELOW_LIMIT",
     "CLAIMS",
-    "SHOWN_LOSS",
     "VERDICTS",
     "Claim",
     "Finding",
@@ -50,9 +59,7 @@ __all__ = [
     "claims_table",
     "decide",
     "markdown",
-    "mean_field_error",
     "prior_verdict",
-    "variance_left",
 ]
 
 VERDICTS = ("reproduced", "partly", "not reproduced", "not yet run")
@@ -67,22 +74,20 @@ class Results:
 
     def __getitem__(self, name: str) -> xr.Dataset:
         if name not in self._read:
-            result = load_result(name, store=self.store)
+            result = self.store.load(name)
             if result.attrs["profile"] == "smoke":
                 raise ResultError(f"only a smoke result of {name!r} is stored")
             self._read[name] = result
         return self._read[name]
 
     @cached_property
-    def cells(self) -> pd.DataFrame:
-        """Cells of ``disentanglement``, see :func:`dvae.experiments.cells.cell_table`."""
-        return cells.cell_table(
-            cells.load_runs(self["disentanglement"].attrs["profile"], self.store)
-        )
+    def conditions(self) -> pd.DataFrame:
+        """Table of the conditions of ``disentanglement`` (``condition_table``)."""
+        return condition_table(load_runs(self["disentanglement"].attrs["profile"], self.store))
 
-    def cell(self, factors: str, recipe: str, prior: str) -> pd.Series:
-        """One cell; ResultError if it has no runs."""
-        row = self.cells.loc[(factors, recipe, prior)]
+    def condition(self, factors: str, recipe: str, prior: str) -> pd.Series:
+        """One condition; ResultError if it has no runs."""
+        row = self.conditions.loc[(factors, recipe, prior)]
         if row["runs"] == 0:
             raise ResultError(f"no run of {factors}, {recipe}, {prior} is stored")
         return row
@@ -232,27 +237,23 @@ def _d2(results: Results) -> Finding:
     "DenseVAE has about 800,000 parameters; a hierarchical prior adds 0.048 %",
     "800,000; 0.048 %",
     "chapter-training",
+    "model_size",
 )
 def _a1(results: Results) -> Finding:
     """The size within a tenth, and an increase that rounds to 0.048 % for one of the two kinds of
-    hierarchical prior. Counted on the models, not taken from a result."""
-    size = count_parameters(DenseVAE())
-    added = {
-        text: 100 * (count_parameters(DenseVAE(prior=prior)) - size) / size
-        for text, prior in (("described", "hierarchical"), ("coded", "hierarchical-rectified"))
-    }
+    hierarchical prior."""
+    counts = _where(results["model_size"], network="default")
+    size, described, coded = (
+        int(_where(counts, prior=prior)["parameters"].values[0])
+        for prior in ("standard", "hierarchical", AS_CODED)
+    )
+    added = {"described": 100 * (described - size) / size, "coded": 100 * (coded - size) / size}
     found = ", ".join(f"{value:.3f} % as {text}" for text, value in added.items())
     agrees = any(f"{value:.3f}" == "0.048" for value in added.values())
     return Finding(f"{size:,}; {found}", _grade(abs(size / 8e5 - 1) < 0.1, agrees))
 
 
 # -------------------------------------------------------------------------------- sections 4.2, 4.3
-
-SHOWN_LOSS = 1000.0  # fig. 3 right is cut at this loss
-BARRIER = 0.1  # nats per node: about the difference of the paper's two losses (fig. 5)
-EQUAL_LOSS = 0.02  # relative; the paper's two losses differ by 0.008
-UNLIKE = 0.3  # difference in S_D of a disentangled and an entangled run, at least
-BELOW_LIMIT = 0.95  # of C / n: weights that are clearly below it
 
 
 @_claim(
@@ -422,16 +423,10 @@ def _l5(results: Results) -> Finding:
 
 # ------------------------------------------------------------------------------------- section 5
 
-RECIPES = ("paper", "calibrated", "annealed")
+RECIPES = ("published", "calibrated", "annealed")
 AS_CODED = "hierarchical-rectified"  # what the authors' code builds, hence what they trained
-NEARLY_ENTANGLED, NEARLY_PERFECT = 0.25, 0.95  # of the way from 0.5 to the ceiling; of the ceiling
-ACCURATE = 0.05  # of the variance of the fields about their mean: what a reconstruction may leave
-SAME_SHAPE = 0.25  # nats by which the aggregated posterior may exceed a sample of the prior itself
-FLAT = 0.05  # nats: a rate that changes less with the angle counts as constant
-EXACT = 1e-4  # nats: rounding of a rate that cannot change
-ALWAYS = 0.9  # share of runs that counts as "always"
-# of failed runs, the share within HALF_TURN_WIDTH of 45 degrees if the angle is uniformly random
-UNIFORM = cells.HALF_TURN_WIDTH / (45 - np.degrees(np.arctan(1 / DISENTANGLED - 1)))
+# of failed runs, the share within DIAGONAL_WIDTH of 45 degrees if the angle is uniformly random
+UNIFORM = DIAGONAL_WIDTH / (DIAGONAL - np.degrees(np.arctan(1 / DISENTANGLED - 1)))
 SHORT = {"standard": "no HP", "hierarchical": "HP", AS_CODED: "HP as coded"}
 
 
@@ -457,7 +452,7 @@ def _n1(results: Results) -> Finding:
         floor = kl_divergence_knn(noise[1], prior)
         excess.append(kl_divergence_knn(posterior, prior) - floor)
     coded = runs["distortion"] / runs.sizes["x1"] ** 2 + runs["rate"] / 2
-    left = variance_left(runs)
+    left = variance_left(runs["relative_error"].values, runs["mean_field_error"].values)
     found = (
         f"{len(left)} runs: L = {_range(runs['loss_per_node'].values)} "
         f"({_range(coded.values)} with the rate averaged, as coded); variance left "
@@ -466,36 +461,10 @@ def _n1(results: Results) -> Finding:
     return Finding(found, _grade(bool((left < ACCURATE).all()), max(excess) < SAME_SHAPE))
 
 
-def variance_left(runs: xr.Dataset) -> np.ndarray:
-    """Share of the variance of test fields about their mean that a reconstruction leaves.
-
-    A relative error divides by the norm of the fields themselves, most of which is the mean field:
-    answering every field with the mean scores a small error too.
-
-    Parameters
-    ----------
-    runs : xarray.Dataset
-        Trials of one data set, with ``relative_error`` and ``settings``.
-
-    Returns
-    -------
-    ndarray of shape (trial,)
-        0 is perfect, 1 as good as the mean field.
-    """
-    return (runs["relative_error"].values / mean_field_error(runs)) ** 2
-
-
-def mean_field_error(runs: xr.Dataset) -> float:
-    """Relative error of answering every test field with the mean of the training fields."""
-    training, test = load_data(json.loads(str(runs["settings"].values[0])))
-    error = (test.fields - training.fields.mean(0)).double().square().sum()
-    return float((error / test.fields.double().square().sum()).sqrt())
-
-
 def _dense_runs(results: Results) -> xr.Dataset:
     """DenseVAEs of the published recipe, or of the only one that is stored."""
     runs = results["dense_vae"]
-    published = _where(runs, recipe="paper")
+    published = _where(runs, recipe="published")
     return published if published.sizes["trial"] else runs
 
 
@@ -525,7 +494,7 @@ def _n2(results: Results) -> Finding:
         scores[end] = [disentanglement_score(z, theta) for z in runs[f"latent_mean{end}"].values]
         shares.append(np.array(scores[end]) / ceiling(theta))
     good = int((np.minimum(*shares) > DISENTANGLED).sum())
-    own = results.cell("standard-normal", "paper", "standard")
+    own = results.condition("standard-normal", "published", "standard")
     n, k = int(own["runs"]), int(own["disentangled"])
     verdict = "not reproduced"
     if good:
@@ -551,7 +520,7 @@ def _n2(results: Results) -> Finding:
 def _n3(results: Results) -> Finding:
     """Published recipe: the lowest S_D in the lowest quarter between 0.5 and the ceiling, and the
     highest above 0.95 of the ceiling."""
-    own = results.cell("standard-normal", "paper", "standard")
+    own = results.condition("standard-normal", "published", "standard")
     low, high, top = own["s_d_min"], own["s_d_max"], own["ceiling"]
     found = (
         f"S_D from {low:.2f} to {high:.2f} (ceiling {top:.2f}); "
@@ -575,7 +544,7 @@ def _g1(results: Results) -> Finding:
     """Published recipe, HP as coded: no run without HP is disentangled, and with HP more are than
     without (Fisher's exact test, one-sided, 5 %)."""
     found = _counts(results, "shifted-normal", "disentangled")
-    return Finding(found, prior_verdict("G1", results.cells, "paper", AS_CODED))
+    return Finding(found, prior_verdict("G1", results.conditions, "published", AS_CODED))
 
 
 @_claim(
@@ -591,7 +560,7 @@ def _m1(results: Results) -> Finding:
     """Published recipe, HP as coded: the count without HP agrees with the paper's (Fisher's exact
     test, 5 %) and is not zero; and then with HP it is zero."""
     found = _counts(results, "four-modes", "over_regularised")
-    return Finding(found, prior_verdict("M1", results.cells, "paper", AS_CODED))
+    return Finding(found, prior_verdict("M1", results.conditions, "published", AS_CODED))
 
 
 @_claim(
@@ -607,7 +576,7 @@ def _m2(results: Results) -> Finding:
     """Published recipe, HP as coded: no run without HP is disentangled, and the count with HP
     agrees with 25 of 50 (Fisher's exact test, 5 %)."""
     found = _counts(results, "four-modes", "disentangled")
-    return Finding(found, prior_verdict("M2", results.cells, "paper", AS_CODED))
+    return Finding(found, prior_verdict("M2", results.conditions, "published", AS_CODED))
 
 
 @_claim(
@@ -625,10 +594,10 @@ def _m3(results: Results) -> Finding:
     The counts without HP stand beside them: crowding that is as strong there is not HP's."""
     parts = []
     for prior in ("standard", "hierarchical", AS_CODED):
-        row = results.cells.loc[("four-modes", "paper", prior)]
+        row = results.conditions.loc[("four-modes", "published", prior)]
         if row["runs"]:
-            parts.append(f"{SHORT[prior]} {_share(int(row['half_turn']), int(row['failed']))}")
-    verdict = prior_verdict("M3", results.cells, "paper", AS_CODED)
+            parts.append(f"{SHORT[prior]} {_share(int(row['near_diagonal']), int(row['failed']))}")
+    verdict = prior_verdict("M3", results.conditions, "published", AS_CODED)
     return Finding("within 10 degrees of 45: " + ", ".join(parts), verdict)
 
 
@@ -636,7 +605,7 @@ def _counts(results: Results, factors: str, name: str) -> str:
     """Counts of a factor set by recipe and prior as text."""
     texts = []
     for recipe in RECIPES:
-        rows = {prior: results.cells.loc[(factors, recipe, prior)] for prior in SHORT}
+        rows = {prior: results.conditions.loc[(factors, recipe, prior)] for prior in SHORT}
         counted = [
             f"{SHORT[prior]} {_share(int(row[name]), int(row['runs']))}"
             for prior, row in rows.items()
@@ -655,7 +624,7 @@ def prior_verdict(name: str, table: pd.DataFrame, recipe: str, prior: str) -> st
     name : str
         "G1", "M1", "M2" or "M3".
     table : pandas.DataFrame
-        From :func:`dvae.experiments.cells.cell_table`.
+        From :func:`dvae.results.conditions.condition_table`.
     recipe, prior : str
         The recipe, and the prior that is set beside the standard one.
     """
@@ -675,7 +644,7 @@ def prior_verdict(name: str, table: pd.DataFrame, recipe: str, prior: str) -> st
         return _grade(some, some and learned["over_regularised"] == 0)
     if name == "M2":
         return _grade(plain["disentangled"] == 0, _agrees(learned, "disentangled", 25))
-    failed, turned = int(learned["failed"]), int(learned["half_turn"])
+    failed, turned = int(learned["failed"]), int(learned["near_diagonal"])
     if failed == 0:
         return "not reproduced"
     crowded = binomtest(turned, failed, UNIFORM, "greater").pvalue < 0.05
@@ -741,7 +710,7 @@ def _m5(results: Results) -> Finding:
         data = {"rate": ("angle", rate.astype(float)), "rate_error": ("angle", error.astype(float))}
         curve = xr.Dataset(data, {"angle": curved["turn"].values})
         angles = np.abs(local_minima(curve)["angle"].values)
-        near += bool((np.abs(angles - 45) <= cells.HALF_TURN_WIDTH).any())
+        near += bool((np.abs(angles - DIAGONAL) <= DIAGONAL_WIDTH).any())
     n, k = learned.sizes["trial"], curved.sizes["trial"]
     found = (
         f"N(0, I): change below {max(constant, EXACT):.0e} nats; HP: {k} of {n} models change by "
@@ -766,7 +735,7 @@ def _m6(results: Results) -> Finding:
     four = frame[frame["factors"] == "four-modes"]
     found, falls = [], []
     for recipe, own in four.groupby("recipe"):
-        tau, p_value = trend(own["disentanglement"].to_numpy(), own["shape"].to_numpy())
+        tau, p_value = kendall_trend(own["disentanglement"].to_numpy(), own["shape"].to_numpy())
         found.append(f"`{recipe}`: tau {tau:+.2f} (p = {p_value:.1g}, {len(own)} runs)")
         falls.append(tau < 0 and p_value < 0.05)
     return Finding("; ".join(found), _grade(*falls))
@@ -831,7 +800,7 @@ def _s2(results: Results) -> Finding:
         for name in ("loss_per_node_train", "rate_train")
     )
     counts = np.repeat(some["n_labels"].values, loss.shape[1])
-    trends = [trend(counts, values.ravel()) for values in (loss, rate)]
+    trends = [kendall_trend(counts, values.ravel()) for values in (loss, rate)]
     differs = mannwhitneyu(none, loss.ravel()).pvalue
     adjusted = holm([differs, *(t.p_value for t in trends)])
     found = (
@@ -924,11 +893,11 @@ def _s4(results: Results) -> Finding:
 def _p1(results: Results) -> Finding:
     """Published recipe, Kendall's tau at 5 %: the test distortion falls and the test rate rises
     with the number of samples; and a run on the fewest samples is over-regularised."""
-    runs = _where(results["training_size"], recipe="paper")
+    runs = _where(results["training_size"], recipe="published")
     if runs.sizes["trial"] == 0:
         raise ResultError("no run of the published recipe is stored")
     size = runs["size"].values
-    distortion, rate = (trend(size, runs[name].values) for name in ("distortion", "rate"))
+    distortion, rate = (kendall_trend(size, runs[name].values) for name in ("distortion", "rate"))
     least = runs.isel(trial=np.flatnonzero(size == size.min()))
     over, n = int((least["rate"] < OVER_REGULARISED).sum()), least.sizes["trial"]
     found = (
@@ -961,12 +930,12 @@ def _p2(results: Results) -> Finding:
     }
     own = errors[REFERENCE, "equal steps"]
     others = {key: values for key, values in errors.items() if key[0] in PLAIN}
-    outcomes = {key: compared(own, values) for key, values in others.items()}
+    outcomes = {key: compare_ranges(own, values) for key, values in others.items()}
     found = "; ".join(
         f"{name}, {budget}: {100 * np.median(others[name, budget]):.2g} % ({outcome})"
         for (name, budget), outcome in outcomes.items()
     )
-    mean = 100 * mean_field_error(result)
+    mean = 100 * float(result["mean_field_error"][0])
     found = (
         f"median test error of the reference {100 * np.median(own):.2g} % (of the mean field "
         f"{mean:.2g} %), of {found}"

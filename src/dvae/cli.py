@@ -141,13 +141,12 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Compute what is missing of an experiment; what is stored is not computed again."""
-    from dvae.experiments import EXPERIMENTS
-    from dvae.results import experiment as find
-    from dvae.results import run_experiment, summarise
+    from dvae.experiments import EXPERIMENTS, find_experiment
+    from dvae.runner import run_experiment, summarise
 
     if (experiment is None) == (not every):
         raise DataError("name one experiment, or give --all")
-    names = list(EXPERIMENTS) if every else [find(str(experiment)).name]
+    names = list(EXPERIMENTS) if every else [find_experiment(str(experiment)).name]
     client = None
     executor = None
     if scheduler is not None:
@@ -191,11 +190,12 @@ def status(
 ) -> None:
     """What is stored, missing, failed, stale or damaged of every experiment and profile."""
     from dvae.experiments import EXPERIMENTS
-    from dvae.results import PROFILES, check_profile, summarise
+    from dvae.results.trials import PROFILES, check_profile
+    from dvae.runner import summarise
 
     profiles = PROFILES if profile is None else (check_profile(profile),)
     place = _store(store)
-    statuses = [place.status(one, p) for one in EXPERIMENTS.values() for p in profiles]
+    statuses = [place.status(e, p) for e in EXPERIMENTS.values() for p in profiles]
     typer.echo(json.dumps(statuses, indent=2) if as_json else summarise(statuses))
 
 
@@ -211,7 +211,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Recompute a sample of stored trials and compare with what is stored."""
-    from dvae.results import verify_experiment
+    from dvae.runner import verify_experiment
 
     report = verify_experiment(
         experiment,
@@ -261,7 +261,7 @@ def claims(
 
 
 def _store(path: Path | None):
-    from dvae.results import Store
+    from dvae.results.store import Store
 
     return Store.default() if path is None else Store(path)
 

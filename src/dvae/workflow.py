@@ -24,8 +24,8 @@ from dvae.analysis import (
     shape_score,
     total_correlation,
 )
+from dvae.conventions import OVER_REGULARISED
 from dvae.errors import DataError
-from dvae.experiments.cells import OVER_REGULARISED
 from dvae.models import VAE, DenseVAE, PodVAE, save_model
 from dvae.physics import DarcyDataset
 from dvae.provenance import provenance
@@ -222,7 +222,7 @@ def train_file(
     training, test, given, scaling = _prepare(
         fields, seed, n_latents, test_fraction, label_fraction, labels, raw_labels
     )
-    template = _template(model, fields.fields[training], n_latents, prior, chosen.variance)
+    template = _template(model, fields.fields[training], n_latents, prior)
     settings = {
         "data": _file_digest(data),
         "labels": None if labels is None else _file_digest(labels),
@@ -318,7 +318,7 @@ def _prepare(fields, seed, n_latents, test_fraction, label_fraction, labels, raw
     return training, test, Labels(drawn, scaling(theta[drawn])), scaling
 
 
-def _template(model: str, fields: torch.Tensor, n_latents: int, prior: str, variance: str) -> VAE:
+def _template(model: str, fields: torch.Tensor, n_latents: int, prior: str) -> VAE:
     if n_latents < 1:
         raise DataError(f"latents must be at least 1, got {n_latents}")
     if model == "pod":
@@ -328,16 +328,13 @@ def _template(model: str, fields: torch.Tensor, n_latents: int, prior: str, vari
             hidden=POD_HIDDEN,
             n_latents=n_latents,
             prior=prior,
-            variance=variance,
         )
     if model != "dense":
         raise DataError(f"model must be 'pod' or 'dense', got {model!r}")
     n1, n2 = fields.shape[-2:]
     if n1 != n2:
         raise DataError(f"the dense model needs a square grid, got {n1} x {n2}; use the pod model")
-    return DenseVAE(
-        n_nodes=n1, channels=fields.shape[1], n_latents=n_latents, prior=prior, variance=variance
-    )
+    return DenseVAE(n_nodes=n1, channels=fields.shape[1], n_latents=n_latents, prior=prior)
 
 
 def _file_digest(path: str | os.PathLike) -> str:

@@ -41,9 +41,9 @@ def fields(n_samples: int = N, n_nodes: int = NODES, channels: int = CHANNELS) -
     return torch.tensordot(weights, basis, dims=1) + 0.3 * noise + 1.5
 
 
-def pod_models(count: int = 2, **options) -> tuple[list[VAE], torch.Tensor]:
+def pod_models(count: int = 2, variance="calibrated", **options) -> tuple[list[VAE], torch.Tensor]:
     y = fields()
-    template = PodVAE.from_fields(y, 6, hidden=(7, 5), **options)
+    template = PodVAE.from_fields(y, 6, hidden=(7, 5), **options).use_variance(variance)
     models = [initialise(template, seed) for seed in range(count)]
     for i, model in enumerate(models):
         model.decoder.variance.log_variance.data.fill_(-1.0 - i)
@@ -212,8 +212,8 @@ def test_random_directions_have_the_promised_lengths():
 
 def test_filter_normalised_curves_ignore_a_scale_that_batch_norm_removes():
     y = fields(24, 17, 3)
-    plain = initialise(DenseVAE(17, blocks=(1, 1, 1), variance="learned"), 0)
-    scaled = initialise(DenseVAE(17, blocks=(1, 1, 1), variance="learned"), 0)
+    plain = initialise(DenseVAE(17, blocks=(1, 1, 1)).use_variance("learned"), 0)
+    scaled = initialise(DenseVAE(17, blocks=(1, 1, 1)).use_variance("learned"), 0)
     for trunk in (scaled.encoder.mean, scaled.encoder.log_variance):
         trunk[0].weight.data *= 4.0  # batch normalisation comes before anything else sees it
     curves = {}
@@ -231,7 +231,7 @@ def test_filter_normalised_curves_ignore_a_scale_that_batch_norm_removes():
 
 def test_recomputed_statistics_are_those_of_training_mode():
     y = fields(16, 17, 3)
-    model = initialise(DenseVAE(17, blocks=(1, 1, 1), variance="learned"), 0)
+    model = initialise(DenseVAE(17, blocks=(1, 1, 1)).use_variance("learned"), 0)
     results = {}
     for statistics in ("stored", "recomputed"):
         landscape = Landscape(model, y, n_samples=1, statistics=statistics, batch_size=16)

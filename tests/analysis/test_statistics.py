@@ -11,8 +11,8 @@ from dvae.analysis.statistics import (
     bootstrap_interval,
     compare_proportions,
     holm,
+    kendall_trend,
     rotation_angle,
-    trend,
     wilson_interval,
 )
 from dvae.errors import DataError
@@ -59,11 +59,11 @@ def test_bootstrap_interval_of_equal_values_is_that_value():
 
 def test_trend_by_hand():
     # of the 6 pairs of (1, 2, 3, 4) and (1, 3, 2, 4), 5 rise and 1 falls
-    assert trend([1, 2, 3, 4], [1, 3, 2, 4]).tau == pytest.approx(4 / 6)
-    assert trend(range(6), range(6)).p_value == pytest.approx(2 / 720)  # 2 of 6! orders
-    assert trend([1, 2, 3], [5, 5, 5]) == (0, 1)
+    assert kendall_trend([1, 2, 3, 4], [1, 3, 2, 4]).tau == pytest.approx(4 / 6)
+    assert kendall_trend(range(6), range(6)).p_value == pytest.approx(2 / 720)  # 2 of 6! orders
+    assert kendall_trend([1, 2, 3], [5, 5, 5]) == (0, 1)
     with pytest.raises(DataError, match="pair up"):
-        trend([1, 2, 3], [1, 2, 3, 4])
+        kendall_trend([1, 2, 3], [1, 2, 3, 4])
 
 
 def test_fishers_test_by_hand():

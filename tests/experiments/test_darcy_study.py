@@ -13,7 +13,9 @@ from dvae.experiments.darcy import (
     rotated_pair,
     trapezoid,
 )
-from dvae.results import Store, load_result, run_experiment
+from dvae.loading import load_result
+from dvae.results.store import Store
+from dvae.runner import run_experiment
 
 
 def test_manufactured_solution_satisfies_the_equations():

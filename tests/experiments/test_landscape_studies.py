@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from dvae.experiments import EXPERIMENTS
+from dvae.experiments.common import published_recipe
 from dvae.experiments.lines import TREATMENTS
-from dvae.experiments.paths import BETAS, PHASES, SPEED, published
-from dvae.results import Store, load_result, run_experiment
+from dvae.experiments.paths import BETAS, PHASES, SPEED
+from dvae.loading import load_result
+from dvae.results.store import Store
+from dvae.runner import run_experiment
 from dvae.training import RECIPES
 
 NAMES = (
@@ -50,14 +53,17 @@ def test_declared_trials_are_those_of_the_paper():
 
 
 def test_published_recipe_is_the_authors_at_paper_and_keeps_its_walk_when_it_is_faster():
-    assert published("paper") == RECIPES["paper"]
-    fast, base = published("laptop"), RECIPES["paper"]
+    base = RECIPES["published"]
+    assert published_recipe("paper", SPEED) == base
+    fast = published_recipe("laptop", SPEED)
     # Adam moves the log-variance by one learning rate a step: the way must be as long
     assert fast.steps * fast.learning_rate == pytest.approx(
         base.steps * base.learning_rate, rel=1e-3
     )
     assert fast.nu == pytest.approx(SPEED * base.nu)
-    assert [published("paper", p).reconstruction_steps for p in PHASES] == [32000, 16000, 8000, 0]
+    assert fast.name != base.name
+    phases = [published_recipe("paper", SPEED, phase).reconstruction_steps for phase in PHASES]
+    assert phases == [32000, 16000, 8000, 0]
 
 
 def test_over_regularised(store):

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
 import torch
 
 from dvae.analysis import disentanglement_score
 from dvae.errors import ResultError
-from dvae.experiments import EXPERIMENTS
+from dvae.experiments import EXPERIMENTS, find_experiment, priors
 from dvae.experiments.common import load_data, make_model, recipe_from
-from dvae.experiments.disentanglement import disentanglement
+from dvae.experiments.disentanglement import DISENTANGLEMENT
+from dvae.loading import load_result
 from dvae.models import count_parameters, make_prior
-from dvae.results import (
-    PROFILES,
-    Store,
-    compute_group,
-    experiment,
-    group_hashes,
-    load_result,
-    run_experiment,
-)
+from dvae.results.store import Store
+from dvae.results.trials import PROFILES, group_hashes
+from dvae.runner import compute_group, run_experiment
 from dvae.training import fit
 
-# the modules; the package binds their names to the experiments
-PRIORS = importlib.import_module("dvae.experiments.priors")
 NAMES = ("dense_vae", "baselines", "priors", "rotation_history", "shape_score")
 
 
 def first_group(name, **arguments):
     """An experiment's group at smoke, and its result."""
-    one = experiment(name)
+    one = find_experiment(name)
     group = one.groups("smoke")[arguments.pop("index", 0)]
     return group, one.compute(group, device="cpu", progress=False, checkpoint=None)
 
@@ -75,7 +66,7 @@ def test_dense_vae_stores_what_the_figures_need():
 
 
 def test_dense_vae_is_the_papers_network_but_at_smoke():
-    group = experiment("dense_vae").groups("laptop")[0]
+    group = find_experiment("dense_vae").groups("laptop")[0]
     model = make_model(group.shared, torch.zeros(2, 3, 65, 65))
     # a calibrated variance map of 65 x 65 nodes is not trained
     assert count_parameters(model) == 779_582 - 65**2
@@ -111,7 +102,7 @@ def test_gap_is_the_divergence_to_the_exact_posterior_of_xi():
         # q(xi|z) = N(m, I) with m = 0.5 then misses it by |m|^2 / 2 = 0.25 nats
         prior.encoder.mean.bias.fill_(0.5)
     mean, scale = np.zeros((200, 2), np.float32), np.ones((200, 2), np.float32)
-    gap, error = PRIORS._bound_gap(Model, mean, scale)
+    gap, error = priors._bound_gap(Model, mean, scale)
     assert gap == pytest.approx(0.25, abs=max(4 * error, 0.03))
 
 
@@ -129,16 +120,15 @@ def test_rotation_history_ends_with_the_whole_run():
     np.testing.assert_allclose(data["disentanglement"].values[:, -1], own, atol=1e-6)
 
 
-def test_shape_score_reads_the_runs_it_names(tmp_path, monkeypatch):
-    monkeypatch.setenv("DVAE_RESULTS", str(tmp_path))
+def test_shape_score_reads_the_runs_it_names(tmp_path):
     store = Store(tmp_path)
-    one = experiment("shape_score")
+    one = find_experiment("shape_score")
     group = one.groups("smoke")[0]
     with pytest.raises(ResultError):
-        one.compute(group, device="cpu")  # nothing is stored yet
+        one.compute(group, store=store, device="cpu")  # nothing is stored yet
     compute_group("disentanglement", "smoke", 0, "cpu", str(tmp_path))
-    store.merge(disentanglement, "smoke")
-    data = one.compute(group, device="cpu")
+    store.merge(DISENTANGLEMENT, "smoke")
+    data = one.compute(group, store=store, device="cpu")
     source = load_result("disentanglement", "smoke", store)
     assert data["seed"].values.tolist() == source["seed"].values.tolist()
     np.testing.assert_allclose(data["rate"], source["rate"])

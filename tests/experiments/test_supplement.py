@@ -8,19 +8,20 @@ import math
 import numpy as np
 import pytest
 
-from dvae.analysis import shape_score
+from dvae.analysis import compare_ranges, shape_score
 from dvae.experiments.supplement import (
+    ARCHITECTURE,
     ARCHITECTURES,
     LONGER,
     PLAIN,
     REFERENCE,
     SIZES,
-    architecture,
-    compared,
-    training_size,
+    TRAINING_SIZE,
     whitened,
 )
-from dvae.results import Store, load_result, run_experiment
+from dvae.loading import load_result
+from dvae.results.store import Store
+from dvae.runner import run_experiment
 
 NAMES = ("training_size", "architecture", "correlated_factors")
 
@@ -42,7 +43,7 @@ def test_what_is_stored_is_not_computed_again(store, name):
 
 
 def test_sizes(store):
-    sizes = {g.shared["size"] for g in training_size.groups("laptop")}
+    sizes = {g.shared["size"] for g in TRAINING_SIZE.groups("laptop")}
     assert sizes == set(SIZES) == {32, 64, 128, 256, 512}
     result = load_result("training_size", "smoke", store)
     assert set(result["size"].values.tolist()) == {16, 48}
@@ -81,7 +82,7 @@ def test_longer_runs_have_more_steps_and_nothing_else(store):
 
 @pytest.mark.parametrize("profile", ["laptop", "paper"])
 def test_every_network_has_the_same_data_seeds_and_recipe(profile):
-    groups = architecture.groups(profile)
+    groups = ARCHITECTURE.groups(profile)
     equal = [g for g in groups if g.shared["budget"] == "equal steps"]
     assert {g.shared["architecture"] for g in equal} == set(ARCHITECTURES)
     assert len({str(g.shared["recipe"]) for g in equal}) == 1
@@ -99,17 +100,17 @@ def test_every_network_has_the_same_data_seeds_and_recipe(profile):
 
 
 def test_compared_looks_at_whole_ranges():
-    assert compared([1, 2, 3], [4, 5, 9]) == "better"
-    assert compared([4, 5, 9], [1, 2, 3]) == "worse"
-    assert compared([1, 2, 5], [4, 5, 9]) == "overlap"
-    assert compared([1, 2, 3], [3, 5, 9]) == "overlap"
-    assert compared([1, 2, math.nan], [4, 5, 9]) == "overlap"
+    assert compare_ranges([1, 2, 3], [4, 5, 9]) == "better"
+    assert compare_ranges([4, 5, 9], [1, 2, 3]) == "worse"
+    assert compare_ranges([1, 2, 5], [4, 5, 9]) == "overlap"
+    assert compare_ranges([1, 2, 3], [3, 5, 9]) == "overlap"
+    assert compare_ranges([1, 2, math.nan], [4, 5, 9]) == "overlap"
 
 
 def test_separated_ranges_of_equal_networks_have_the_stated_chance():
     """Of the 20 ways to give 6 ranks to two networks, one is "better" and one is "worse"."""
     ways = list(itertools.combinations(range(6), 3))
-    found = [compared(list(one), sorted(set(range(6)) - set(one))) for one in ways]
+    found = [compare_ranges(list(one), sorted(set(range(6)) - set(one))) for one in ways]
     assert (len(ways), found.count("better"), found.count("worse")) == (20, 1, 1)
 
 

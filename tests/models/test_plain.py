@@ -16,7 +16,7 @@ def test_shapes_and_gradients(kind, widths):
     posterior = model.encoder(fields)
     assert posterior.base_dist.loc.shape == (5, 3)
     assert model.decoder(posterior.mean).mean.shape == fields.shape
-    terms = model(model.features(fields), torch.randn(5, model.noise_size))
+    terms = model.loss_terms(model.features(fields), torch.randn(5, model.noise_size))
     (terms.rate.mean() + terms.distortion.mean()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 

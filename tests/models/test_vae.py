@@ -52,7 +52,7 @@ MODELS = {
 def model_and_fields(request):
     name, variance = request.param
     y = fields_of()
-    return perturbed(MODELS[name](y, variance=variance)), y
+    return perturbed(MODELS[name](y).use_variance(variance)), y
 
 
 # --- contract of decoders -------------------------------------------------------------------
@@ -93,7 +93,7 @@ def test_terms_match_monte_carlo_with_torch_distributions(model_and_fields):
     model.eval()
     y, draws = y[:3], 1000
     many = y.repeat(draws, 1, 1, 1)
-    ours = model(model.features(many), torch.randn(len(many), model.noise_size).double())
+    ours = model.loss_terms(model.features(many), torch.randn(len(many), model.noise_size).double())
     posterior = model.encoder(many)
     z = posterior.sample()
     log_ratio = posterior.log_prob(z) - Normal(torch.zeros(2).double(), 1.0).log_prob(z).sum(1)
@@ -109,7 +109,7 @@ def test_terms_match_monte_carlo_with_torch_distributions(model_and_fields):
 @torch.no_grad()
 def test_terms_of_a_linear_model_in_closed_form():
     y = fields_of()
-    model = perturbed(PodVAE.from_fields(y, 4, hidden=(), variance="learned"))
+    model = perturbed(PodVAE.from_fields(y, 4, hidden=()).use_variance("learned"))
     features = model.features(y)
     posterior = model.encoder(y).base_dist
     decoder, spread = model.decoder.network[0], model.encoder.basis.spread
@@ -122,7 +122,7 @@ def test_terms_of_a_linear_model_in_closed_form():
     closed = 0.5 * (size * (2 * math.pi * v).log() + expected_error / v) + scaling
     # antithetic draws with the second moment of a normal: the mean over signs is exact
     signs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]).double()
-    terms = [model(features, s.expand(len(y), 2)) for s in signs]
+    terms = [model.loss_terms(features, s.expand(len(y), 2)) for s in signs]
     mean = torch.stack([t.distortion for t in terms]).mean(0)
     torch.testing.assert_close(mean, closed, rtol=1e-10, atol=0)
     prior = Normal(torch.zeros(2).double(), torch.ones(2).double())
@@ -134,9 +134,9 @@ def test_gradient_reaches_every_parameter(model_and_fields):
     for prior in ("standard", "hierarchical", "hierarchical-rectified", "mixture"):
         name = "pod" if isinstance(model, PodVAE) else "dense"
         kind = model.decoder.variance.kind
-        whole = MODELS[name](y, variance=kind, prior=prior).double().train()
+        whole = MODELS[name](y, prior=prior).use_variance(kind).double().train()
         noise = torch.randn(len(y), whole.noise_size).double()
-        terms = whole(whole.features(y), noise)
+        terms = whole.loss_terms(whole.features(y), noise)
         (terms.rate + terms.distortion).mean().backward()
         for part, parameter in whole.named_parameters():
             assert parameter.grad is not None, part
@@ -200,10 +200,10 @@ def test_floor_bounds_a_calibrated_variance_from_below():
 
 
 def test_learned_variance_is_a_parameter_and_starts_at_one():
-    dense = DenseVAE(17, variance="learned")
+    dense = DenseVAE(17).use_variance("learned")
     assert dense.decoder.variance.log_variance.shape == (17, 17)
     assert (dense.decoder.variance.log_variance == 0).all()
-    pod = PodVAE.from_fields(fields_of().float(), 4, variance="learned")
+    pod = PodVAE.from_fields(fields_of().float(), 4).use_variance("learned")
     assert isinstance(pod.decoder.variance.log_variance, nn.Parameter)
     scale = pod.decoder(torch.zeros(1, 2)).base_dist.scale.detach()
     assert float(scale.log().mean()) == pytest.approx(0, abs=1e-6)  # geometric mean over the field
@@ -215,13 +215,13 @@ def test_learned_variance_is_a_parameter_and_starts_at_one():
 def test_training_mode_differs_from_evaluation_only_where_it_should():
     y = fields_of()
     noise = torch.randn(len(y), 2).double()
-    pod = perturbed(PodVAE.from_fields(y, 4, variance="learned"))
-    dense = perturbed(DenseVAE(17, blocks=(1, 2, 1), variance="learned"))
+    pod = perturbed(PodVAE.from_fields(y, 4).use_variance("learned"))
+    dense = perturbed(DenseVAE(17, blocks=(1, 2, 1)).use_variance("learned"))
     for model, same in ((pod, True), (dense, False)):
         features = model.features(y)
         with torch.no_grad():
-            training = model.train()(features, noise).distortion
-            evaluation = model.eval()(features, noise).distortion
+            training = model.train().loss_terms(features, noise).distortion
+            evaluation = model.eval().loss_terms(features, noise).distortion
         assert torch.allclose(training, evaluation) == same
 
 
@@ -229,11 +229,11 @@ def test_training_mode_differs_from_evaluation_only_where_it_should():
 
 
 def test_parameter_counts():
-    assert count_parameters(DenseVAE(variance="learned")) == 779_582
+    assert count_parameters(DenseVAE().use_variance("learned")) == 779_582
     assert count_parameters(DenseVAE()) == 779_582 - 65 * 65
-    assert count_parameters(DenseVAE(blocks=(4, 6, 4), variance="learned")) == 7_996_642
+    assert count_parameters(DenseVAE(blocks=(4, 6, 4)).use_variance("learned")) == 7_996_642
     for prior, extra in (("hierarchical", 712), ("hierarchical-rectified", 440)):
-        assert count_parameters(DenseVAE(prior=prior, variance="learned")) == 779_582 + extra
+        assert count_parameters(DenseVAE(prior=prior).use_variance("learned")) == 779_582 + extra
 
 
 @pytest.mark.parametrize("n", [17, 19, 21, 23, 25, 31, 33, 47, 65, 99])
@@ -254,7 +254,7 @@ def test_every_odd_grid_channels_and_latents(n, blocks, channels, latents):
         z = model.encoder(y).base_dist.loc
         assert z.shape == (2, latents)
         assert model.decoder(z).base_dist.loc.shape == y.shape
-        assert torch.isfinite(model(y, torch.randn(2, latents)).distortion).all()
+        assert torch.isfinite(model.loss_terms(y, torch.randn(2, latents)).distortion).all()
 
 
 def test_growth_and_features_change_the_width():
@@ -331,7 +331,7 @@ def test_other_shapes_of_fields():
     model = PodVAE.from_fields(y, 3, n_latents=4).double().eval()
     with torch.no_grad():
         assert model.decoder(model.encoder(y).base_dist.loc).event_shape == (2, 5, 9)
-    assert model.n_nodes == 45
+    assert model.total_nodes == 45
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,7 @@ def test_every_model_survives_a_vanishing_encoder_variance(kind, prior):
     last = [m for m in model.encoder.modules() if isinstance(m, nn.Linear)][-1]
     with torch.no_grad():
         last.bias[-2:] -= 400
-    terms = model(model.features(fields), torch.randn(len(fields), model.noise_size))
+    terms = model.loss_terms(model.features(fields), torch.randn(len(fields), model.noise_size))
     assert float(terms.rate.detach().min()) > 60  # two latents of log-variance -80
     (terms.rate.mean() + terms.distortion.mean()).backward()
     assert torch.isfinite(terms.rate).all()

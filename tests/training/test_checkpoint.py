@@ -15,23 +15,23 @@ from safetensors import safe_open
 
 from dvae.errors import ResultError
 from dvae.models import PodVAE
-from dvae.training import Labels, Recipe, fit
+from dvae.training import Labels, Recipe, fit, fitting
 
 # One process imports the library and forks a child for every run, so that only the runs are killed.
 RUNS = """
 import os, sys
 import numpy as np, torch
 from dvae.models import DenseVAE, PodVAE
-from dvae.training import Labels, Recipe, fit
+from dvae.training import Labels, Recipe, fit, fitting
 
-sys.modules["dvae.training.fit"].CHUNK = 15 if {case!r} == "pod" else 3
+fitting.CHUNK = 15 if {case!r} == "pod" else 3
 torch.set_num_threads(1)
 
 def run(checkpoint, result):
     fields = torch.from_numpy(np.random.default_rng(0).standard_normal((20, 3, 17, 17))).float()
     labels = None
     if {case!r} == "dense":
-        model = DenseVAE(17, blocks=(1, 1, 1), prior="hierarchical", variance="learned")
+        model = DenseVAE(17, blocks=(1, 1, 1), prior="hierarchical")
         recipe = Recipe("killed", 75, 4, variance="learned", schedule="published", nu=0.5,
                         reconstruction_steps=20, learning_rate_steps=((40, 1e-4),))
     else:
@@ -120,8 +120,7 @@ def train(path=None, **changes):
 @pytest.fixture
 def stopped(tmp_path, monkeypatch):
     """Checkpoint of a run that was stopped after 128 of its 300 steps."""
-    module = sys.modules["dvae.training.fit"]
-    save = module.save_checkpoint
+    save = fitting.save_checkpoint
 
     def save_and_stop(path, state, identity):
         save(path, state, identity)
@@ -129,7 +128,7 @@ def stopped(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "save_checkpoint", save_and_stop)
+        patch.setattr(fitting, "save_checkpoint", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "checkpoint")
     assert step_of(tmp_path / "checkpoint") == 128
@@ -144,14 +143,13 @@ def test_a_stopped_run_goes_on(stopped):
 
 
 def test_a_resumed_run_does_not_begin_anew(stopped, monkeypatch):
-    module = sys.modules["dvae.training.fit"]
-    steps, advance = [], module._Trainer.advance
+    steps, advance = [], fitting.Trainer.advance
 
     def counted(self, n):
         steps.append(n)
         return advance(self, n)
 
-    monkeypatch.setattr(module._Trainer, "advance", counted)
+    monkeypatch.setattr(fitting.Trainer, "advance", counted)
     train(stopped)
     assert sum(steps) == 300 - 128
 

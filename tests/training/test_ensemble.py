@@ -51,13 +51,13 @@ def pod(**arguments):
 
 
 CASES = {
-    "dense learned": (lambda: dense(variance="learned"), LEARNED),
+    "dense learned": (lambda: dense().use_variance("learned"), LEARNED),
     "dense annealed rectified": (
         lambda: dense(prior="hierarchical-rectified"),
         {"floor": (1.0, 0.1, 15)},
     ),
     "dense hierarchical labelled": (lambda: dense(prior="hierarchical"), {"label_weight": 0.5}),
-    "pod learned": (lambda: pod(variance="learned"), LEARNED),
+    "pod learned": (lambda: pod().use_variance("learned"), LEARNED),
     "pod hierarchical": (lambda: pod(prior="hierarchical"), {}),
     "pod rectified": (lambda: pod(prior="hierarchical-rectified"), {}),
     "pod mixture": (lambda: pod(prior="mixture"), {}),
@@ -105,13 +105,13 @@ def test_so_it_is_where_members_take_turns(case, monkeypatch):
 def test_members_in_turn_are_differentiated_in_turn(monkeypatch):
     """So that the activations of one member are held at a time."""
     monkeypatch.setattr(training_ensemble, "CONVOLVE_TOGETHER", 16**2)
-    held, terms = [], Ensemble.terms
+    held, terms = [], Ensemble.loss_terms
 
     def counted(self, parameters, *arguments, **options):
         held.append(len(parameters))
         return terms(self, parameters, *arguments, **options)
 
-    monkeypatch.setattr(Ensemble, "terms", counted)
+    monkeypatch.setattr(Ensemble, "loss_terms", counted)
     fit(dense(), FIELDS, recipe_of(steps=2), range(3), progress=False)
     assert held == [1] * 6
 
@@ -189,7 +189,7 @@ def test_batched_evaluation_is_that_of_the_single_models(make, prior):
         for batch in FIELDS.split(16):
             for _ in range(3):
                 noise = torch.randn(len(batch), model.noise_size, generator=generator).double()
-                terms = model(model.features(batch), noise)
+                terms = model.loss_terms(model.features(batch), noise)
                 rate.append(terms.rate)
                 distortion.append(terms.distortion)
         rate, distortion = float(torch.cat(rate).mean()), float(torch.cat(distortion).mean())
@@ -224,7 +224,7 @@ def test_calibration_sets_the_mean_squared_error():
                 error = error.mean((0, 1))
             got = ensemble.buffers["decoder.variance.log_variance"][k].exp()
             torch.testing.assert_close(got, error, rtol=0.05, atol=0)
-    learned = Ensemble.from_seeds(dense(variance="learned"), [0])
+    learned = Ensemble.from_seeds(dense().use_variance("learned"), [0])
     before = learned.parameters.clone()
     learned.calibrate(FIELDS)
     assert torch.equal(learned.parameters, before)

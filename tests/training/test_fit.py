@@ -86,7 +86,7 @@ def plain_loop(model, seed, recipe, labels=None):
             floor = math.exp(math.log(first) + step / length * math.log(last / first)) * spread
         label = torch.zeros(1)
         if labels is None:
-            rate, distortion = model(features[index], noise, floor)
+            rate, distortion = model.loss_terms(features[index], noise, floor)
         else:
             chosen = batch_indices(
                 seed, step, step + 1, recipe.labelled_batch, len(labels.index), LABELLED
@@ -119,7 +119,7 @@ def plain_loop(model, seed, recipe, labels=None):
 def test_training_is_the_plain_loop_with_torchs_adam(make, name):
     recipe = recipe_of(**RECIPES[name])
     labels = LABELS if name.startswith("labels") else None
-    model = make(variance=recipe.variance, prior="hierarchical")
+    model = make(prior="hierarchical").use_variance(recipe.variance)
     result = fit(model, FIELDS, recipe, [5, 6], labels=labels, progress=False, record_every=1)
     parameters, history = plain_loop(model, 6, recipe, labels)
     torch.testing.assert_close(result.ensemble.parameters[1], parameters, rtol=0, atol=1e-9)
@@ -132,7 +132,7 @@ def test_training_is_the_plain_loop_with_torchs_adam(make, name):
 
 def test_published_schedule_reaches_its_final_beta():
     recipe = recipe_of(**RECIPES["published"]).shortened(10)
-    result = fit(pod(variance="learned"), FIELDS, recipe, 0, progress=False, record_every=1)
+    result = fit(pod().use_variance("learned"), FIELDS, recipe, 0, progress=False, record_every=1)
     beta = result.history["beta"][0].values / SIDE**2
     assert beta[:40] == pytest.approx(1e-5)
     assert beta.max() == pytest.approx(recipe.beta, rel=1e-5) and beta.max() == beta[-1]
@@ -282,8 +282,7 @@ EMPTY = np.zeros(0, int)
 REFUSED = {
     "sample 4": lambda: {"fields": with_nan()},
     "(sample, 3, 17, 17)": lambda: {"fields": FIELDS[:, :2]},
-    "build it with that argument": lambda: {"model": pod(variance="learned")},
-    "one subset and one set of labels": lambda: {"labels": [LABELS]},
+    "one set of labels for each of the 2 seeds": lambda: {"labels": [LABELS]},
     "3 seeds": lambda: {"seeds": [0, 1, 2], "initial": Ensemble.from_seeds(pod(), [0, 1])},
     "same architecture": lambda: {"initial": Ensemble.from_seeds(dense(), [0, 1])},
     "(4, 2)": lambda: {"labels": Labels(LABELS.index, LABELS.theta[:, :1])},

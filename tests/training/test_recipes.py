@@ -11,7 +11,7 @@ from dvae.training import RECIPES, Recipe, make_recipe
 
 def test_published_numbers():
     """512 samples in batches of 64: 8 steps per epoch."""
-    paper, hierarchical = RECIPES["paper"], RECIPES["paper-hierarchical"]
+    paper, hierarchical = RECIPES["published"], RECIPES["published-hierarchical"]
     assert (paper.steps, paper.reconstruction_steps) == (52_000, 32_000)
     assert (paper.learning_rate, paper.learning_rate_steps) == (5e-4, ((47_200, 1e-4),))
     assert (hierarchical.steps, hierarchical.reconstruction_steps) == (112_000, 52_000)
@@ -34,7 +34,7 @@ def test_learning_rates_and_floors_of_steps():
     floors = [1, 10**-0.5, 0.1, 10**-1.5, 0, 0]
     np.testing.assert_allclose(recipe.floors(0, 6), floors)
     np.testing.assert_allclose(recipe.floors(2, 5), floors[2:5])
-    assert (RECIPES["paper"].floors(0, 3) == 0).all()
+    assert (RECIPES["published"].floors(0, 3) == 0).all()
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -89,12 +89,12 @@ def test_impossible_settings_are_refused(changes):
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("inf")])
 def test_impossible_shortenings_are_refused(factor):
     with pytest.raises(DataError):
-        RECIPES["paper"].shortened(factor)
+        RECIPES["published"].shortened(factor)
 
 
 def test_names_and_changes():
-    assert make_recipe("paper") is RECIPES["paper"]
-    changed = make_recipe("paper", steps=10)
+    assert make_recipe("published") is RECIPES["published"]
+    changed = make_recipe("published", steps=10)
     assert (changed.steps, changed.learning_rate) == (10, 5e-4)
     assert make_recipe(changed) is changed
     with pytest.raises(UnknownNameError, match="calibrated"):
@@ -102,7 +102,7 @@ def test_names_and_changes():
 
 
 def test_table_shows_beta_in_both_conventions():
-    table = RECIPES["paper"].table(n_nodes=4225)["paper"]
+    table = RECIPES["published"].table(total_nodes=4225)["published"]
     assert table["beta, per node"] == "1e-09 then 0.5 (published)"
     assert table["beta, per sample (eq. 5)"] == "4.225e-06 then 2112.5"
     assert table["learning rate (Adam)"] == "0.0005, 0.0001 from step 47,200"
@@ -113,7 +113,7 @@ def test_table_shows_beta_in_both_conventions():
 
 
 def test_a_faster_recipe_keeps_its_walk():
-    base = RECIPES["paper"]
+    base = RECIPES["published"]
     fast = base.faster(4)
     assert (fast.steps, fast.learning_rate) == (base.steps / 4, 4 * base.learning_rate)
     assert fast.reconstruction_steps == base.reconstruction_steps / 4

@@ -134,7 +134,9 @@ def api_page(package: ModuleType) -> str:
 def _stored_results() -> str:
     """Return what `dvae status` prints, and what made each stored result."""
     from dvae.experiments import EXPERIMENTS
-    from dvae.results import PROFILES, Store, load_result, summarise
+    from dvae.results.store import Store
+    from dvae.results.trials import PROFILES
+    from dvae.runner import summarise
 
     store = Store.default()
     rows = [store.status(one, profile) for one in EXPERIMENTS.values() for profile in PROFILES]
@@ -145,7 +147,7 @@ def _stored_results() -> str:
     for row in rows:
         if not row["stored"]:
             continue
-        found = load_result(row["experiment"], row["profile"], store).attrs
+        found = store.load(row["experiment"], row["profile"]).attrs
         minutes = f"{float(found['seconds']) / 60:.1f}"
         cells = [row["experiment"], row["profile"], found["trials"], minutes, found["hardware"]]
         made.append(f"| {' | '.join(map(str, cells))} | {found['commit']} |")

@@ -43,7 +43,7 @@ def _recipes(m: dict) -> list[tuple]:
         f"{m[name]['steps_median']:,.0f} steps, {m[name]['seconds_median']:.1f} s, `{name}`"
         if m[name]["steps_median"]
         else f"never in {m[name]['steps_of_the_recipe']:,} steps, `{name}`"
-        for name in ("calibrated", "paper")
+        for name in ("calibrated", "published")
     ]
     what = f"PodVAE to a test loss of -9.42 per node (median of {m['calibrated']['members']} runs)"
     return [(what, *cells, m.get("ratio"))]

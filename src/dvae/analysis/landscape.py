@@ -120,7 +120,11 @@ class Landscape:
             if value.is_floating_point()
         }
         template = self._ensemble.template
-        self.n_nodes, self.statistics, self.variance = template.n_nodes, statistics, variance
+        self.total_nodes, self.statistics, self.variance = (
+            template.total_nodes,
+            statistics,
+            variance,
+        )
         self.theta = None if theta is None else np.asarray(theta, dtype=float)
         self.batch_size, self.n_samples = batch_size, n_samples
         with torch.no_grad():
@@ -216,7 +220,7 @@ class Landscape:
         rate, distortion, score = (np.concatenate(part) for part in zip(*pieces, strict=True))
         data = xr.Dataset(
             {"rate": (("vector", "draw"), rate), "distortion": (("vector", "draw"), distortion)},
-            attrs={"n_nodes": self.n_nodes},
+            attrs={"total_nodes": self.total_nodes},
         )
         for name in data.data_vars:
             data[name].attrs["units"] = "nats per sample"
@@ -413,8 +417,8 @@ class Landscape:
             factor = torch.linalg.cholesky(draw.T @ draw / len(draw))
             draw = torch.linalg.solve_triangular(factor, draw.T, upper=False).T
             for noise in (draw, -draw):
-                terms = model(self.features.double(), noise)
-                loss = loss + (terms.distortion / self.n_nodes + beta * terms.rate).mean() / 2
+                terms = model.loss_terms(self.features.double(), noise)
+                loss = loss + (terms.distortion / self.total_nodes + beta * terms.rate).mean() / 2
             gradient = torch.autograd.grad(loss, parameters, create_graph=True)
         flat = torch.cat([g.flatten() for g in gradient])
 
@@ -480,16 +484,16 @@ def _folded(
 
 
 def loss_per_node(data: xr.Dataset, beta: float = 1.0) -> xr.DataArray:
-    """Loss D / n_nodes + beta R in the paper's printed units, of what a landscape returned.
+    """Loss D / total_nodes + beta R in the paper's printed units, of what a landscape returned.
 
     Parameters
     ----------
     data : xarray.Dataset
-        With ``rate``, ``distortion`` (nats per sample) and the attribute ``n_nodes``.
+        With ``rate``, ``distortion`` (nats per sample) and the attribute ``total_nodes``.
     beta : float
-        Weight of the rate per node; per sample (eq. 5) it is ``beta * n_nodes``.
+        Weight of the rate per node; per sample (eq. 5) it is ``beta * total_nodes``.
     """
-    loss = data["distortion"] / data.attrs["n_nodes"] + beta * data["rate"]
+    loss = data["distortion"] / data.attrs["total_nodes"] + beta * data["rate"]
     return loss.assign_attrs(units="nats per node")
 
 

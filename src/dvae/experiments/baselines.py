@@ -10,10 +10,10 @@ from dvae.analysis.divergence import shape_score
 from dvae.analysis.scores import disentanglement_score
 from dvae.analysis.statistics import rotation_angle
 from dvae.experiments.common import data_settings, load_data
-from dvae.experiments.disentanglement import FACTORS
-from dvae.results import Experiment, Group
+from dvae.results.conditions import FACTORS
+from dvae.results.trials import Experiment, Group
 
-__all__ = ["METHODS", "baselines"]
+__all__ = ["BASELINES", "METHODS"]
 
 METHODS = {"pca": pca_latents, "ica": ica_latents}
 
@@ -45,7 +45,7 @@ def _compute(group: Group, **_) -> xr.Dataset:
     return data.assign_coords(factors=("trial", factors), data_seed=("trial", seeds))
 
 
-baselines = Experiment(
+BASELINES = Experiment(
     "baselines",
     "PCA, ICA and the ceiling of S_D on every factor set",
     2,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ import numpy as np
 import torch
 import xarray as xr
 
+from dvae.analysis.reconstruction import mean_field_error
 from dvae.analysis.scores import disentanglement_score
 from dvae.analysis.statistics import rotation_angle
 from dvae.models import VAE, DenseVAE, PodVAE
 from dvae.physics import DarcyDataset
-from dvae.results import Group
-from dvae.training import Fit, Recipe, fit, make_recipe
+from dvae.results.trials import Group
+from dvae.training import RECIPES, Fit, Recipe, fit, make_recipe
 from dvae.training.ensemble import Ensemble
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "load_data",
     "make_model",
     "model_settings",
+    "published_recipe",
+    "recipe_for",
     "recipe_from",
     "recipe_settings",
     "resampled_history",
@@ -85,24 +88,23 @@ def model_settings(profile: str, prior: str = "standard", **changes: Any) -> dic
 
 
 def make_model(settings: dict[str, Any], fields: torch.Tensor) -> VAE:
-    """Model of :func:`model_settings` for the given training fields."""
-    common = {
-        "n_latents": settings["n_latents"],
-        "prior": settings["prior"],
-        "variance": settings["recipe"]["variance"],
-    }
+    """Model of :func:`model_settings` for training fields; its variance is the recipe's kind."""
+    common = {"n_latents": settings["n_latents"], "prior": settings["prior"]}
+    model: VAE
     if settings["model"] == "pod":
-        return PodVAE.from_fields(
+        model = PodVAE.from_fields(
             fields, settings["n_modes"], hidden=tuple(settings["hidden"]), **common
         )
-    return DenseVAE(
-        n_nodes=fields.shape[-1],
-        channels=fields.shape[1],
-        blocks=tuple(settings["blocks"]),
-        growth=settings["growth"],
-        features=settings["features"],
-        **common,
-    )
+    else:
+        model = DenseVAE(
+            n_nodes=fields.shape[-1],
+            channels=fields.shape[1],
+            blocks=tuple(settings["blocks"]),
+            growth=settings["growth"],
+            features=settings["features"],
+            **common,
+        )
+    return model.use_variance(settings["recipe"]["variance"])
 
 
 def recipe_settings(profile: str, recipe: str | Recipe, **changes: Any) -> dict[str, Any]:
@@ -111,6 +113,35 @@ def recipe_settings(profile: str, recipe: str | Recipe, **changes: Any) -> dict[
     if profile == "smoke":
         chosen = make_recipe(chosen.shortened(SMOKE_STEPS / chosen.steps), batch_size=16)
     return {"recipe": asdict(chosen)}
+
+
+def published_recipe(
+    profile: str, speed: float, phase: float = 1.0, schedule: str = "published"
+) -> Recipe:
+    """The published recipe, with another reconstruction phase; at ``paper`` at its full length.
+
+    Parameters
+    ----------
+    profile : str
+        Elsewhere than at "paper" the recipe is shortened.
+    speed : float
+        By what: steps over this number, learning rates times this number (``Recipe.faster``).
+    phase : float
+        Length of the reconstruction phase over the published length.
+    schedule : str
+        How the weight of the rate goes on from there.
+    """
+    recipe = RECIPES["published"]
+    if profile != "paper":
+        recipe = recipe.faster(speed)
+    steps = round(phase * recipe.reconstruction_steps)
+    return replace(recipe, reconstruction_steps=steps, schedule=schedule)
+
+
+def recipe_for(name: str, prior: str) -> str:
+    """Name of a recipe for a prior: the published settings differ with a hierarchical prior."""
+    hierarchical = name == "published" and prior != "standard"
+    return "published-hierarchical" if hierarchical else name
 
 
 def recipe_from(settings: dict[str, Any]) -> Recipe:
@@ -147,13 +178,16 @@ def score_ensemble(
 ) -> xr.Dataset:
     """Losses and scores of every member, in evaluation mode, over the dimension ``trial``.
 
-    Test values carry plain names, training values the suffix ``_train``. Scores use latent means
+    Test values carry plain names, training values the suffix ``_train``. ``mean_field_error`` is
+    what the mean of the training fields would score as ``relative_error``. Scores use latent means
     and 2 factors: S_D (eq. 6), its correlation form, and the rotation angle in degrees.
     ``latents`` adds mean and standard deviation of q(z|y) on the test data.
     """
     losses = ensemble.evaluate(test.fields)
     losses_train = ensemble.evaluate(training.fields, relative_error=False)
     data = losses.merge(losses_train.rename({n: f"{n}_train" for n in losses_train.data_vars}))
+    baseline = mean_field_error(training.fields, test.fields)
+    data["mean_field_error"] = ("member", np.full(ensemble.n_members, baseline))
     mean, scale = (x.numpy() for x in ensemble.encode(test.fields))
     mean_train = ensemble.encode(training.fields)[0].numpy()
     theta, theta_train = test.theta.numpy(), training.theta.numpy()

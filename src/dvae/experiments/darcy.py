@@ -12,10 +12,10 @@ from scipy.sparse.linalg import spsolve
 from dvae.analysis.baselines import pca_latents
 from dvae.analysis.scores import ceiling, disentanglement_score
 from dvae.physics import DarcyDataset, DarcySolution, KarhunenLoeve, solve_darcy, well_source
-from dvae.results import Experiment, Group
+from dvae.results.trials import Experiment, Group
 
 __all__ = [
-    "darcy",
+    "DARCY",
     "exact_wells",
     "manufactured",
     "mass_imbalance",
@@ -333,7 +333,7 @@ def _compute(group: Group, device: str, **_) -> xr.Dataset:
     )
 
 
-darcy = Experiment(
+DARCY = Experiment(
     "darcy",
     "Order and conservation of the Darcy solver, and what KLE2 depends on (section 3)",
     1,

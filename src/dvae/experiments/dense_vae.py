@@ -15,10 +15,10 @@ from dvae.experiments.common import (
     train,
 )
 from dvae.models import count_parameters
-from dvae.results import Experiment, Group
+from dvae.results.trials import Experiment, Group
 from dvae.training import make_recipe
 
-__all__ = ["STEPS", "dense_vae"]
+__all__ = ["DENSE_VAE", "STEPS"]
 
 STEPS = 8000  # of the calibrated recipe, made twice as long for this network
 BATCH_SIZE = 32
@@ -38,7 +38,7 @@ def _groups(profile: str) -> list[Group]:
     )
     recipes = {"calibrated, long": long}
     if profile == "paper":
-        recipes["paper"] = make_recipe("paper")
+        recipes["published"] = make_recipe("published")
     # a small network at smoke, the paper's size (779,582 parameters) otherwise
     model = model_settings("paper") | ({"blocks": (2, 2, 2)} if profile == "smoke" else {})
     seeds = [{"seed": seed} for seed in range({"smoke": 1, "laptop": 4, "paper": 20}[profile])]
@@ -79,7 +79,7 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
     return data.assign_coords({name: ("trial", values) for name, values in labels.items()})
 
 
-dense_vae = Experiment(
+DENSE_VAE = Experiment(
     "dense_vae",
     "DenseVAE on standard normal factors: losses, reconstruction, latents (section 5.1)",
     1,

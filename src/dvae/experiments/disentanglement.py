@@ -9,18 +9,16 @@ from dvae.experiments.common import (
     chunks,
     data_settings,
     model_settings,
+    recipe_for,
     recipe_settings,
     resampled_history,
     score_ensemble,
     train,
 )
-from dvae.results import Experiment, Group
+from dvae.results.conditions import FACTORS, PRIORS, RECIPES
+from dvae.results.trials import Experiment, Group
 
-__all__ = ["FACTORS", "PRIORS", "RECIPES", "disentanglement"]
-
-FACTORS = ("standard-normal", "shifted-normal", "four-modes")
-PRIORS = ("standard", "hierarchical", "hierarchical-rectified")
-RECIPES = ("calibrated", "annealed", "paper")
+__all__ = ["DISENTANGLEMENT"]
 
 
 def _groups(profile: str) -> list[Group]:
@@ -29,11 +27,10 @@ def _groups(profile: str) -> list[Group]:
     for recipe in RECIPES:
         for factors in FACTORS:
             for prior in PRIORS:
-                published = "paper" if prior == "standard" else "paper-hierarchical"
                 shared = (
                     data_settings(profile, factors)
                     | model_settings(profile, prior)
-                    | recipe_settings(profile, published if recipe == "paper" else recipe)
+                    | recipe_settings(profile, recipe_for(recipe, prior))
                     | {"recipe_name": recipe}
                 )
                 groups += chunks(seeds, shared, profile)
@@ -54,7 +51,7 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
     return data.assign(diverged=("trial", result.diverged.astype(np.int8)))
 
 
-disentanglement = Experiment(
+DISENTANGLEMENT = Experiment(
     "disentanglement",
     "50 runs for every factor distribution, prior and recipe (sections 5.1 to 5.3)",
     1,

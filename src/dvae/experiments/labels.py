@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from dvae.analysis import (
     disentanglement_score,
@@ -24,33 +21,26 @@ from dvae.experiments.common import (
     load_data,
     make_model,
     model_settings,
+    published_recipe,
     recipe_from,
     recipe_settings,
     resampled_history,
     score_ensemble,
 )
 from dvae.physics import DarcyDataset, KarhunenLoeve, solve_darcy
-from dvae.results import Experiment, Group
-from dvae.training import RECIPES, Fit, Labels, Recipe, fit
+from dvae.results.labelled import probe_theta, regions
+from dvae.results.trials import Experiment, Group
+from dvae.training import RECIPES, Fit, Labels, fit
 from dvae.training.ensemble import Ensemble
 
 __all__ = [
     "COUNTS",
-    "GOOD_SCORE",
-    "IDENTICAL",
-    "REGIONS",
-    "SIGNIFICANT",
-    "by_labels",
-    "by_region",
+    "LABEL_COUNTS",
+    "LABEL_OBJECTIVES",
+    "LOW_DENSITY",
     "draw_labels",
     "fit_labelled",
-    "label_objectives",
-    "labels",
     "load_labelled",
-    "low_density",
-    "published_recipe",
-    "regions",
-    "run_similarity",
     "with_settings",
 ]
 
@@ -58,17 +48,8 @@ __all__ = [
 COUNTS = (0, 1, 2, 3, 5, 8, 15, 26, 41, 51)
 FEW_COUNTS = (0, 2, 5, 15, 41)
 RUNS = 10
-# thresholds, set before the runs were looked at
-GOOD_SCORE = 0.9  # S_D of a run with good disentanglement
-IDENTICAL = 0.99  # similarity of runs that are "nearly identical"
-SIGNIFICANT = 0.05  # p-value below which losses depend on the number of labels
+SPEED = 5  # laptop: the published recipe in a fifth of its steps, at five times its learning rate
 STORED_LATENTS = 256  # test samples whose latent means are kept, for the similarity of runs
-
-
-def published_recipe(profile: str) -> Recipe:
-    """The published recipe at ``paper``; elsewhere a fifth of its steps at five times its rate."""
-    recipe = RECIPES["paper"]
-    return recipe if profile == "paper" else replace(recipe.faster(5), name="paper-fast")
 
 
 # ------------------------------------------------------------------------- data and label sets
@@ -139,7 +120,7 @@ def with_settings(data: xr.Dataset, group: Group, **shared_names: str) -> xr.Dat
 def _label_groups(profile: str) -> list[Group]:
     smoke = profile == "smoke"
     runs = 2 if smoke else RUNS
-    recipes = {"calibrated": COUNTS, "annealed": FEW_COUNTS, "paper": FEW_COUNTS}
+    recipes = {"calibrated": COUNTS, "annealed": FEW_COUNTS, "published": FEW_COUNTS}
     if profile == "paper":
         recipes = dict.fromkeys(recipes, COUNTS)
     groups = []
@@ -148,7 +129,9 @@ def _label_groups(profile: str) -> list[Group]:
             data_settings(profile)
             | {"n_pool": 16 if smoke else 512}
             | model_settings(profile)
-            | recipe_settings(profile, published_recipe(profile) if recipe == "paper" else recipe)
+            | recipe_settings(
+                profile, published_recipe(profile, SPEED) if recipe == "published" else recipe
+            )
             | {"recipe_name": recipe}
         )
         # a group holds all label counts of its runs, so that baselines find the unsupervised one
@@ -218,7 +201,7 @@ def _baselines(group: Group, unsupervised: Ensemble, training, test, pool) -> xr
     return xr.Dataset(values)
 
 
-labels = Experiment(
+LABEL_COUNTS = Experiment(
     "labels",
     "S_D and losses against the number of labels, 10 runs per number (section 6, fig. 14)",
     1,
@@ -289,7 +272,7 @@ def score_finite(ensemble: Ensemble, training: DarcyDataset, test: DarcyDataset)
     return losses
 
 
-label_objectives = Experiment(
+LABEL_OBJECTIVES = Experiment(
     "label_objectives",
     "eq. 27 with several variances and learning rates against eq. 28 (section 6)",
     1,
@@ -300,29 +283,7 @@ label_objectives = Experiment(
 
 # --------------------------------------------------------------------- S3: regions of low density
 
-REGIONS = ("near a mode", "between", "flank", "far")
 VARIANTS = (("standard", 0), ("hierarchical", 0), ("standard", 6), ("standard", 26))
-
-
-def regions(theta: Float[np.ndarray, "sample 2"]) -> Int[np.ndarray, " sample"]:
-    """Index into ``REGIONS`` of points of the four-mode set.
-
-    Near a mode: within one standard deviation (0.5) of a centre (+-1, +-1). Between: in a strip
-    of half-width 0.25 about an axis, no further out than the centres. Far: beyond 2 in a factor
-    (two standard deviations outside the centres). Flank: everything else.
-    """
-    size = np.abs(theta)
-    region = np.full(len(theta), 2)
-    region[(size.min(1) <= 0.25) & (size.max(1) <= 1)] = 1
-    region[np.hypot(*(size - 1).T) <= 0.5] = 0
-    region[size.max(1) > 2] = 3
-    return region
-
-
-def probe_theta(profile_nodes: int) -> Float[np.ndarray, "probe 2"]:
-    """Factors of the probes: a square lattice over [-2.5, 2.5]^2."""
-    axis = np.linspace(-2.5, 2.5, profile_nodes)
-    return np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
 
 
 def _probe_fields(theta: np.ndarray, n_nodes: int) -> torch.Tensor:
@@ -407,55 +368,10 @@ def _probe(ensemble: Ensemble, training, test, theta, fields) -> xr.Dataset:
     return data.drop_vars("latent_scale")
 
 
-low_density = Experiment(
+LOW_DENSITY = Experiment(
     "low_density",
     "four modes, just over 1 % labels: the regions of low density (section 6, fig. 15)",
     1,
     _low_density_groups,
     _low_density_compute,
 )
-
-
-# ------------------------------------------------------------------------ reading the results
-
-
-def by_labels(result: xr.Dataset, recipe: str) -> xr.Dataset:
-    """Numbers of the ``labels`` experiment for a recipe, over (n_labels, run), with ``ratio``.
-
-    ``ratio`` is the number of labelled samples over that of the others.
-    """
-    chosen = result.isel(trial=(result["recipe"] == recipe).values)
-    n_train = json.loads(str(chosen["settings"].values[0]))["n_train"]
-    chosen = chosen.drop_vars([n for n, c in chosen.coords.items() if c.dtype.kind in "OUS"])
-    table = chosen.drop_vars("seed").set_index(trial=["n_labels", "run"]).unstack("trial")
-    return table.assign_coords(ratio=table["n_labels"] / n_train)
-
-
-def run_similarity(
-    latents: Float[np.ndarray, "run sample latent"],
-) -> Float[np.ndarray, " pair"]:
-    """Agreement of the latents of every two runs: Lin's concordance, averaged over latents.
-
-    With means m, variances v and covariance c it is 2 c / (v_1 + v_2 + (m_1 - m_2)^2): 1 if two
-    runs give every sample the same latents, 0 if they have nothing to do with each other. Order,
-    sign, scale and shift count, so it needs no labels and forgives nothing.
-
-    References
-    ----------
-    Lin, Biometrics 45 (1989) 255.
-    """
-    pairs = []
-    for a, b in itertools.combinations(np.asarray(latents, dtype=float), 2):
-        covariance = ((a - a.mean(0)) * (b - b.mean(0))).mean(0)
-        spread = a.var(0) + b.var(0) + (a.mean(0) - b.mean(0)) ** 2
-        pairs.append(float((2 * covariance / spread).mean()))
-    return np.array(pairs)
-
-
-def by_region(result: xr.Dataset) -> xr.Dataset:
-    """Median errors of the ``low_density`` probes in every region, over (trial, region)."""
-    theta = probe_theta(round(result.sizes["probe"] ** 0.5))
-    region = xr.DataArray(np.array(REGIONS)[regions(theta)], dims="probe", name="region")
-    names = ["probe_error", "surrogate_error", "probe_factor_error"]
-    medians = result[names].groupby(region).median().reindex(region=list(REGIONS))
-    return medians.assign(samples=region.groupby(region).count().reindex(region=list(REGIONS)))

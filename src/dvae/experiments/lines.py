@@ -23,17 +23,18 @@ from dvae.experiments.common import (
     load_data,
     make_model,
     model_settings,
+    published_recipe,
     recipe_from,
     recipe_settings,
     train,
 )
 from dvae.experiments.over_regularised import COLLAPSING_BETA
-from dvae.experiments.paths import published
+from dvae.experiments.paths import SPEED
 from dvae.models import VAE, PodVAE
-from dvae.results import Experiment, Group
+from dvae.results.trials import Experiment, Group
 from dvae.training import fit, initialise, make_recipe
 
-__all__ = ["TREATMENTS", "directions", "lines", "planes", "seed_pairs"]
+__all__ = ["DIRECTIONS", "LINES", "PLANES", "SEED_PAIRS", "TREATMENTS"]
 
 SOLUTION_SEED = 0
 FIRST_INITIALISATION = 1000  # seeds of the Xavier initialisations: none of a trained model
@@ -46,7 +47,7 @@ def _published_settings(profile: str) -> dict[str, Any]:
     return (
         data_settings(profile)
         | model_settings(profile)
-        | recipe_settings(profile, published(profile))
+        | recipe_settings(profile, published_recipe(profile, SPEED))
     )
 
 
@@ -159,7 +160,7 @@ def _reset_buffers(model: VAE, group: Group, fields: torch.Tensor) -> None:
     model.decoder.variance.log_variance.copy_(fresh.decoder.variance.log_variance)
 
 
-lines = Experiment(
+LINES = Experiment(
     "lines",
     "Loss from Xavier initialisations to a desirable solution (section 4.2, fig. 3 left)",
     1,
@@ -203,7 +204,7 @@ def _directions(group: Group, device: str, progress: bool, checkpoint=None) -> x
     )
 
 
-directions = Experiment(
+DIRECTIONS = Experiment(
     "directions",
     "Loss along 1000 random directions from a desirable solution (section 4.2, fig. 3 right)",
     1,
@@ -274,7 +275,7 @@ def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
     )
 
 
-seed_pairs = Experiment(
+SEED_PAIRS = Experiment(
     "seed_pairs",
     "Lines between runs that differ in the seed, with and without matching (section 4.3, fig. 5)",
     1,
@@ -355,7 +356,7 @@ def _planes(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Da
     )
 
 
-planes = Experiment(
+PLANES = Experiment(
     "planes",
     "Loss and S_D on planes through three solutions (section 4.3)",
     1,

@@ -16,10 +16,10 @@ from dvae.experiments.common import (
     recipe_settings,
     train,
 )
-from dvae.results import Experiment, Group
+from dvae.results.trials import Experiment, Group
 from dvae.training import Ensemble, fit, make_recipe
 
-__all__ = ["COLLAPSING_BETA", "RELEASE_BETAS", "over_regularised"]
+__all__ = ["COLLAPSING_BETA", "OVER_REGULARISED_RUNS", "RELEASE_BETAS"]
 
 COLLAPSING_BETA = 8.0  # per node, more than five times the predicted critical value
 RELEASE_BETAS = (0.25, 0.5, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0)  # per node
@@ -123,7 +123,7 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
     )
 
 
-over_regularised = Experiment(
+OVER_REGULARISED_RUNS = Experiment(
     "over_regularised",
     "Over-regularised models against theorem 1 (section 4.2, fig. 2)",
     2,

@@ -12,15 +12,16 @@ from dvae.experiments.common import (
     chunks,
     data_settings,
     model_settings,
+    published_recipe,
     recipe_settings,
     resampled_history,
     train,
 )
 from dvae.models import PodVAE
-from dvae.results import Experiment, Group
-from dvae.training import RECIPES, Recipe, make_recipe
+from dvae.results.trials import Experiment, Group
+from dvae.training import make_recipe
 
-__all__ = ["BETAS", "PHASES", "paths", "published", "rate_distortion"]
+__all__ = ["BETAS", "PATHS", "PHASES", "RATE_DISTORTION", "SPEED"]
 
 SPEED = 12  # laptop: the published recipe in 1/12 of its steps, at 12 times its learning rate
 PHASES = (1.0, 0.5, 0.25, 0.0)  # length of the reconstruction phase over the published length
@@ -35,16 +36,9 @@ BETAS = tuple(
 LINE = np.linspace(0.0, 1.0, 21)
 
 
-def published(profile: str, phase: float = 1.0, schedule: str = "published") -> Recipe:
-    """The published recipe with another first phase; SPEED times faster unless ``paper``."""
-    recipe = RECIPES["paper"] if profile == "paper" else RECIPES["paper"].faster(SPEED)
-    steps = round(phase * recipe.reconstruction_steps)
-    return replace(recipe, reconstruction_steps=steps, schedule=schedule)
-
-
 def _path_groups(profile: str) -> list[Group]:
-    arms = [(f"phase {phase:g}", published(profile, phase), phase) for phase in PHASES]
-    arms.append(("constant beta", published(profile, 0.0, "jump"), 0.0))
+    arms = [(f"phase {p:g}", published_recipe(profile, SPEED, p), p) for p in PHASES]
+    arms.append(("constant beta", published_recipe(profile, SPEED, 0.0, "jump"), 0.0))
     calibrated = make_recipe("calibrated")
     arms.append(("calibrated, phase 1", calibrated, 1.0))
     arms.append(("calibrated, phase 0", replace(calibrated, reconstruction_steps=0), 0.0))
@@ -74,7 +68,7 @@ def _paths(group: Group, **arguments) -> xr.Dataset:
     ).astype(np.float32)
 
 
-paths = Experiment(
+PATHS = Experiment(
     "paths",
     "Training paths with and without the reconstruction phase (section 4.2, supplement)",
     1,
@@ -141,11 +135,11 @@ def _sweep(group: Group, **arguments) -> xr.Dataset:
         seed=("trial", seeds),
         beta=("trial", betas),
         start=("trial", [group.shared["start"]] * m),
-        n_nodes=("trial", np.full(m, model.n_nodes)),
+        total_nodes=("trial", np.full(m, model.total_nodes)),
     )
 
 
-rate_distortion = Experiment(
+RATE_DISTORTION = Experiment(
     "rate_distortion",
     "Converged VAEs for many beta, and lines between neighbours (section 4.2, fig. 4)",
     1,

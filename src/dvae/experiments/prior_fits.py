@@ -14,9 +14,9 @@ from dvae.analysis.rotation import rotate
 from dvae.models import HierarchicalPrior, count_parameters
 from dvae.models.priors import diagonal_normal
 from dvae.physics import factor_distribution
-from dvae.results import Experiment, Group
+from dvae.results.trials import Experiment, Group
 
-__all__ = ["PLANS", "fit_prior", "prior_fits"]
+__all__ = ["PLANS", "PRIOR_FITS", "fit_prior"]
 
 PLANS: dict[str, dict[str, Any]] = {
     "as described, no warm-up": {"warm_up": 0.0},
@@ -160,7 +160,7 @@ def _fit(settings: dict[str, Any]) -> xr.Dataset:
     )
 
 
-prior_fits = Experiment(
+PRIOR_FITS = Experiment(
     "prior_fits",
     "hierarchical priors fitted alone to the four modes: levels, variances, rectifier (2.3)",
     1,

@@ -16,15 +16,16 @@ from dvae.experiments.common import (
     chunks,
     data_settings,
     model_settings,
+    recipe_for,
     recipe_settings,
     score_ensemble,
     train,
 )
 from dvae.models import VAE, HierarchicalPrior
 from dvae.physics import DarcyDataset
-from dvae.results import Experiment, Group
+from dvae.results.trials import Experiment, Group
 
-__all__ = ["ANGLES", "FACTORS", "PRIORS", "RECIPES", "priors", "rate_about_center"]
+__all__ = ["ANGLES", "FACTORS", "PRIORS", "PRIOR_LOOKS", "RECIPES", "rate_about_center"]
 
 FACTORS = ("shifted-normal", "four-modes")
 PRIORS = ("standard", "hierarchical", "hierarchical-rectified", "mixture")
@@ -36,18 +37,17 @@ IMPORTANCE = 64  # draws of xi per log p(z)
 
 
 def _groups(profile: str) -> list[Group]:
-    recipes = (*RECIPES, "paper") if profile == "paper" else RECIPES
+    recipes = (*RECIPES, "published") if profile == "paper" else RECIPES
     smoke = profile == "smoke"
     seeds = [{"seed": seed} for seed in range(1 if smoke else 6)]
     groups = []
     for recipe in recipes:
         for factors in FACTORS[-1:] if smoke else FACTORS:
             for prior in PRIORS:
-                published = "paper" if prior == "standard" else "paper-hierarchical"
                 shared = (
                     data_settings(profile, factors)
                     | model_settings(profile, prior)
-                    | recipe_settings(profile, published if recipe == "paper" else recipe)
+                    | recipe_settings(profile, recipe_for(recipe, prior))
                     | {"recipe_name": recipe}
                     # S_KL takes long: only where a rotation shows best
                     | {"shape_curve": (factors, recipe) == ("four-modes", "annealed")}
@@ -180,7 +180,7 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
     return data.map(lambda v: v.astype(np.float32) if v.dtype.kind == "f" and v.ndim > 1 else v)
 
 
-priors = Experiment(
+PRIOR_LOOKS = Experiment(
     "priors",
     "Models with standard, hierarchical and factorised priors: densities and rotations",
     1,

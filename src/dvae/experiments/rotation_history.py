@@ -17,10 +17,10 @@ from dvae.experiments.common import (
     recipe_from,
     recipe_settings,
 )
-from dvae.results import Experiment, Group
+from dvae.results.trials import Experiment, Group
 from dvae.training import fit
 
-__all__ = ["STOPS", "rotation_history"]
+__all__ = ["ROTATION_HISTORY", "STOPS"]
 
 FACTORS = "four-modes"
 PRIORS = ("standard", "hierarchical")
@@ -79,7 +79,7 @@ def _compute(group: Group, device: str, progress: bool, checkpoint=None) -> xr.D
     )
 
 
-rotation_history = Experiment(
+ROTATION_HISTORY = Experiment(
     "rotation_history",
     "Angle between latents and factors in the course of training",
     1,

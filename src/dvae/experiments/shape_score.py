@@ -12,10 +12,11 @@ from dvae.analysis.scores import disentanglement_score
 from dvae.analysis.statistics import rotation_angle
 from dvae.errors import ResultError
 from dvae.experiments.common import load_data
-from dvae.experiments.disentanglement import disentanglement
-from dvae.results import Experiment, Group, group_hashes, load_result
+from dvae.experiments.disentanglement import DISENTANGLEMENT
+from dvae.results.store import Store
+from dvae.results.trials import Experiment, Group, group_hashes
 
-__all__ = ["RUNS", "shape_scores"]
+__all__ = ["RUNS", "SHAPE_SCORE"]
 
 RUNS = 10  # of every cell: the search over a and b takes a good part of a second a run
 
@@ -23,9 +24,9 @@ RUNS = 10  # of every cell: the search over a and b takes a good part of a secon
 def _groups(profile: str) -> list[Group]:
     """A group for each group of the source; its trials are known by the hash of their source."""
     groups = []
-    for source in disentanglement.groups(profile):
+    for source in DISENTANGLEMENT.groups(profile):
         shared = {k: source.shared[k] for k in ("factors", "prior", "recipe_name")}
-        hashes = group_hashes(disentanglement, source)
+        hashes = group_hashes(DISENTANGLEMENT, source)
         trials = zip(source.trials, hashes, strict=True)
         chosen = tuple({"seed": t["seed"], "source": h} for t, h in trials if t["seed"] < RUNS)
         if chosen:
@@ -33,8 +34,8 @@ def _groups(profile: str) -> list[Group]:
     return groups
 
 
-def _compute(group: Group, **_) -> xr.Dataset:
-    source = load_result("disentanglement", group.shared["profile"])
+def _compute(group: Group, store: Store, **_) -> xr.Dataset:
+    source = store.load("disentanglement", group.shared["profile"])
     row = {h: i for i, h in enumerate(source["hash"].values.tolist())}
     missing = [trial for trial in group.trials if trial["source"] not in row]
     if missing:
@@ -68,10 +69,11 @@ def _compute(group: Group, **_) -> xr.Dataset:
     )
 
 
-shape_scores = Experiment(
+SHAPE_SCORE = Experiment(
     "shape_score",
     "S_KL of the runs of 'disentanglement' (section 5.3, fig. 13)",
     1,
     _groups,
     _compute,
+    reads=("disentanglement",),
 )

@@ -16,27 +16,25 @@ from dvae.experiments.common import (
     load_data,
     make_model,
     model_settings,
+    published_recipe,
     recipe_from,
     recipe_settings,
     resampled_history,
     score_ensemble,
 )
-from dvae.experiments.labels import fit_labelled, load_labelled, published_recipe, with_settings
+from dvae.experiments.labels import SPEED, fit_labelled, load_labelled, with_settings
 from dvae.models import VAE, PlainVAE, count_parameters
-from dvae.results import Experiment, Group
+from dvae.results.trials import Experiment, Group
 from dvae.training import fit, make_recipe
 
 __all__ = [
+    "ARCHITECTURE",
     "ARCHITECTURES",
+    "CORRELATED_FACTORS",
     "CORRELATIONS",
     "LONGER",
-    "PLAIN",
-    "REFERENCE",
     "SIZES",
-    "architecture",
-    "compared",
-    "correlated_factors",
-    "training_size",
+    "TRAINING_SIZE",
 ]
 
 # ------------------------------------------------------------------ P1: number of training samples
@@ -48,7 +46,10 @@ def _size_groups(profile: str) -> list[Group]:
     """One group per recipe, draw of the data and size; smaller sets are parts of larger ones."""
     smoke = profile == "smoke"
     sizes = (16, 48) if smoke else SIZES
-    recipes = {"calibrated": ("calibrated", 2, 5), "paper": (published_recipe(profile), 1, 10)}
+    recipes = {
+        "calibrated": ("calibrated", 2, 5),
+        "published": (published_recipe(profile, SPEED), 1, 10),
+    }
     groups = []
     for name, (recipe, draws, seeds) in recipes.items():
         for draw in range(1 if smoke else draws):
@@ -83,7 +84,7 @@ def _size_compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
     return with_settings(data, group, size="size", data_seed="data_seed", recipe="recipe_name")
 
 
-training_size = Experiment(
+TRAINING_SIZE = Experiment(
     "training_size",
     "losses against the number of training samples, 32 to 512 (supplement, section 5.1)",
     1,
@@ -140,7 +141,7 @@ def _architecture_groups(profile: str) -> list[Group]:
     """
     laptop = profile == "laptop"
     if profile == "paper":
-        recipe, chosen, batch = make_recipe("paper"), tuple(ARCHITECTURES), 64
+        recipe, chosen, batch = make_recipe("published"), tuple(ARCHITECTURES), 64
     else:
         recipe, chosen, batch = make_recipe("calibrated"), SMOKE_ARCHITECTURES, 64
     if laptop:
@@ -183,15 +184,15 @@ def _architecture_groups(profile: str) -> list[Group]:
 def _make_architecture(shared: dict[str, Any], fields: torch.Tensor) -> VAE:
     if shared["model"] != "plain":
         return make_model(shared, fields)
-    return PlainVAE(
+    model: VAE = PlainVAE(
         n_nodes=fields.shape[-1],
         channels=fields.shape[1],
         n_latents=shared["n_latents"],
         kind=shared["kind"],
         widths=tuple(shared["widths"]),
         prior=shared["prior"],
-        variance=shared["recipe"]["variance"],
     )
+    return model.use_variance(shared["recipe"]["variance"])
 
 
 def _architecture_compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
@@ -219,22 +220,7 @@ def _architecture_compute(group: Group, *, device, progress, checkpoint) -> xr.D
     return with_settings(data, group, architecture="architecture", budget="budget")
 
 
-def compared(reference: np.ndarray, other: np.ndarray) -> str:
-    """How a network's test errors lie: "better", "worse" or "overlap", by separated ranges.
-
-    "better" if the worst run of ``reference`` has a smaller error than the best of ``other``. Of
-    two networks that are equally good, with three runs each, this happens in 1 of 20 comparisons:
-    with so few runs no test could say more.
-    """
-    reference, other = np.asarray(reference), np.asarray(other)
-    if not (np.isfinite(reference).all() and np.isfinite(other).all()):
-        return "overlap"
-    if reference.max() < other.min():
-        return "better"
-    return "worse" if reference.min() > other.max() else "overlap"
-
-
-architecture = Experiment(
+ARCHITECTURE = Experiment(
     "architecture",
     "dense blocks, growth and depth against plain encoder-decoders (supplement, section 4.1)",
     1,
@@ -312,7 +298,7 @@ def whitened(theta: np.ndarray) -> np.ndarray:
     return centred @ (vectors / np.sqrt(values)) @ vectors.T
 
 
-correlated_factors = Experiment(
+CORRELATED_FACTORS = Experiment(
     "correlated_factors",
     "correlation of the factors from 0 to 0.9, three ways of training (supplement, section 7)",
     1,

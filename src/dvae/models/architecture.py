@@ -55,7 +55,7 @@ def layer_table(model: VAE) -> pd.DataFrame:
     try:
         model.eval()
         fields = torch.zeros(1, *model.field_shape, dtype=next(model.parameters()).dtype)
-        model(model.features(fields), fields.new_zeros(1, model.noise_size))
+        model(fields)
     finally:
         model.train(was_training)
         for hook in hooks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -102,7 +101,7 @@ class FieldDecoder(Decoder):
 class DenseDecoder(FieldDecoder):
     """p(y|z): the mirror image of the encoder, with one variance per node shared by channels."""
 
-    def __init__(self, channels, n_nodes, n_latents, blocks, growth, shape, sizes, variance):
+    def __init__(self, channels, n_nodes, n_latents, blocks, growth, shape, sizes):
         features = shape[0]
         flat = math.prod(shape)
         layers: list[nn.Module] = [
@@ -119,9 +118,7 @@ class DenseDecoder(FieldDecoder):
                 layers.append(_up(features, features, 3, grow_by_one=sizes[-2 - i] % 2 == 0))
         layers.append(_up(features, channels, 4, grow_by_one=True))
         layers.append(nn.Conv2d(channels, channels, 5, padding=2, bias=False))
-        super().__init__(
-            nn.Sequential(*layers), DecoderVariance((n_nodes, n_nodes), channels, variance)
-        )
+        super().__init__(nn.Sequential(*layers), DecoderVariance((n_nodes, n_nodes), channels))
 
 
 class DenseVAE(VAE):
@@ -145,8 +142,6 @@ class DenseVAE(VAE):
         Feature maps after the first convolution.
     prior : str or Prior
         See :func:`dvae.make_prior`.
-    variance : {"learned", "calibrated"}
-        Decoder variance map: trained, or at its maximum-likelihood value.
 
     Raises
     ------
@@ -164,7 +159,6 @@ class DenseVAE(VAE):
         growth: int = 4,
         features: int = 2,
         prior: str | Prior = "standard",
-        variance: Literal["learned", "calibrated"] = "calibrated",
     ):
         if n_nodes % 2 == 0 or n_nodes < 17:
             raise DataError(f"n_nodes must be odd and at least 17, got {n_nodes}")
@@ -181,7 +175,7 @@ class DenseVAE(VAE):
         encoder = DenseEncoder(channels, n_nodes, n_latents, blocks[:half], growth, features)
         trunk = encoder.mean
         decoder = DenseDecoder(
-            channels, n_nodes, n_latents, blocks[half:], growth, trunk.shape, trunk.sizes, variance
+            channels, n_nodes, n_latents, blocks[half:], growth, trunk.shape, trunk.sizes
         )
         super().__init__(encoder, decoder, prior, n_latents, (channels, n_nodes, n_nodes))
         self.configuration = {
@@ -192,5 +186,4 @@ class DenseVAE(VAE):
             "growth": growth,
             "features": features,
             "prior": prior,
-            "variance": variance,
         }

@@ -52,8 +52,6 @@ class PlainVAE(VAE):
         has them in the opposite order.
     prior : str or Prior
         See :func:`dvae.make_prior`.
-    variance : {"learned", "calibrated"}
-        Decoder variance map, one value per node, as in :class:`dvae.DenseVAE`.
 
     Raises
     ------
@@ -69,7 +67,6 @@ class PlainVAE(VAE):
         kind: Literal["convolutional", "mlp"] = "convolutional",
         widths: tuple[int, ...] = (8, 16, 32),
         prior: str | Prior = "standard",
-        variance: Literal["learned", "calibrated"] = "calibrated",
     ):
         shape = (channels, n_nodes, n_nodes)
         if kind == "convolutional":
@@ -101,9 +98,7 @@ class PlainVAE(VAE):
             raise DataError(f"kind must be 'convolutional' or 'mlp', got {kind!r}")
         super().__init__(
             _PlainEncoder(nn.Sequential(*encoder)),
-            FieldDecoder(
-                nn.Sequential(*decoder), DecoderVariance((n_nodes, n_nodes), channels, variance)
-            ),
+            FieldDecoder(nn.Sequential(*decoder), DecoderVariance((n_nodes, n_nodes), channels)),
             prior,
             n_latents,
             shape,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -144,7 +143,7 @@ class PodEncoder(Encoder):
 class PodDecoder(Decoder):
     """p(y|z) = N(m + d U c(z), v d^2): one variance v in units of the node scales."""
 
-    def __init__(self, basis: PodBasis, hidden: tuple[int, ...], n_latents: int, variance: str):
+    def __init__(self, basis: PodBasis, hidden: tuple[int, ...], n_latents: int):
         super().__init__()
         self.basis = basis
         self.network = _mlp(n_latents, hidden, basis.n_modes)
@@ -152,7 +151,6 @@ class PodDecoder(Decoder):
         self.variance = DecoderVariance(
             (),
             basis.mean.numel(),
-            variance,
             log_jacobian=basis.log_jacobian,
             # a learned variance starts at 1 in physical units (geometric mean), as published
             initial_log_variance=-2 * float(basis.scale.double().log().sum()) / nodes,
@@ -194,8 +192,6 @@ class PodVAE(VAE):
         Widths of the hidden layers (SiLU) of encoder and decoder; ``()`` gives a linear VAE.
     prior : str or Prior
         See :func:`dvae.make_prior`.
-    variance : {"learned", "calibrated"}
-        Decoder variance v: trained, or at its maximum-likelihood value.
     """
 
     def __init__(
@@ -204,11 +200,10 @@ class PodVAE(VAE):
         n_latents: int = 2,
         hidden: tuple[int, ...] = (64, 64),
         prior: str | Prior = "standard",
-        variance: Literal["learned", "calibrated"] = "calibrated",
     ):
         super().__init__(
             PodEncoder(basis, hidden, n_latents),
-            PodDecoder(basis, hidden, n_latents, variance),
+            PodDecoder(basis, hidden, n_latents),
             prior,
             n_latents,
             tuple(basis.mean.shape),
@@ -217,7 +212,6 @@ class PodVAE(VAE):
             "n_latents": n_latents,
             "hidden": tuple(hidden),
             "prior": prior,
-            "variance": variance,
         }
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self, get_args
 
 import torch
 from jaxtyping import Float
@@ -13,14 +13,33 @@ from torch.distributions import Independent
 from dvae.errors import DataError
 from dvae.models.priors import LOG_2PI, Prior, diagonal_normal, make_prior
 
-__all__ = ["VAE", "Decoder", "DecoderVariance", "Encoder", "Terms", "count_parameters"]
+__all__ = [
+    "VAE",
+    "Decoder",
+    "DecoderVariance",
+    "Encoder",
+    "LossTerms",
+    "Passage",
+    "count_parameters",
+]
 
 
-class Terms(NamedTuple):
+VarianceKind = Literal["learned", "calibrated"]
+
+
+class LossTerms(NamedTuple):
     """Terms of the loss of each sample in nats (eq. 5)."""
 
     rate: Tensor
     distortion: Tensor
+
+
+class Passage(NamedTuple):
+    """What a model makes of fields: q(z|y), a draw z from it, and p(y|z) at the draw."""
+
+    posterior: Independent
+    z: Tensor
+    decoding: Independent
 
 
 class DecoderVariance(nn.Module):
@@ -53,25 +72,36 @@ class DecoderVariance(nn.Module):
         self,
         groups: tuple[int, ...],
         count: int,
-        kind: Literal["learned", "calibrated"] = "calibrated",
+        kind: VarianceKind = "calibrated",
         log_jacobian: float = 0.0,
         initial_log_variance: float = 0.0,
         momentum: float = 0.05,
     ):
         super().__init__()
-        if kind not in ("learned", "calibrated"):
+        self.count, self.log_jacobian, self.momentum = count, log_jacobian, momentum
+        self.register_buffer("log_variance", torch.full(groups, float(initial_log_variance)))
+        self.kind: VarianceKind = "calibrated"
+        self.set_kind(kind)
+
+    def set_kind(self, kind: VarianceKind) -> None:
+        """Choose how the variance is found from here on; its value stays.
+
+        Raises
+        ------
+        DataError
+            If the kind is unknown.
+        """
+        if kind not in get_args(VarianceKind):
             raise DataError(f"decoder variance must be 'learned' or 'calibrated', got {kind!r}")
-        self.kind, self.count, self.log_jacobian, self.momentum = (
-            kind,
-            count,
-            log_jacobian,
-            momentum,
-        )
-        start = torch.full(groups, float(initial_log_variance))
+        if kind == self.kind:
+            return
+        value = self.log_variance.detach()
+        del self.log_variance
         if kind == "learned":
-            self.log_variance = nn.Parameter(start)
+            self.log_variance = nn.Parameter(value)
         else:
-            self.register_buffer("log_variance", start)
+            self.register_buffer("log_variance", value)
+        self.kind = kind
 
     def forward(
         self,
@@ -182,14 +212,35 @@ class VAE(nn.Module):
         self.prior = make_prior(prior, n_latents)
         self.n_latents, self.field_shape = n_latents, tuple(field_shape)
 
+    def use_variance(self, kind: VarianceKind) -> Self:
+        """Choose how the decoder variance is found, in place (:func:`dvae.fit` asks its recipe).
+
+        Parameters
+        ----------
+        kind : {"learned", "calibrated"}
+            Trained as a parameter, or at its maximum-likelihood value.
+
+        Returns
+        -------
+        VAE
+            The model itself.
+
+        Raises
+        ------
+        DataError
+            If the kind is unknown.
+        """
+        self.decoder.variance.set_kind(kind)
+        return self
+
     @property
-    def n_nodes(self) -> int:
-        """Number of grid nodes: the paper's losses are divided by it (reference units)."""
+    def total_nodes(self) -> int:
+        """Number of grid nodes in all: the paper's losses are divided by it."""
         return math.prod(self.field_shape[1:])
 
     @property
     def noise_size(self) -> int:
-        """Standard normal numbers per sample that :meth:`forward` consumes."""
+        """Standard normal numbers per sample that :meth:`loss_terms` consumes."""
         return self.n_latents + self.prior.noise_size
 
     def features(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Tensor:
@@ -208,9 +259,36 @@ class VAE(nn.Module):
             )
         return self.encoder.features(fields)
 
-    def forward(
-        self, features: Tensor, noise: Float[Tensor, "sample noise"], floor: Tensor | None = None
-    ) -> Terms:
+    def forward(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Passage:
+        """Encode, draw and decode: q(z|y), z and p(y|z) of section 2.
+
+        Parameters
+        ----------
+        fields : Tensor (sample, channel, x1, x2)
+            Samples y.
+
+        Returns
+        -------
+        Passage
+            The encoding distribution, one draw from it by torch's random state, differentiable
+            in the encoder's parameters, and the decoding distribution at the draw.
+
+        Raises
+        ------
+        DataError
+            If the fields do not have the shape that the model was built for.
+        """
+        posterior = self.encoder.from_features(self.features(fields))
+        z = posterior.rsample()
+        return Passage(posterior, z, self.decoder(z))
+
+    def loss_terms(
+        self,
+        features: Tensor,
+        noise: Float[Tensor, "sample noise"],
+        floor: Tensor | None = None,
+        posterior: Independent | None = None,
+    ) -> LossTerms:
         """Rate and distortion of each sample with one latent draw (eqs 4 and 5), in nats.
 
         Parameters
@@ -221,18 +299,16 @@ class VAE(nn.Module):
             Standard normal numbers: the first ``n_latents`` draw z, the others the prior's xi.
         floor : Tensor, optional
             Lower bound of a calibrated decoder variance, per variance group.
+        posterior : Independent, optional
+            q(z|y) of these samples where it is known already.
         """
-        return self.terms(self.encoder.from_features(features), features, noise, floor)
-
-    def terms(
-        self, posterior: Independent, features: Tensor, noise: Tensor, floor: Tensor | None = None
-    ) -> Terms:
-        """:meth:`forward` for a given encoding distribution."""
+        if posterior is None:
+            posterior = self.encoder.from_features(features)
         mean, scale = posterior.base_dist.loc, posterior.base_dist.scale
         z = mean + scale * noise[:, : self.n_latents]
         rate = self.prior.rate(posterior, z, noise[:, self.n_latents :])
         distortion = self.decoder.variance(self.decoder.squared_error(features, z), floor)
-        return Terms(rate, distortion)
+        return LossTerms(rate, distortion)
 
 
 def count_parameters(module: nn.Module) -> int:

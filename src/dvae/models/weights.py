@@ -10,7 +10,7 @@ from dvae.errors import DataError, ResultError
 from dvae.models.dense import DenseVAE
 from dvae.models.pod import PodBasis, PodVAE
 from dvae.models.vae import VAE
-from dvae.storage import read_tensors, write_tensors
+from dvae.tensors import read_tensors, write_tensors
 
 __all__ = ["load_model", "save_model"]
 
@@ -36,7 +36,9 @@ def save_model(path: str | os.PathLike, model: VAE) -> Path:
     metadata = {
         "format": FORMAT,
         "kind": kind,
-        "configuration": json.dumps(model.configuration),
+        "configuration": json.dumps(
+            model.configuration | {"variance": model.decoder.variance.kind}
+        ),
     }
     tensors = model.state_dict()
     if isinstance(model, PodVAE):  # encoder and decoder share one basis: store it once
@@ -60,6 +62,7 @@ def load_model(path: str | os.PathLike) -> VAE:
     if metadata.get("format") != FORMAT or metadata.get("kind") not in KINDS:
         raise ResultError(f"{path}: not a model file of dvae (format {metadata.get('format')!r})")
     configuration = json.loads(metadata["configuration"])
+    variance = configuration.pop("variance")
     if metadata["kind"] == "PodVAE":
         parts = ("mean", "scale", "modes", "spread")
         basis = PodBasis(*(tensors[f"encoder.basis.{part}"] for part in parts))
@@ -67,6 +70,7 @@ def load_model(path: str | os.PathLike) -> VAE:
         tensors |= {f"decoder.basis.{part}": tensors[f"encoder.basis.{part}"] for part in parts}
     else:
         model = DenseVAE(**configuration)
+    model.use_variance(variance)
     dtype = next(value.dtype for value in tensors.values() if value.is_floating_point())
     try:
         model.to(dtype).load_state_dict(tensors)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from dvae.errors import DataError, DeviceError
-from dvae.models.vae import VAE, Terms
+from dvae.models.vae import VAE, LossTerms
 
 __all__ = ["Ensemble", "check_device", "initialise"]
 
@@ -154,7 +154,7 @@ class Ensemble:
         convolves = any(
             isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in self.template.modules()
         )
-        large = self.template.n_nodes > CONVOLVE_TOGETHER
+        large = self.template.total_nodes > CONVOLVE_TOGETHER
         return 1 if convolves and large and self.device.type == "cpu" else None
 
     def to(self, device: torch.device | str) -> Ensemble:
@@ -222,16 +222,18 @@ class Ensemble:
             in_dims = (in_dims,) * len(arguments)
         wrapper = _Call(self.template, function)
 
-        def one(parameters, buffers, *arguments):
+        def call_member(parameters, buffers, *arguments):
             state = {f"model.{k}": v for k, v in {**parameters, **buffers}.items()}
             return functional_call(wrapper, state, arguments)
 
-        batched = vmap(one, in_dims=(0, 0, *in_dims), chunk_size=self.members_per_call)
+        batched = vmap(call_member, in_dims=(0, 0, *in_dims), chunk_size=self.members_per_call)
         return batched(self.split(parameters), self.buffers, *arguments)
 
-    def terms(self, parameters: Tensor, *arguments, in_dims=0) -> Terms:
-        """:meth:`VAE.forward` of every member: rate and distortion (member, sample)."""
-        return self.call(lambda model, *a: model(*a), parameters, *arguments, in_dims=in_dims)
+    def loss_terms(self, parameters: Tensor, *arguments, in_dims=0) -> LossTerms:
+        """:meth:`VAE.loss_terms` of every member: rate and distortion (member, sample)."""
+        return self.call(
+            lambda model, *a: model.loss_terms(*a), parameters, *arguments, in_dims=in_dims
+        )
 
     @torch.no_grad()
     def encode(
@@ -328,7 +330,7 @@ class Ensemble:
         -------
         xarray.Dataset
             Over ``member``: ``rate`` and ``distortion`` (nats per sample), ``loss_per_node``
-            (distortion / n_nodes + rate: the paper's printed L with beta = 1) and
+            (distortion / total_nodes + rate: the paper's printed L with beta = 1) and
             ``relative_error``, the root of the summed squared error of the decoded latent means
             over the summed squares of the fields.
         """
@@ -340,7 +342,7 @@ class Ensemble:
             for _ in range(n_samples):
                 noise = torch.randn(len(batch), self.template.noise_size, generator=generator)
                 noise = noise.to(batch)
-                terms = self.terms(self.parameters, batch, noise, in_dims=(None, None))
+                terms = self.loss_terms(self.parameters, batch, noise, in_dims=(None, None))
                 rate = rate + terms.rate.double().sum(1)
                 distortion = distortion + terms.distortion.double().sum(1)
         scale = 1.0 / (len(fields) * n_samples)
@@ -348,7 +350,7 @@ class Ensemble:
         values = {
             "rate": ("member", rate),
             "distortion": ("member", distortion),
-            "loss_per_node": ("member", distortion / self.template.n_nodes + rate),
+            "loss_per_node": ("member", distortion / self.template.total_nodes + rate),
         }
         if relative_error:
             values["relative_error"] = ("member", self._relative_error(fields, batch_size))

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from dvae.models.priors import diagonal_normal
-from dvae.models.vae import VAE, Terms
+from dvae.models.vae import VAE, LossTerms
 from dvae.training.recipes import Recipe
 
 __all__ = ["labelled_terms"]
@@ -22,7 +22,7 @@ def labelled_terms(
     floor: Tensor | None,
     labelled: Tensor,
     theta: Float[Tensor, "labelled latent"],
-) -> tuple[Terms, Float[Tensor, " labelled"]]:
+) -> tuple[LossTerms, Float[Tensor, " labelled"]]:
     """Rate and distortion of a mini-batch and the label term of labelled samples, in nats.
 
     Both batches pass the encoder in one, so batch normalisation sees them together. The label
@@ -39,9 +39,9 @@ def labelled_terms(
     features, labelled : Tensor
         Features of unlabelled and labelled samples.
     noise : Tensor (sample, noise_size)
-        As for :meth:`VAE.forward`.
+        As for :meth:`VAE.loss_terms`.
     floor : Tensor, optional
-        As for :meth:`VAE.forward`.
+        As for :meth:`VAE.loss_terms`.
     theta : Tensor (labelled, latent)
         Factors of the labelled samples.
     """
@@ -49,7 +49,7 @@ def labelled_terms(
     every = model.encoder.from_features(torch.cat([features, labelled])).base_dist
     mean, log_variance = every.loc, 2 * every.scale.log()
     posterior = diagonal_normal(mean[:n], log_variance[:n])
-    terms = model.terms(posterior, features, noise, floor)
+    terms = model.loss_terms(features, noise, floor, posterior)
     encoded = diagonal_normal(mean[n:], log_variance[n:])
     if recipe.semi_supervision == "eq28":
         return terms, -encoded.log_prob(theta)

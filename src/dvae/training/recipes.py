@@ -1,7 +1,8 @@
 """Training recipes: everything that a run needs besides data, model and seed (section 4).
 
 Units of beta: a recipe's ``beta`` weighs the rate summed over latents against the distortion per
-grid node, as in the paper's printed losses. Per sample (eq. 5) the weight is ``beta * n_nodes``.
+grid node, as in the paper's printed losses. Per sample (eq. 5) the weight is
+``beta * total_nodes``.
 """
 
 from __future__ import annotations
@@ -150,6 +151,7 @@ class Recipe:
         short = self.shortened(1 / speed)
         return replace(
             short,
+            name=f"{self.name}, {speed:g} times faster",
             learning_rate=speed * self.learning_rate,
             learning_rate_steps=tuple((s, speed * r) for s, r in short.learning_rate_steps),
         )
@@ -170,8 +172,14 @@ class Recipe:
         start, end, length = self.floor
         return np.where(steps < length, start * (end / start) ** (steps / length), 0.0)
 
-    def table(self, n_nodes: int = 4225) -> pd.DataFrame:
-        """Settings as a table, beta in both conventions (per node, and per sample as in eq. 5)."""
+    def table(self, total_nodes: int = 65**2) -> pd.DataFrame:
+        """Settings as a table, beta per node and per sample (eq. 5).
+
+        Parameters
+        ----------
+        total_nodes : int
+            Number of grid nodes, the ratio of the two conventions.
+        """
         rates = [f"{self.learning_rate:g}"]
         rates += [f"{rate:g} from step {step:,}" for step, rate in self.learning_rate_steps]
         floor = "none"
@@ -185,7 +193,7 @@ class Recipe:
             "reconstruction phase": f"{self.reconstruction_steps:,} steps",
             "beta, per node": f"{self.beta_initial:g} then {self.beta:g} ({self.schedule})",
             "beta, per sample (eq. 5)": (
-                f"{self.beta_initial * n_nodes:g} then {self.beta * n_nodes:g}"
+                f"{self.beta_initial * total_nodes:g} then {self.beta * total_nodes:g}"
             ),
             "variance floor": floor,
         }
@@ -210,9 +218,9 @@ def _published(name, epochs, reconstruction, rate, changes, beta):
 RECIPES: dict[str, Recipe] = {
     # As the authors ran it. Without a hierarchical prior their code averages the KL over the two
     # latents, hence beta = 1/2 of the rate summed over latents.
-    "paper": _published("paper", 6500, 4000, 5e-4, [(5900, 1e-4)], beta=0.5),
-    "paper-hierarchical": _published(
-        "paper-hierarchical", 14000, 6500, 3e-4, [(6500, 5e-5), (12500, 2.5e-5)], beta=1.0
+    "published": _published("published", 6500, 4000, 5e-4, [(5900, 1e-4)], beta=0.5),
+    "published-hierarchical": _published(
+        "published-hierarchical", 14000, 6500, 3e-4, [(6500, 5e-5), (12500, 2.5e-5)], beta=1.0
     ),
     "calibrated": Recipe(
         "calibrated",

@@ -17,18 +17,11 @@ import xarray as xr
 
 from dvae import experiments
 from dvae.errors import DataError, DeviceError, ResultError, UnknownNameError
+from dvae.loading import load_result
 from dvae.models import PodVAE
-from dvae.results import (
-    Experiment,
-    Group,
-    Store,
-    load_result,
-    read_result,
-    run_experiment,
-    summarise,
-    trial_hash,
-    verify_experiment,
-)
+from dvae.results.store import Store, read_result
+from dvae.results.trials import Experiment, Group, trial_hash
+from dvae.runner import run_experiment, summarise, verify_experiment
 from dvae.training import Recipe, fit
 
 REAL = "training_size"  # a registered experiment that trains, small at smoke
@@ -351,7 +344,7 @@ def test_flipped_bits_anywhere_never_change_a_number_unnoticed(tiny, store):
 def test_a_damaged_part_is_set_aside_and_the_other_parts_are_kept(tiny, store):
     tiny.failing = {"c", "d"}
     merge = Store.merge
-    Store.merge = lambda self, one, profile: None
+    Store.merge = lambda self, experiment, profile: None
     try:
         run(store)
     finally:

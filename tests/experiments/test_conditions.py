@@ -1,4 +1,4 @@
-"""Cells of the 50-run table: counts and scores against values worked out by hand."""
+"""Conditions of the 50-run table: counts and scores against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 import xarray as xr
 
 from dvae.errors import ResultError
-from dvae.experiments import cells
-from dvae.experiments.disentanglement import FACTORS, PRIORS, RECIPES
-from dvae.results import Store, _write
+from dvae.results import conditions
+from dvae.results.conditions import FACTORS, PRIORS, RECIPES
+from dvae.results.store import Store, write_result
 
 N = 400
 
 
 @pytest.fixture
 def store(tmp_path):
-    """A store with five runs of one cell whose latents are factors turned by known angles."""
+    """A store with five runs under one condition: latents are factors turned by known angles."""
     generator = np.random.default_rng(0)
     # factors of exactly unit covariance, so that the ceiling is 1 and angles are exact
     theta = generator.standard_normal((N, 2))
@@ -54,12 +54,12 @@ def store(tmp_path):
     store = Store(tmp_path)
     for name, data in (("disentanglement", runs), ("baselines", base)):
         store.path(name, "laptop").parent.mkdir(parents=True)
-        _write(data, store.path(name, "laptop"))
+        write_result(data, store.path(name, "laptop"))
     return store
 
 
 def test_scores_and_flags_are_those_of_the_known_rotations(store):
-    runs = cells.load_runs("laptop", store)
+    runs = conditions.load_runs("laptop", store)
     angle = np.radians([0.0, 5.0, 45.0, 30.0])
     expected = np.cos(angle) / (np.cos(angle) + np.sin(angle))
     np.testing.assert_allclose(runs["s_d"][:4], expected, atol=1e-6)
@@ -70,13 +70,13 @@ def test_scores_and_flags_are_those_of_the_known_rotations(store):
     assert np.isnan(runs["s_d"][4])
 
 
-def test_cell_table_counts_and_keeps_cells_without_runs(store):
-    table = cells.cell_table(cells.load_runs("laptop", store))
+def test_the_table_counts_and_keeps_conditions_without_runs(store):
+    table = conditions.condition_table(conditions.load_runs("laptop", store))
     assert len(table) == len(FACTORS) * len(PRIORS) * len(RECIPES)
     assert (table["runs"] > 0).sum() == 1
     row = table.loc[("four-modes", "annealed", "standard")]
     assert (row["runs"], row["disentangled"], row["over_regularised"]) == (5, 2, 1)
-    assert (row["failed"], row["half_turn"]) == (3, 1)
+    assert (row["failed"], row["near_diagonal"]) == (3, 1)
     assert row["seconds"] == 10
     # Wilson's interval of 2 in 5, from the closed form
     z, n, p = 1.959964, 5, 0.4
@@ -87,7 +87,7 @@ def test_cell_table_counts_and_keeps_cells_without_runs(store):
 
 
 def test_count_of_nothing_has_no_share():
-    counted = cells.count(pd.Series([], dtype=bool))
+    counted = conditions.share_with_interval(pd.Series([], dtype=bool))
     assert counted["runs"] == 0
     assert np.isnan(counted["share"])
 
@@ -95,7 +95,7 @@ def test_count_of_nothing_has_no_share():
 def test_runs_without_stored_factors_are_refused(store):
     store.path("baselines", "laptop").unlink()
     with pytest.raises(ResultError, match="baselines"):
-        cells.load_runs("laptop", store)
+        conditions.load_runs("laptop", store)
 
 
 def table_of(counts):
@@ -109,7 +109,7 @@ def table_of(counts):
 
 
 def test_priors_are_compared_within_a_cell_and_corrected_for_each_other():
-    found = cells.compare_cells(table_of([0, 5, 10])).droplevel(["factors", "recipe"])
+    found = conditions.compare_priors(table_of([0, 5, 10])).droplevel(["factors", "recipe"])
     assert len(found) == 3
     # 0 of 10 against 10 of 10: 2 tables of C(20, 10); against 5 of 10 (a total of 5 that all fall
     # to one of the two): 2 C(10, 5) / C(20, 5)
@@ -124,26 +124,26 @@ def test_priors_are_compared_within_a_cell_and_corrected_for_each_other():
 
 
 def test_comparisons_with_a_cell_that_has_not_run_are_empty_and_cost_nothing():
-    found = cells.compare_cells(table_of([0, None, 10])).droplevel(["factors", "recipe"])
+    found = conditions.compare_priors(table_of([0, None, 10])).droplevel(["factors", "recipe"])
     assert found["p_value"].notna().sum() == 1
     done = found.loc[("hierarchical-rectified", "standard")]
     assert done["p_holm"] == done["p_value"]
-    assert cells.compare_cells(table_of([None, None, None]))["p_holm"].isna().all()
+    assert conditions.compare_priors(table_of([None, None, None]))["p_holm"].isna().all()
 
 
 def test_angles_of_a_cell(store):
-    found = cells.angle_table(cells.load_runs("laptop", store))
+    found = conditions.angle_table(conditions.load_runs("laptop", store))
     row = found.loc[("four-modes", "annealed", "standard")]
     # 0, 45 and 30 degrees; the run turned by 5 is over-regularised
-    assert (row["runs"], row["near_45"]) == (3, 1)
+    assert (row["runs"], row["near_diagonal"]) == (3, 1)
     # mean of exp(4 i angle): (1 - 1 + exp(i 120)) / 3
     assert row["concentration"] == pytest.approx(1 / 3, abs=1e-6)
     assert row["center"] == pytest.approx(30, abs=1e-3)
 
 
 def test_no_angles_give_an_empty_table(store):
-    runs = cells.load_runs("laptop", store).assign(over_regularised=True)
-    found = cells.angle_table(runs)
+    runs = conditions.load_runs("laptop", store).assign(over_regularised=True)
+    found = conditions.angle_table(runs)
     assert len(found) == 0
     assert found.index.names == ["factors", "recipe", "prior"]
     assert "p_holm" in found

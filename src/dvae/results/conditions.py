@@ -1,8 +1,7 @@
-"""Runs of ``disentanglement`` as a table, and what is counted in each of its cells (section 5).
+"""Runs of ``disentanglement`` as a table, and what is counted under each condition (section 5).
 
-A cell is a factor set, a prior and a recipe. The constants below are conventions; the chapters show
-how the counts depend on them. Scores are computed here from the stored latent means of the test
-data.
+A condition is a factor set, a prior and a recipe. Scores are computed here from the stored latent
+means of the test data, and judged by the thresholds of ``dvae.conventions``.
 """
 
 from __future__ import annotations
@@ -21,28 +20,26 @@ from dvae.analysis.statistics import (
     rotation_angle,
     wilson_interval,
 )
+from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, DISENTANGLED, OVER_REGULARISED
 from dvae.errors import ResultError
-from dvae.experiments.disentanglement import FACTORS, PRIORS, RECIPES
-from dvae.results import Store, load_result
+from dvae.results.store import Store
 
 __all__ = [
-    "DISENTANGLED",
-    "HALF_TURN",
-    "HALF_TURN_WIDTH",
-    "OVER_REGULARISED",
+    "FACTORS",
+    "PRIORS",
+    "RECIPES",
     "angle_table",
-    "cell_table",
-    "compare_cells",
-    "count",
+    "compare_priors",
+    "condition_table",
     "held_out_factors",
     "load_runs",
+    "share_with_interval",
 ]
 
-OVER_REGULARISED = 0.5  # nats: a run with a smaller rate on test data is over-regularised
-DISENTANGLED = 0.9  # of the ceiling S_D(theta, theta): a run with a larger S_D is disentangled
-HALF_TURN = 45.0  # degrees, the rotation of failed runs that section 5.3 reports
-HALF_TURN_WIDTH = 10.0  # degrees: "around 45" is 35 to 55
-CELL = ["factors", "prior", "recipe"]
+FACTORS = ("standard-normal", "shifted-normal", "four-modes")
+PRIORS = ("standard", "hierarchical", "hierarchical-rectified")
+RECIPES = ("calibrated", "annealed", "published")
+CONDITION = ["factors", "prior", "recipe"]
 
 
 def held_out_factors(profile: str, store: Store | None = None) -> dict[str, np.ndarray]:
@@ -55,7 +52,7 @@ def held_out_factors(profile: str, store: Store | None = None) -> dict[str, np.n
     """
     # the data of the profiles laptop and paper are the same
     profile = "laptop" if profile == "paper" else profile
-    stored = load_result("baselines", profile, store)
+    stored = (store or Store.default()).load("baselines", profile)
     first = stored.isel(trial=stored["data_seed"].values == 0)
     return dict(zip(first["factors"].values.tolist(), first["theta"].values, strict=True))
 
@@ -85,13 +82,13 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
     ResultError
         If nothing is stored.
     """
-    result = load_result("disentanglement", profile, store)
+    result = (store or Store.default()).load("disentanglement", profile)
     theta = held_out_factors(result.attrs["profile"], store)
     missing = set(result["factors"].values.tolist()) - set(theta)
     if missing:
         raise ResultError(f"no factors of {sorted(missing)} are stored; run 'dvae run baselines'")
     names = ["rate", "loss_per_node", "relative_error", "seconds"]
-    frame = result[names].reset_coords()[[*CELL, "seed", *names]].to_dataframe()
+    frame = result[names].reset_coords()[[*CONDITION, "seed", *names]].to_dataframe()
     frame = frame.reset_index(drop=True)
     frame[["s_d", "angle"]] = _scores(result, theta)
     frame["ceiling"] = frame["factors"].map({name: ceiling(t) for name, t in theta.items()})
@@ -111,7 +108,7 @@ def _scores(result: xr.Dataset, theta: dict[str, np.ndarray]) -> np.ndarray:
     return scores
 
 
-def count(flags: pd.Series) -> dict[str, float]:
+def share_with_interval(flags: pd.Series) -> dict[str, float]:
     """Number of runs, of those flagged, their share and its Wilson interval (95 %)."""
     n, k = len(flags), int(flags.sum())
     interval = wilson_interval(k, n) if n else (np.nan, np.nan)
@@ -124,8 +121,8 @@ def count(flags: pd.Series) -> dict[str, float]:
     }
 
 
-def cell_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row for every declared cell, whether it has runs or not.
+def condition_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for every declared condition, whether it has runs or not.
 
     Parameters
     ----------
@@ -137,7 +134,7 @@ def cell_table(runs: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Indexed by factors, prior and recipe: ``runs``; ``over_regularised`` and ``disentangled``
         (counts) with ``_low`` and ``_high`` of the Wilson interval of the share; ``failed``, the
-        runs that are neither, and ``half_turn``, those of them rotated by about 45 degrees;
+        runs that are neither, and ``near_diagonal``, those of them rotated by about 45 degrees;
         ``s_d_mean``, ``s_d_min``, ``s_d_max`` and ``ceiling``; ``loss_per_node`` (median);
         ``seconds``, the wall time of all its runs.
     """
@@ -145,24 +142,24 @@ def cell_table(runs: pd.DataFrame) -> pd.DataFrame:
     for factors in FACTORS:
         for recipe in RECIPES:
             for prior in PRIORS:
-                values = zip(CELL, (factors, prior, recipe), strict=True)
+                values = zip(CONDITION, (factors, prior, recipe), strict=True)
                 own = runs.loc[np.logical_and.reduce([runs[k] == v for k, v in values])]
-                rows[factors, recipe, prior] = _cell(own)
+                rows[factors, recipe, prior] = _summary(own)
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.rename_axis(["factors", "recipe", "prior"])
 
 
-def _cell(own: pd.DataFrame) -> dict[str, float]:
+def _summary(own: pd.DataFrame) -> dict[str, float]:
     row: dict[str, float] = {"runs": len(own)}
     for name in ("over_regularised", "disentangled"):
-        counted = count(own[name])
+        counted = share_with_interval(own[name])
         row[name] = counted["count"]
         row[f"{name}_low"], row[f"{name}_high"] = counted["low"], counted["high"]
     failed = own[~own["over_regularised"] & ~own["disentangled"]]
-    turned = (failed["angle"].abs() - HALF_TURN).abs() <= HALF_TURN_WIDTH
+    turned = (failed["angle"].abs() - DIAGONAL).abs() <= DIAGONAL_WIDTH
     return row | {
         "failed": len(failed),
-        "half_turn": int(turned.sum()),
+        "near_diagonal": int(turned.sum()),
         "s_d_mean": own["s_d"].mean(),
         "s_d_min": own["s_d"].min(),
         "s_d_max": own["s_d"].max(),
@@ -172,13 +169,13 @@ def _cell(own: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def compare_cells(table: pd.DataFrame, name: str = "disentangled") -> pd.DataFrame:
+def compare_priors(table: pd.DataFrame, name: str = "disentangled") -> pd.DataFrame:
     """Compare the priors pairwise, each pair with the same factors and the same recipe.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        From :func:`cell_table`.
+        From :func:`condition_table`.
     name : {"disentangled", "over_regularised"}
         What is counted.
 
@@ -195,8 +192,8 @@ def compare_cells(table: pd.DataFrame, name: str = "disentangled") -> pd.DataFra
         for prior, against in itertools.combinations(PRIORS[::-1], 2):
             pair = [table.loc[(factors, recipe, p)] for p in (prior, against)]
             row = dict.fromkeys(("difference", "low", "high", "p_value"), np.nan)
-            if min(one["runs"] for one in pair) > 0:
-                numbers = [int(one[key]) for one in pair for key in (name, "runs")]
+            if min(condition["runs"] for condition in pair) > 0:
+                numbers = [int(condition[key]) for condition in pair for key in (name, "runs")]
                 row = compare_proportions(*numbers)._asdict()
             rows[factors, recipe, prior, against] = row
     out = pd.DataFrame.from_dict(rows, orient="index")
@@ -207,7 +204,7 @@ def compare_cells(table: pd.DataFrame, name: str = "disentangled") -> pd.DataFra
 
 
 def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Are the rotations of a cell's runs uniformly random, and where do they crowd (row M3)?
+    """Are the rotations of a condition's runs uniformly random, and where do they crowd (row M3)?
 
     Parameters
     ----------
@@ -217,8 +214,8 @@ def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for every cell with 2 such runs or more, indexed by factors, recipe and prior:
-        ``runs``; ``near_45``, how many of them are within HALF_TURN_WIDTH of 45 degrees;
+        A row for every condition with 2 such runs or more, indexed by factors, recipe and prior:
+        ``runs``; ``near_diagonal``, how many of them are within DIAGONAL_WIDTH of 45 degrees;
         ``center``, ``concentration`` and ``p_value`` of :func:`dvae.analysis.statistics.angle_test`
         and ``p_holm``, corrected for the rows of the table.
     """
@@ -226,14 +223,14 @@ def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for key, own in kept.groupby(["factors", "recipe", "prior"]):
         if len(own) > 1:
-            turned = (own["angle"].abs() - HALF_TURN).abs() <= HALF_TURN_WIDTH
-            counts = {"runs": len(own), "near_45": int(turned.sum())}
+            turned = (own["angle"].abs() - DIAGONAL).abs() <= DIAGONAL_WIDTH
+            counts = {"runs": len(own), "near_diagonal": int(turned.sum())}
             rows[key] = counts | angle_test(own["angle"].to_numpy())._asdict()
     levels = list(zip(*rows, strict=True)) or [[], [], []]
     out = pd.DataFrame(
         list(rows.values()),
         index=pd.MultiIndex.from_arrays(levels, names=["factors", "recipe", "prior"]),
-        columns=["runs", "near_45", "center", "concentration", "p_value"],
+        columns=["runs", "near_diagonal", "center", "concentration", "p_value"],
     )
     out["p_holm"] = holm(out["p_value"])
     return out

@@ -1,0 +1,64 @@
+"""Every experiment of the book by its name, in the order in which they are run."""
+
+from __future__ import annotations
+
+from dvae.errors import UnknownNameError
+from dvae.experiments.baselines import BASELINES
+from dvae.experiments.darcy import DARCY
+from dvae.experiments.dense_vae import DENSE_VAE
+from dvae.experiments.disentanglement import DISENTANGLEMENT
+from dvae.experiments.labels import LABEL_COUNTS, LABEL_OBJECTIVES, LOW_DENSITY
+from dvae.experiments.lines import DIRECTIONS, LINES, PLANES, SEED_PAIRS
+from dvae.experiments.model_size import MODEL_SIZE
+from dvae.experiments.over_regularised import OVER_REGULARISED_RUNS
+from dvae.experiments.paths import PATHS, RATE_DISTORTION
+from dvae.experiments.prior_fits import PRIOR_FITS
+from dvae.experiments.priors import PRIOR_LOOKS
+from dvae.experiments.rotation_history import ROTATION_HISTORY
+from dvae.experiments.shape_score import SHAPE_SCORE
+from dvae.experiments.supplement import ARCHITECTURE, CORRELATED_FACTORS, TRAINING_SIZE
+from dvae.results.trials import Experiment
+
+__all__ = ["EXPERIMENTS", "find_experiment"]
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        DARCY,
+        MODEL_SIZE,
+        DISENTANGLEMENT,
+        DENSE_VAE,
+        BASELINES,
+        SHAPE_SCORE,
+        PRIOR_LOOKS,
+        PRIOR_FITS,
+        ROTATION_HISTORY,
+        OVER_REGULARISED_RUNS,
+        LINES,
+        DIRECTIONS,
+        RATE_DISTORTION,
+        SEED_PAIRS,
+        PLANES,
+        PATHS,
+        LABEL_COUNTS,
+        LABEL_OBJECTIVES,
+        LOW_DENSITY,
+        TRAINING_SIZE,
+        ARCHITECTURE,
+        CORRELATED_FACTORS,
+    )
+}
+
+
+def find_experiment(name: str) -> Experiment:
+    """Experiment of a given name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none.
+    """
+    if name not in EXPERIMENTS:
+        known = ", ".join(sorted(EXPERIMENTS))
+        raise UnknownNameError(f"unknown experiment {name!r}; choose one of {known}")
+    return EXPERIMENTS[name]

@@ -1,0 +1,310 @@
+"""Running experiments: compute what is missing, in worker processes or on a cluster; verify."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from dvae.errors import DataError, ResultError
+from dvae.experiments import find_experiment
+from dvae.provenance import provenance
+from dvae.results.store import Store, read_result, write_result
+from dvae.results.trials import Experiment, Group, check_profile, group_hashes
+from dvae.storage import atomic_path
+from dvae.tensors import read_tensors
+from dvae.training.ensemble import check_device
+
+__all__ = ["compute_group", "run_experiment", "summarise", "verify_experiment"]
+
+_TURN = threading.Lock()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Compute in a defined state of the process, which is put back afterwards.
+
+    torch and the linear algebra of numpy and scipy have one CPU thread. That, and the global
+    random state that initialisation seeds, belong to the process: groups that run in threads of
+    one process (dask workers) take turns.
+    """
+    with _TURN:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with threadpool_limits(1):
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _compute(
+    experiment: Experiment,
+    group: Group,
+    store: Store,
+    device: str,
+    progress: bool,
+    checkpoint: Path | None,
+) -> xr.Dataset:
+    """What the trials of a group give; ``store`` goes to those that read others' results."""
+    given = {"store": store} if experiment.reads else {}
+    with _alone():
+        return experiment.compute(
+            group, device=device, progress=progress, checkpoint=checkpoint, **given
+        )
+
+
+def compute_group(
+    name: str, profile: str, index: int, device: str, root: str, progress: bool = False
+) -> str:
+    """Compute one group and store its part; what a worker process runs.
+
+    Every group runs with one CPU thread, so that results do not depend on the number of workers.
+    """
+    experiment, store = find_experiment(name), Store(Path(root))
+    group = experiment.groups(profile)[index]
+    part = store.part(experiment, profile, group)
+    checkpoint = part.with_suffix(".checkpoint")
+    start = time.perf_counter()
+    data = _compute(experiment, group, store, device, progress, checkpoint)
+    seconds = time.perf_counter() - start
+    m = len(group.trials)
+    if data.sizes.get("trial") != m:
+        raise ResultError(f"experiment {name!r} returned {data.sizes} for {m} trials")
+    settings = [json.dumps(s, sort_keys=True) for s in group.settings()]
+    data = data.assign_coords(
+        hash=("trial", group_hashes(experiment, group)), settings=("trial", settings)
+    ).assign(seconds=("trial", np.full(m, seconds / m)))
+    data.attrs |= provenance(device)
+    write_result(data, part)
+    store.failure(experiment, profile, group).unlink(missing_ok=True)
+    return str(part)
+
+
+def run_experiment(
+    name: str,
+    profile: str = "smoke",
+    *,
+    device: str = "cpu",
+    workers: int | None = None,
+    executor: Executor | None = None,
+    store: Store | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Compute what is missing of an experiment, merge and return its status.
+
+    Parameters
+    ----------
+    name, profile : str
+        What to run.
+    device : str
+        "cpu" or "cuda".
+    workers : int, optional
+        Worker processes; by default one per CPU core, one on a GPU. The results do not depend on
+        it.
+    executor : concurrent.futures.Executor, optional
+        Run the groups there instead, e.g. ``dask.distributed.Client(...).get_executor()``; the
+        workers must see the same store folder.
+    store : Store, optional
+        Where to keep results; by default the book's store.
+    progress : bool
+        Show a progress bar over groups.
+
+    Returns
+    -------
+    dict
+        :meth:`Store.status` after the run, with ``seconds`` and the files ``set_aside``.
+
+    Raises
+    ------
+    UnknownNameError, DeviceError
+        Before anything runs. A group that fails is recorded and reported, the others go on.
+    """
+    experiment, store = find_experiment(name), store or Store.default()
+    check_profile(profile)
+    if executor is None:
+        check_device(device)
+    if workers is not None and workers < 1:
+        raise DataError(f"workers must be at least 1, got {workers}")
+    start = time.perf_counter()
+    aside = store.set_aside(name, profile, _is_sound)
+    stored = store.stored(name, profile)
+    groups = experiment.groups(profile)
+    todo = [i for i, g in enumerate(groups) if not set(group_hashes(experiment, g)) <= stored]
+    arguments = [(name, profile, i, device, str(store.root.resolve())) for i in todo]
+    if workers is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        workers = 1 if device.startswith("cuda") else cores
+    bar = tqdm(total=len(todo), desc=f"{name} {profile}", unit="group", disable=not progress)
+    with bar:
+        if executor is None and (workers == 1 or len(todo) == 1):
+            for index, argument in zip(todo, arguments, strict=True):
+                _guard(
+                    lambda a=argument: compute_group(*a, progress),
+                    experiment,
+                    profile,
+                    groups[index],
+                    store,
+                )
+                bar.update()
+        elif todo:
+            own = None
+            if executor is None:
+                size = min(workers, len(todo))
+                executor = own = ProcessPoolExecutor(size, mp_context=get_context("spawn"))
+            try:
+                futures = {
+                    executor.submit(compute_group, *argument): index
+                    for index, argument in zip(todo, arguments, strict=True)
+                }
+                for future in as_completed(futures):
+                    _guard(future.result, experiment, profile, groups[futures[future]], store)
+                    bar.update()
+            finally:
+                if own is not None:
+                    own.shutdown(cancel_futures=True)
+    store.merge(experiment, profile)
+    status = store.status(experiment, profile)
+    return status | {
+        "computed": len(todo),
+        "seconds": time.perf_counter() - start,
+        "set_aside": [str(path) for path in aside],
+    }
+
+
+def _is_sound(checkpoint: Path) -> bool:
+    """Whether a checkpoint can be read as it was written."""
+    try:
+        read_tensors(checkpoint)
+    except ResultError:
+        return False
+    return True
+
+
+def _guard(call, experiment: Experiment, profile: str, group: Group, store: Store) -> None:
+    """Run or collect a group; keep the error of one that fails."""
+    try:
+        call()
+    except Exception as error:  # one group's failure must not stop the others
+        failure = store.failure(experiment, profile, group)
+        with atomic_path(failure) as temporary:
+            message = f"{type(error).__name__}: {error}"
+            temporary.write_text(json.dumps({"error": message, "shared": group.shared}))
+
+
+def verify_experiment(
+    name: str,
+    profile: str,
+    *,
+    fraction: float = 0.1,
+    seed: int = 0,
+    device: str = "cpu",
+    store: Store | None = None,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Recompute a random sample of stored groups and compare.
+
+    Parameters
+    ----------
+    name, profile : str
+        What to verify.
+    fraction : float
+        Share of the stored groups, at least one.
+    seed : int
+        Seed of the sample.
+    device : str
+        Device to recompute on.
+    store : Store, optional
+        Store to verify.
+    progress : bool
+        Show progress.
+
+    Returns
+    -------
+    list of dict
+        Per group: ``trials``, ``identical`` (every number equal) and ``largest`` (largest
+        difference of a variable relative to its largest value). Different hardware gives other
+        rounding, which long trainings amplify; compare statistics there.
+
+    Raises
+    ------
+    DataError
+        If ``fraction`` is not above 0 and at most 1.
+    ResultError
+        If nothing is stored.
+    """
+    experiment, store = find_experiment(name), store or Store.default()
+    if not 0 < fraction <= 1:
+        raise DataError(f"fraction must be above 0 and at most 1, got {fraction}")
+    stored = read_result(store.path(name, check_profile(profile)))
+    have = {h: i for i, h in enumerate(stored["hash"].values.tolist())}
+    groups = [
+        g for g in experiment.groups(profile) if set(group_hashes(experiment, g)) <= set(have)
+    ]
+    if not groups:
+        raise ResultError(f"no complete group of {name!r} at profile {profile!r} is stored")
+    count = max(1, round(fraction * len(groups)))
+    chosen = np.random.default_rng(seed).choice(len(groups), size=count, replace=False)
+    report = []
+    for index in tqdm(sorted(chosen), desc=f"verify {name}", disable=not progress):
+        group = groups[index]
+        old = stored.isel(trial=[have[h] for h in group_hashes(experiment, group)])
+        new = _compute(experiment, group, store, device, progress=False, checkpoint=None)
+        largest = _largest_difference(old, new)
+        report.append({"trials": len(group.trials), "identical": largest == 0, "largest": largest})
+    return report
+
+
+def _largest_difference(old: xr.Dataset, new: xr.Dataset) -> float:
+    """Largest relative difference of a variable; infinite where names or shapes differ."""
+    # a merged file pads the shorter of two curves; wall times always differ
+    names = [name for name in new.data_vars if not str(name).endswith("seconds")]
+    try:
+        old = xr.align(old, new, join="right", exclude="trial")[0]
+    except ValueError:  # a dimension without labels has another size
+        return math.inf
+    if not set(names) <= set(old.data_vars):
+        return math.inf
+    return max(_difference(old[name].values, new[name].values) for name in names)
+
+
+def _difference(old: np.ndarray, new: np.ndarray) -> float:
+    if old.dtype.kind in "OUS":
+        return 0.0 if np.array_equal(old.astype(str), new.astype(str)) else math.inf
+    old, new = old.astype(float), new.astype(float)
+    if np.array_equal(old, new, equal_nan=True):
+        return 0.0
+    others = [np.where(np.isfinite(values), 0.0, values) for values in (old, new)]
+    if not np.array_equal(*others, equal_nan=True):  # another shape, or NaN and inf elsewhere
+        return math.inf
+    finite = np.isfinite(old)
+    difference, scale = np.abs(old - new)[finite].max(), np.abs(old[finite]).max()
+    return float(difference / scale) if scale > 0 else math.inf
+
+
+def summarise(statuses: Sequence[dict[str, Any]]) -> str:
+    """Statuses as a table for people."""
+    lines = [f"{'experiment':<22}{'profile':<9}{'stored':>14}{'missing':>9}{'stale':>7}  notes"]
+    for s in statuses:
+        notes = [f"{len(s['failed'])} failed"] * bool(s["failed"])
+        notes += [f"{len(s['damaged'])} damaged"] * bool(s["damaged"])
+        share = f"{s['stored']}/{s['trials']}"
+        lines.append(
+            f"{s['experiment']:<22}{s['profile']:<9}{share:>14}{s['missing']:>9}{s['stale']:>7}"
+            f"  {', '.join(notes)}"
+        )
+    return "\n".join(lines)
