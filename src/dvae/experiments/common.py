@@ -40,6 +40,7 @@ __all__ = [
     "resampled_history",
     "score_ensemble",
     "train",
+    "with_settings",
 ]
 
 HISTORY = 200  # entries of a stored history
@@ -223,3 +224,10 @@ def resampled_history(result: Fit, entries: int = HISTORY) -> xr.Dataset:
     history = history.pad(entry=(0, pad), constant_values=np.nan)
     steps = np.pad(steps.astype(float), (0, pad), constant_values=np.nan)
     return history.assign(history_step=(("trial", "entry"), np.tile(steps, (m, 1))))
+
+
+def with_settings(data: xr.Dataset, group: Group, **shared_names: str) -> xr.Dataset:
+    """Settings of the trials as coordinates."""
+    coordinates = {key: [t[key] for t in group.trials] for key in group.trials[0]}
+    coordinates |= {k: [group.shared[v]] * len(group.trials) for k, v in shared_names.items()}
+    return data.assign_coords({name: ("trial", values) for name, values in coordinates.items()})
