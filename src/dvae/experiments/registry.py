@@ -8,6 +8,7 @@ from dvae.experiments.darcy import DARCY
 from dvae.experiments.dense_vae import DENSE_VAE
 from dvae.experiments.disentanglement import DISENTANGLEMENT
 from dvae.experiments.labels import LABEL_COUNTS, LABEL_OBJECTIVES, LOW_DENSITY
+from dvae.experiments.latent_scores import LATENT_SCORES
 from dvae.experiments.lines import DIRECTIONS, LINES, PLANES, SEED_PAIRS
 from dvae.experiments.model_size import MODEL_SIZE
 from dvae.experiments.over_regularised import OVER_REGULARISED_RUNS
@@ -30,6 +31,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         DENSE_VAE,
         BASELINES,
         SHAPE_SCORE,
+        LATENT_SCORES,
         PRIOR_LOOKS,
         PRIOR_FITS,
         ROTATION_HISTORY,
