@@ -1,37 +1,8 @@
-r"""What a score says of latents that collapsed, and of latents that diverged: one rule for all.
+"""Latents that collapsed and latents that diverged: what a score says of them, one rule for all.
 
 A latent is *collapsed* if it is finite and the same in every sample: the model trained, and the
-latent ignores the data. It tells nothing about any factor, so it counts as the least that the
-score can give, a number that enters means and counts. A run is *diverged* if any of its latents is
-NaN or infinite: there is nothing to score. Every score refuses such latents with an error
-that names the sample; over many runs :func:`score_runs` gives NaN, for them and for nothing else.
-A score is therefore NaN if and only if the run diverged (or, of the angle, has no answer), and
-whoever counts runs counts a NaN as a failure.
-
-With s factors, of latents that are finite:
-
-================================ ====================== ====================
-score                            a constant latent      all latents constant
-================================ ====================== ====================
-``disentanglement_score``        counts :math:`1/s`     :math:`1/s`
-``mean_correlation_coefficient`` its factor counts 0    0
-``sap_score``                    predicts nothing       0
-``mutual_information``           0 nats                 0 nats
-``mutual_information_gap``       knows 0 nats           0
-``modularity_score``             counts 0               0
-``explicitness_score``           tells nothing          0
-``dci_scores``                   of no importance       0, 0, 0
-``factor_vae_score``             left out               :math:`1/s` (chance)
-``beta_vae_score``               tells nothing          :math:`1/s` (chance)
-``total_correlation``            left out (independent) 0 nats
-``shape_score``                  infinite (no density)  infinite
-``rotation_angle``               NaN (no direction)     NaN
-================================ ====================== ====================
-
-A *factor* that is constant is an error everywhere: no latent can be scored against it. A latent
-that does vary, but with nothing of the data in it (noise, or a collapse that is not complete), is
-neither: it is scored as it is, and scores that only compare its covariances or its information
-with each other (S_D, modularity) return noise.
+latent ignores the data. It counts as the least that a score can give. A run is *diverged* if any
+of its latents is NaN or infinite: there is nothing to score. The table is in :func:`score_runs`.
 """
 
 from __future__ import annotations
@@ -49,7 +20,8 @@ __all__ = ["is_diverged", "score_runs"]
 
 def is_diverged(z: Latents) -> bool:
     """Whether a latent (array or tensor of shape (N, n)) is NaN or infinite in any sample."""
-    return not np.isfinite(np.asarray(z)).all()
+    values = z.detach().cpu() if hasattr(z, "detach") else z
+    return not np.isfinite(np.asarray(values, dtype=float)).all()
 
 
 def score_runs(
@@ -75,6 +47,38 @@ def score_runs(
     ------
     DataError
         As the score: whatever else is wrong with latents or factors is not hidden.
+
+    Notes
+    -----
+    A collapsed latent (finite, and the same in every sample) tells nothing about any factor, so it
+    counts as the least that the score can give: a number, which enters means and counts. Latents
+    that are not finite allow no score: every score refuses them with an error that names the
+    sample, and here they give NaN. So NaN means that the run diverged (only the angle has no
+    answer for a collapsed latent either), and whoever counts runs counts it as a failure. With s
+    factors:
+
+    ================================ ====================== ====================
+    score                            a constant latent      all latents constant
+    ================================ ====================== ====================
+    ``disentanglement_score``        counts :math:`1/s`     :math:`1/s`
+    ``mean_correlation_coefficient`` its factor counts 0    0
+    ``sap_score``                    predicts nothing       0
+    ``mutual_information``           0 nats                 0 nats
+    ``mutual_information_gap``       knows 0 nats           0
+    ``modularity_score``             counts 0               0
+    ``explicitness_score``           tells nothing          0
+    ``dci_scores``                   of no importance       0, 0, 0
+    ``factor_vae_score``             left out               :math:`1/s` (chance)
+    ``beta_vae_score``               tells nothing          :math:`1/s` (chance)
+    ``total_correlation``            left out (independent) 0 nats
+    ``shape_score``                  infinite (no density)  infinite
+    ``rotation_angle``               NaN (no direction)     NaN
+    ================================ ====================== ====================
+
+    A *factor* that is constant is an error: no latent can be scored against it. A latent that
+    does vary, but with nothing of the data in it (noise, or a collapse that is not complete), is
+    neither collapsed nor diverged. It is scored as it is, and scores that only compare its
+    covariances or its information with each other (S_D, modularity) return noise.
 
     Examples
     --------

@@ -181,7 +181,7 @@ class Landscape:
         xarray.Dataset
             ``rate`` and ``distortion`` over (vector, draw), nats per sample, averaged over the
             data for each of the common draws; ``disentanglement`` over vector if factors are
-            known (of latents that collapsed or diverged see :mod:`dvae.analysis.degenerate`).
+            known (collapsed or diverged latents: :func:`dvae.analysis.degenerate.score_runs`).
         """
         states = states.to(self.features)
         return self._evaluate(lambda index: states[index], len(states))

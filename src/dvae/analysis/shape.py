@@ -87,7 +87,7 @@ def shape_match(
     theta : array or tensor of shape (N, n)
         Factors of the same samples (any unit).
     k, version
-        As in :func:`kl_divergence_knn`.
+        As in :func:`dvae.kl_divergence_knn`.
     permute : bool
         Also permute the latents. Section 7 of the paper asks for the shape "up to permutations of
         the axes", which eq. 7 leaves out; False is eq. 7 to the letter. Both agree where the

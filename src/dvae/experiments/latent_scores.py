@@ -21,13 +21,32 @@ from dvae.experiments.shape_score import stored_rows
 from dvae.results.store import Store
 from dvae.results.trials import Experiment, Group, group_hashes
 
-__all__ = ["CODES", "LATENT_SCORES", "RUNS", "known_code"]
+__all__ = ["CODES", "LATENT_SCORES", "RUNS", "SCORES", "known_code"]
 
 RUNS = 10  # of every factor set and recipe, with the standard normal prior
 PRIOR = "standard"
 FACTORS = ("standard-normal", "four-modes")  # without and with a shape that fixes the axes
 # latents made of the factors, so that what a score should say is known; and the baselines
 CODES = ("factors", "warped", "noisy", "turned", "repeated", "single", "noise", "pca", "ica")
+
+# variables of the result, as figures and tables call them; high is good but for the last three
+SCORES = {
+    "s_d": "S_D",
+    "mcc": "MCC",
+    "sap": "SAP",
+    "mig": "MIG",
+    "modularity": "modularity",
+    "dci_disentanglement": "DCI: disentanglement",
+    "dci_completeness": "DCI: completeness",
+    "dci_informativeness": "DCI: informativeness",
+    "explicitness": "explicitness",
+    "information": "information (nats)",
+    "factor_vae": "FactorVAE",
+    "beta_vae": "beta-VAE",
+    "s_kl": "S_KL (nats)",
+    "total_correlation": "total correlation (nats)",
+    "total_correlation_knn": "the same by k-NN (nats)",
+}
 
 
 def known_code(theta: Float[np.ndarray, "sample 2"], name: str) -> Float[np.ndarray, "sample 2"]:

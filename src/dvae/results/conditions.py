@@ -213,7 +213,7 @@ def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         A row for every condition with 2 such runs or more, indexed by factors, recipe and prior:
         ``runs``; ``near_diagonal``, how many of them are within DIAGONAL_WIDTH of 45 degrees;
-        ``center``, ``concentration`` and ``p_value`` of :func:`dvae.analysis.angle_test`
+        ``center``, ``concentration`` and ``p_value`` of :func:`dvae.analysis.rotation.angle_test`
         and ``p_holm``, corrected for the rows of the table.
     """
     kept = runs[~runs["over_regularised"] & runs["angle"].notna()]
