@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from dvae import DarcyDataset, PodVAE
-from dvae.analysis.landscape import Landscape, random_direction
+from dvae.analysis import Landscape, random_direction
 from record import add_options, load_now, record
 
 N_NODES, N_SAMPLES, N_DRAWS, N_POINTS = 65, 512, 10, 50

@@ -1,7 +1,7 @@
 # What `import dvae` offers. dvae/__init__.py reads it: each name is imported when it is first used.
 from .analysis.divergence import kl_divergence_knn as kl_divergence_knn
-from .analysis.divergence import shape_score as shape_score
 from .analysis.scores import disentanglement_score as disentanglement_score
+from .analysis.shape import shape_score as shape_score
 from .errors import DataError as DataError
 from .errors import DeviceError as DeviceError
 from .errors import DvaeError as DvaeError

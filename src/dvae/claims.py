@@ -18,9 +18,8 @@ import xarray as xr
 from scipy.stats import binomtest, fisher_exact, mannwhitneyu, norm
 
 from dvae.analysis.divergence import kl_divergence_knn
-from dvae.analysis.landscape import barrier
+from dvae.analysis.minima import barrier, local_minima
 from dvae.analysis.reconstruction import variance_left
-from dvae.analysis.rotation import local_minima
 from dvae.analysis.scores import ceiling, disentanglement_score
 from dvae.analysis.statistics import compare_ranges, holm, kendall_trend, wilson_interval
 from dvae.conventions import (

@@ -21,6 +21,7 @@ from dvae.analysis import (
     ceiling,
     disentanglement_score,
     mean_correlation_coefficient,
+    score_runs,
     shape_score,
     total_correlation,
 )
@@ -378,9 +379,7 @@ def _score(
     table = losses.assign(member=range(len(losses)), seed=result.seeds, diverged=result.diverged)
     table["over_regularised"] = table["rate"] < OVER_REGULARISED
     enough = len(test) >= MIN_SCORED
-    table["total_correlation"] = [
-        _or_nan(total_correlation, z[test]) if enough else np.nan for z in mean
-    ]
+    table["total_correlation"] = score_runs(total_correlation, mean[:, test]) if enough else np.nan
     role = np.full(len(fields), "training")
     role[test] = "test"
     latents = xr.Dataset(
@@ -401,19 +400,19 @@ def _score(
         if enough:
             # factors in their own units would be weighed by their spread (eq. 6)
             theta = (theta[test] - theta[test].mean(0)) / theta[test].std(0)
-            table["s_d"] = [_or_nan(disentanglement_score, z[test], theta) for z in mean]
+            table["s_d"] = score_runs(disentanglement_score, mean[:, test], theta)
             table["s_d_ceiling"] = ceiling(theta)
-            table["mcc"] = [_or_nan(mean_correlation_coefficient, z[test], theta) for z in mean]
+            table["mcc"] = score_runs(mean_correlation_coefficient, mean[:, test], theta)
             if theta.shape[1] == mean.shape[2]:
-                table["s_kl"] = [_or_nan(shape_score, z[test], theta) for z in mean]
+                table["s_kl"] = score_runs(_shape_score, mean[:, test], theta)
     first = ["member", "seed", "diverged", "over_regularised"]
     return table[first + [c for c in table if c not in first]], latents
 
 
-def _or_nan(score, *arguments) -> float:
-    """A score, or NaN where the latents allow none (a diverged or collapsed model)."""
+def _shape_score(z: np.ndarray, theta: np.ndarray) -> float:
+    """S_KL, or NaN where values repeat, as on a grid: they have no density to compare."""
     try:
-        return float(score(*arguments))
+        return shape_score(z, theta)
     except DataError:
         return float("nan")
 

@@ -8,8 +8,8 @@ import torch
 from numpy.testing import assert_allclose
 
 from dvae.analysis import baselines
+from dvae.analysis.rotation import rotation_angle
 from dvae.analysis.scores import mean_correlation_coefficient
-from dvae.analysis.statistics import rotation_angle
 from dvae.errors import DataError
 
 

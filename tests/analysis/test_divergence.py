@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
 from scipy.spatial.distance import cdist
 from scipy.special import digamma
 
-from dvae.analysis.divergence import _weights, kl_divergence_knn, shape_match, shape_score
+from dvae.analysis.divergence import _weights, kl_divergence_knn
 from dvae.errors import DataError
 
 VERSIONS = ["epsilon1", "fixed-k"]
@@ -140,85 +139,3 @@ def test_divergence_is_not_symmetric_and_vanishes_for_equal_distributions():
 def test_bad_input_is_refused(x, y, options, message):
     with pytest.raises(DataError, match=message):
         kl_divergence_knn(x, y, **options)
-
-
-# --- S_KL -----------------------------------------------------------------------------------
-
-
-def sawtooth(n_samples: int, seed: int) -> np.ndarray:
-    """Two independent factors of different skewed shapes: no sign or order can be exchanged."""
-    rng = np.random.default_rng(seed)
-    return np.column_stack([rng.exponential(size=n_samples), rng.beta(0.3, 1.2, n_samples)])
-
-
-def rotated(z: np.ndarray, degrees: float) -> np.ndarray:
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return z @ np.array([[c, -s], [s, c]]).T
-
-
-def test_a_perfect_copy_scores_zero_before_the_fit_and_little_less_after():
-    theta = sawtooth(512, 0)
-    assert -0.15 < shape_score(theta, theta) <= 1e-12
-
-
-def test_scale_shift_sign_and_order_are_recovered():
-    theta = sawtooth(512, 0)
-    scale, shift = np.array([-2.0, 0.5]), np.array([3.0, -1.0])
-    z = (theta / scale + shift)[:, ::-1]  # so that theta = scale * (z[:, ::-1] - shift)
-    match = shape_match(z, theta)
-    assert match.permutation.tolist() == [1, 0]
-    assert_allclose(match.scale, scale, rtol=0.15)
-    aligned = match.scale * (z[:, match.permutation] - match.shift)
-    assert np.sqrt(np.mean((aligned - theta) ** 2, 0) / theta.var(0)).max() < 0.15
-    assert match.value < 0
-
-
-def test_permutation_is_an_option():
-    theta = sawtooth(512, 0)
-    swapped = theta[:, ::-1]
-    assert shape_score(swapped, theta) < 0.01
-    assert shape_score(swapped, theta, permute=False) > 0.1
-
-
-def test_score_rises_with_rotation():
-    rng = np.random.default_rng(0)
-    theta = rng.choice([-1.0, 1.0], (512, 2)) + 0.5 * rng.standard_normal((512, 2))
-    values = [shape_score(3 * rotated(theta, angle) + 1, theta) for angle in (0, 20, 45)]
-    assert values[0] < 0.01
-    assert np.all(np.diff(values) > 0.1)
-    # a rotation by a right angle is a permutation with signs
-    assert shape_score(rotated(theta, 90), theta) == pytest.approx(values[0], abs=0.03)
-
-
-def test_independent_samples_score_like_paired_ones():
-    theta = sawtooth(512, 0)
-    assert shape_score(5 - 2 * sawtooth(512, 1), theta) == pytest.approx(
-        shape_score(theta, theta), abs=0.1
-    )
-
-
-def test_more_starts_never_score_worse():
-    rng = np.random.default_rng(4)
-    theta = sawtooth(128, 2)
-    z = rotated(theta, 30) + 0.1 * rng.standard_normal(theta.shape)
-    values = [shape_score(z, theta, n_starts=n) for n in (1, 2, 8)]
-    assert values[0] >= values[1] >= values[2]
-
-
-def test_four_latents_are_matched_through_their_correlations():
-    rng = np.random.default_rng(5)
-    theta = rng.gamma([0.5, 1.0, 2.0, 4.0], size=(400, 4))
-    match = shape_match(-theta[:, [2, 0, 3, 1]], theta, n_starts=1)
-    assert match.permutation.tolist() == [1, 3, 0, 2]
-    assert (match.scale < 0).all()
-    assert match.value < 0.05
-
-
-def test_shape_score_refuses_what_it_cannot_compare():
-    theta = sawtooth(64, 0)
-    with pytest.raises(DataError, match="n_starts"):
-        shape_score(theta, theta, n_starts=0)
-    with pytest.raises(DataError, match="at least 8"):
-        shape_score(theta[:7], theta[:7])
-    with pytest.raises(DataError, match="k must be"):
-        shape_score(theta, theta, k=63)

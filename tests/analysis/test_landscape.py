@@ -8,46 +8,19 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toy_models import N, fields, pod_models
 
 from dvae.analysis import landscape as module
-from dvae.analysis.landscape import (
-    Landscape,
-    barrier,
-    linear_collapse,
-    loss_per_node,
-    match_hidden_units,
-    match_latents,
-    random_direction,
-    signed_permutation,
-    strict_minima,
-)
+from dvae.analysis.directions import random_direction
+from dvae.analysis.landscape import Landscape, loss_per_node
+from dvae.analysis.minima import strict_minima
 from dvae.errors import DataError
 from dvae.models import VAE, DenseVAE, PodVAE
 from dvae.models.priors import LOG_2PI, diagonal_normal
 from dvae.models.vae import Decoder, DecoderVariance, Encoder
 from dvae.training import Ensemble, initialise
 
-N, CHANNELS, NODES = 40, 2, 17
 ALPHA = np.linspace(-0.5, 1.5, 9)
-
-
-def fields(n_samples: int = N, n_nodes: int = NODES, channels: int = CHANNELS) -> torch.Tensor:
-    """Fields on a curved two-dimensional manifold, with a little noise."""
-    generator = torch.Generator().manual_seed(3)
-    theta = torch.randn(n_samples, 2, generator=generator)
-    basis = torch.randn(5, channels, n_nodes, n_nodes, generator=generator)
-    weights = torch.cat([theta, theta**2, theta[:, :1] * theta[:, 1:]], 1)
-    noise = torch.randn(n_samples, channels, n_nodes, n_nodes, generator=generator)
-    return torch.tensordot(weights, basis, dims=1) + 0.3 * noise + 1.5
-
-
-def pod_models(count: int = 2, variance="calibrated", **options) -> tuple[list[VAE], torch.Tensor]:
-    y = fields()
-    template = PodVAE.from_fields(y, 6, hidden=(7, 5), **options).use_variance(variance)
-    models = [initialise(template, seed) for seed in range(count)]
-    for i, model in enumerate(models):
-        model.decoder.variance.log_variance.data.fill_(-1.0 - i)
-    return models, y
 
 
 class FixedEncoder(Encoder):
@@ -236,9 +209,11 @@ def test_recomputed_statistics_are_those_of_training_mode():
     for statistics in ("stored", "recomputed"):
         landscape = Landscape(model, y, n_samples=1, statistics=statistics, batch_size=16)
         results[statistics] = landscape.evaluate(landscape.states(model))["distortion"].item()
+    features, noise = model.features(y), landscape.noise[0]
     with torch.no_grad():
-        expected = model.train()(model.features(y), landscape.noise[0]).distortion.mean().item()
-        stored = initialise(model, 0).eval()(y, landscape.noise[0]).distortion.mean().item()
+        expected = model.train().loss_terms(features, noise).distortion.mean().item()
+        fresh = initialise(model, 0).eval()
+        stored = fresh.loss_terms(features, noise).distortion.mean().item()
     assert results["recomputed"] == pytest.approx(expected, rel=1e-5)
     assert results["stored"] == pytest.approx(stored, rel=1e-5)
     assert abs(expected / stored - 1) > 1e-4
@@ -260,137 +235,6 @@ def test_plane_passes_through_its_solutions():
         landscape.plane(torch.stack([states[0], states[1], 2 * states[1] - states[0]]))
 
 
-# ---------------------------------------------------------------------------- local minima
-
-
-def test_minima_of_known_curves():
-    x = np.linspace(0, 4 * np.pi, 401)
-    found = strict_minima(np.cos(x))
-    np.testing.assert_allclose(x[found.index], [np.pi, 3 * np.pi], atol=0.02)
-    np.testing.assert_allclose(found.climb, 2.0, rtol=1e-3)
-    assert len(strict_minima((x - 6) ** 2).index) == 1
-    assert len(strict_minima(x).index) == len(strict_minima(-(x**2)).index) == 0
-    assert len(strict_minima(np.ones(9)).index) == 0
-    # an end is no minimum; a step that is only rounding is none either
-    assert len(strict_minima([0.0, 1, 2, 3]).index) == 0
-    assert len(strict_minima([5.0, 4.0, 4.00001, 3.0]).index) == 0
-    # a tilted pair of wells: the climb of the upper one is to its nearer pass
-    tilted = [3.0, 1.0, 2.0, 0.0, 5.0]
-    np.testing.assert_allclose(strict_minima(tilted).climb, [1.0, 3.0])
-    # values that are not finite are walls
-    assert strict_minima([np.inf, 1.0, np.nan, 4.0]).index.tolist() == [1]
-    with pytest.raises(DataError, match="3 points"):
-        strict_minima([1.0, 2.0])
-
-
-def test_minima_within_monte_carlo_noise_are_not_counted():
-    rng = np.random.default_rng(0)
-    x = np.linspace(0, 1, 50)
-    noisy = -5 * x + rng.normal(size=(10, 50))  # a slope, with noise of its own at every point
-    assert len(strict_minima(noisy, n_sigma=0.0).index) > 5
-    assert len(strict_minima(noisy, n_sigma=5.0).index) == 0
-    common = np.cos(20 * x) * 0.01 + rng.normal(size=(10, 1))  # common noise cancels
-    assert len(strict_minima(common).index) == 3
-
-
-def test_barrier_of_known_lines():
-    lines = np.array([[1.0, 3.0, 2.0], [1.0, 0.0, 2.0]])
-    np.testing.assert_allclose(barrier(lines), [1.0, 0.0])
-
-
-# ---------------------------------------------------------------------------- symmetries
-
-
-@pytest.mark.parametrize("kind", ["pod", "dense"])
-def test_signed_permutation_changes_axes_and_nothing_else(kind):
-    if kind == "pod":
-        models, y = pod_models(1, n_latents=3)
-        model = models[0]
-    else:
-        y = fields(8, 17, 3)
-        model = initialise(DenseVAE(17, n_latents=3, blocks=(1, 1, 1)), 0).eval()
-    permutation, sign = np.array([2, 0, 1]), np.array([1, -1, -1])
-    new = signed_permutation(model, permutation, sign)
-    with torch.no_grad():
-        before, after = model.encoder(y).base_dist, new.encoder(y).base_dist
-        torch.testing.assert_close(after.loc, before.loc[:, permutation] * torch.tensor(sign))
-        torch.testing.assert_close(after.scale, before.scale[:, permutation])
-        torch.testing.assert_close(
-            new.decoder(after.loc).mean, model.decoder(before.loc).mean, rtol=1e-4, atol=1e-5
-        )
-    found = match_latents(after.loc.numpy(), before.loc.numpy())
-    assert found[0].tolist() == permutation.tolist()
-    assert found[1].tolist() == sign.tolist()
-
-
-def test_signed_permutation_refuses_what_is_not_a_symmetry():
-    models, _ = pod_models(1, prior="hierarchical")
-    with pytest.raises(DataError, match="isotropic"):
-        signed_permutation(models[0], [1, 0], [1, 1])
-    models, _ = pod_models(1)
-    for permutation, sign in ([0, 0], [1, 1]), ([0, 1], [1, 2]), ([0, 1, 2], [1, 1]):
-        with pytest.raises(DataError, match="permutation"):
-            signed_permutation(models[0], permutation, sign)
-
-
-def test_hidden_units_are_matched_exactly():
-    models, y = pod_models(1)
-    model = models[0]
-    shuffled, _ = pod_models(1)
-    shuffled = shuffled[0]
-    for network in (shuffled.encoder.network, shuffled.decoder.network):
-        order = torch.tensor([3, 0, 1, 2, 6, 5, 4])
-        with torch.no_grad():
-            network[0].weight.copy_(network[0].weight[order])
-            network[0].bias.copy_(network[0].bias[order])
-            network[2].weight.copy_(network[2].weight[:, order])
-    found = match_hidden_units(model, shuffled, y)
-    for (name, a), b in zip(model.named_parameters(), found.parameters(), strict=True):
-        torch.testing.assert_close(a, b, msg=name)
-
-
-# ---------------------------------------------------------------------------- linear theory
-
-
-def linear_vae(y: torch.Tensor, beta: float, active: int):
-    """Linear VAE at the stationary point of the theory, as a model."""
-    model = PodVAE.from_fields(y, 40, hidden=())
-    basis = model.encoder.basis
-    variances, m = basis.spread.double().numpy() ** 2, math.prod(y.shape[1:])
-    solutions = linear_collapse(variances, m, 2, beta, basis.log_jacobian)
-    one = next(s for s in solutions if s.active == active)
-    encoder, decoder = model.encoder.network[0], model.decoder.network[0]
-    for parameter in model.parameters():
-        parameter.data.zero_()
-    for i in range(active):
-        gain = math.sqrt(variances[i] - beta * one.noise)
-        encoder.weight.data[i, i] = gain / variances[i] * float(basis.spread[0])
-        encoder.bias.data[2 + i] = math.log(beta * one.noise / variances[i])
-        decoder.weight.data[i, i] = gain / float(basis.spread[i])
-    model.decoder.variance.log_variance.fill_(math.log(one.noise))
-    return model, one, variances, m
-
-
-@pytest.mark.parametrize("active", [0, 1, 2])
-def test_linear_theory_gives_the_losses_of_a_linear_vae(active):
-    y = fields()
-    model, one, _, _ = linear_vae(y, 0.3 * NODES**2, active)
-    landscape = Landscape(model, y, n_samples=200, variance="calibrated")
-    data = landscape.evaluate(landscape.states(model)).mean()
-    assert float(data["rate"]) == pytest.approx(one.rate, abs=1e-4)
-    assert float(data["distortion"]) == pytest.approx(one.distortion, rel=1e-3)
-
-
-def test_collapsed_linear_vae_turns_from_saddle_to_minimum_at_the_predicted_beta():
-    y = fields()
-    model, _, variances, m = linear_vae(y, 1.0, 0)
-    landscape = Landscape(model, y, n_samples=1)
-    critical = m * variances[0] / variances.sum() / NODES**2
-    state = landscape.states(model)[0]
-    assert landscape.lowest_curvature(state, 0.9 * critical) < -1e-4
-    assert landscape.lowest_curvature(state, 1.1 * critical) > -1e-9
-
-
 def test_lowest_curvature_by_iteration_is_that_of_the_whole_hessian(monkeypatch):
     models, y = pod_models(1)
     landscape = Landscape(models[0], y, n_samples=1)
@@ -398,14 +242,3 @@ def test_lowest_curvature_by_iteration_is_that_of_the_whole_hessian(monkeypatch)
     whole = landscape.lowest_curvature(state)
     monkeypatch.setattr(module, "DENSE_HESSIAN", 0)
     assert landscape.lowest_curvature(state) == pytest.approx(whole, rel=1e-2)
-
-
-def test_limits_of_the_linear_theory():
-    variances, m = np.array([3.0, 2.0, 0.5]), 30
-    assert [s.active for s in linear_collapse(variances, m, 2, 1e-3)] == [0, 1, 2]
-    assert [s.active for s in linear_collapse(variances, m, 2, 1e3)] == [0]
-    limits = [s.exists_below for s in linear_collapse(variances, m, 2, 1e-3)]
-    assert limits == pytest.approx([math.inf, 30 * 3 / 5.5, 30 * 2 / (0.5 + 4)])
-    assert limits[2] <= m / 2
-    with pytest.raises(DataError, match="decreasing"):
-        linear_collapse(np.array([1.0, 2.0]), m, 1, 1.0)

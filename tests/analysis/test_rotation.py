@@ -1,56 +1,44 @@
-"""Rates under rotation against closed forms; reconstruction that does not change; local minima."""
+"""Rotated encodings and reconstructions; angles that were put in."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-import xarray as xr
 from numpy.testing import assert_allclose
+from scipy import stats
 
-from dvae.analysis import rotation
-from dvae.analysis.divergence import shape_score
-from dvae.analysis.scores import disentanglement_score
+from dvae.analysis.rotation import (
+    angle_test,
+    rotate,
+    rotated_encoding,
+    rotation_angle,
+    rotation_matrix,
+)
 from dvae.errors import DataError
 
-ANGLES = np.array([-70.0, -20.0, 0.0, 15.0, 45.0, 90.0, 130.0])
 RNG = np.random.default_rng(0)
 MEAN = RNG.standard_normal((60, 2)) * [1.5, 0.5]
 LOG_VARIANCE = RNG.uniform(-4, 0, (60, 2))
 
 
-def gaussian_prior(mean, scale):
-    normal = torch.distributions.Normal(torch.tensor(mean), torch.tensor(scale))
-    return lambda z: normal.log_prob(z).sum(-1)
-
-
-def gaussian_rate(angle: float, prior_mean: np.ndarray, prior_scale: np.ndarray) -> float:
-    """KL[N(A mu, A S A^T) || N(m, diag(s^2))], averaged over samples."""
-    mean, covariance = rotation.rotated_encoding(MEAN, LOG_VARIANCE, angle)
-    variance = np.diagonal(covariance, axis1=1, axis2=2)
-    quadratic = ((variance + (mean - prior_mean) ** 2) / prior_scale**2).sum(1)
-    log_ratio = 2 * np.log(prior_scale).sum() - np.linalg.slogdet(covariance)[1]
-    return float(0.5 * (quadratic - 2 + log_ratio).mean())
-
-
 def test_matrix_turns_the_first_latent_towards_the_second():
-    assert_allclose(rotation.rotation_matrix(90) @ [1, 0], [0, 1], atol=1e-15)
-    matrix = rotation.rotation_matrix(30, 4, (1, 3))
+    assert_allclose(rotation_matrix(90) @ [1, 0], [0, 1], atol=1e-15)
+    matrix = rotation_matrix(30, 4, (1, 3))
     assert_allclose(matrix @ matrix.T, np.eye(4), atol=1e-15)
     assert_allclose(matrix @ np.eye(4)[1], [0, np.sqrt(0.75), 0, 0.5])
     with pytest.raises(DataError, match="plane"):
-        rotation.rotation_matrix(30, 2, (0, 2))
+        rotation_matrix(30, 2, (0, 2))
 
 
 def test_rotated_encoding_is_that_of_rotated_draws():
-    mean, covariance = rotation.rotated_encoding(MEAN, LOG_VARIANCE, 25)
+    mean, covariance = rotated_encoding(MEAN, LOG_VARIANCE, 25)
     noise = RNG.standard_normal((200_000, 2))
-    draws = rotation.rotate(MEAN[0] + np.exp(0.5 * LOG_VARIANCE[0]) * noise, 25)
+    draws = rotate(MEAN[0] + np.exp(0.5 * LOG_VARIANCE[0]) * noise, 25)
     scale = np.sqrt(np.trace(covariance[0]))
     assert_allclose(draws.mean(0), mean[0], atol=0.01 * scale)
     assert_allclose(np.cov(draws.T), covariance[0], atol=0.01 * scale**2)
     # a quarter turn swaps the variances
-    quarter = rotation.rotated_encoding(MEAN, LOG_VARIANCE, 90)[1]
+    quarter = rotated_encoding(MEAN, LOG_VARIANCE, 90)[1]
     assert_allclose(quarter[:, 0, 0], np.exp(LOG_VARIANCE[:, 1]))
     assert_allclose(quarter[:, 0, 1], 0, atol=1e-15)
 
@@ -66,162 +54,80 @@ def test_a_linear_decoder_that_undoes_the_rotation_keeps_the_reconstruction(angl
         return ((y - mean @ matrix.T) ** 2).sum(1) + spread
 
     plain = error(decoder, MEAN, np.exp(LOG_VARIANCE)[:, :, None] * np.eye(2))
-    undone = decoder @ rotation.rotation_matrix(angle).T
-    rotated = rotation.rotated_encoding(MEAN, LOG_VARIANCE, angle)
+    undone = decoder @ rotation_matrix(angle).T
+    rotated = rotated_encoding(MEAN, LOG_VARIANCE, angle)
     assert_allclose(error(undone, *rotated), plain)
     assert not np.allclose(error(decoder, *rotated), plain)
-    assert_allclose(rotation.rotate(rotation.rotate(MEAN, angle), -angle), MEAN)
+    assert_allclose(rotate(rotate(MEAN, angle), -angle), MEAN)
 
 
-def test_standard_normal_rate_is_the_closed_form_and_the_same_at_every_angle():
-    zero, one = np.zeros(2), np.ones(2)
-    exact = rotation.standard_normal_rate(MEAN, LOG_VARIANCE)
-    for angle in ANGLES:
-        assert gaussian_rate(angle, zero, one) == pytest.approx(exact)
-    prior = gaussian_prior([0.0, 0.0], [1.0, 1.0])
-    rate, error = rotation.rotated_rate(MEAN, LOG_VARIANCE, prior, ANGLES, n_samples=400)
-    assert_allclose(rate, rate[0], atol=1e-5)
-    assert_allclose(error, 0, atol=1e-6)
-    assert rate[0] == pytest.approx(exact, abs=0.03)
+# --- Angles ---------------------------------------------------------------------------------
+
+SIGNED_PERMUTATIONS = [
+    np.array(rows, dtype=float)
+    for rows in ([[1, 0], [0, 1]], [[0, 1], [1, 0]], [[-1, 0], [0, 1]], [[0, -1], [1, 0]])
+]
+# A lattice with the symmetry of a square: any rotation of it has uncorrelated coordinates.
+LATTICE = np.stack(np.meshgrid(np.arange(-3.0, 4), np.arange(-3.0, 4)), -1).reshape(-1, 2)
 
 
-def test_rate_of_a_prior_without_the_symmetry_is_the_closed_form_at_every_angle():
-    """A shifted, stretched prior: a wrong sense of rotation would show."""
-    prior_mean, prior_scale = np.array([0.8, -0.3]), np.array([2.0, 0.7])
-    prior = gaussian_prior(prior_mean, prior_scale)
-    rate, error = rotation.rotated_rate(MEAN, LOG_VARIANCE, prior, ANGLES, n_samples=1000)
-    exact = np.array([gaussian_rate(angle, prior_mean, prior_scale) for angle in ANGLES])
-    assert np.ptp(exact) > 1
-    assert_allclose(rate, exact, atol=0.05)
-    assert error[0] == 0
-    difference = (rate - rate[0]) - (exact - exact[0])
-    assert np.all(np.abs(difference) <= 4 * error + 1e-6)
-    assert error[1:].max() < 0.03
-
-
-def test_error_bar_covers_the_scatter_over_generators():
-    prior = gaussian_prior([0.8, -0.3], [2.0, 0.7])
-    runs = [
-        rotation.rotated_rate(
-            MEAN, LOG_VARIANCE, prior, [0.0, 40.0], 32, torch.Generator().manual_seed(seed)
-        )
-        for seed in range(100)
-    ]
-    scatter = np.std([rate[1] - rate[0] for rate, _ in runs], ddof=1)
-    assert scatter == pytest.approx(np.mean([error[1] for _, error in runs]), rel=0.25)
-
-
-def four_modes_prior(z: torch.Tensor) -> torch.Tensor:
-    """The density of the four-mode factors (section 5.3), each coordinate +-1 with std 0.5."""
-    log_mode = [torch.distributions.Normal(m, 0.5).log_prob(z) for m in (-1.0, 1.0)]
-    return (torch.logaddexp(*log_mode) - np.log(2)).sum(-1)
-
-
-@pytest.fixture(scope="module")
-def curve():
-    rng = np.random.default_rng(1)
-    theta = rng.choice([-1.0, 1.0], (256, 2)) + 0.5 * rng.standard_normal((256, 2))
-    log_variance = np.full((256, 2), -5.0)
-    angles = np.arange(-60.0, 61.0, 15.0)
-    return rotation.rotation_curve(theta, log_variance, theta, four_modes_prior, angles, 16)
-
-
-def test_curve_of_a_prior_that_matches_the_factors(curve):
-    assert dict(curve.sizes) == {"angle": 9}
-    assert curve["rate"].idxmin() == curve["S_D"].idxmax() == curve["S_KL"].idxmin() == 0
-    # the prior has the symmetry of the square: 30 degrees cannot be told from -60
-    assert_allclose(curve["rate"].sel(angle=30), curve["rate"].sel(angle=-60), atol=1e-4)
-    assert curve["rate"].sel(angle=45) > curve["rate"].sel(angle=0) + 0.3
-    assert curve["S_D"].sel(angle=45) < 0.6 < 0.85 < curve["S_D"].sel(angle=0)
-
-
-def test_curve_scores_are_those_of_the_rotated_draws(curve):
-    rng = np.random.default_rng(1)
-    theta = rng.choice([-1.0, 1.0], (256, 2)) + 0.5 * rng.standard_normal((256, 2))
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(16, 256, 2, generator=generator, dtype=torch.float64)[0].numpy()
-    z = rotation.rotate(theta + np.exp(-2.5) * noise, 30)
-    assert curve["S_D"].sel(angle=30) == pytest.approx(disentanglement_score(z, theta))
-    assert curve["S_KL"].sel(angle=30) == pytest.approx(shape_score(z, theta))
-
-
-def test_curve_has_no_shape_score_where_dimensions_differ():
-    theta = RNG.standard_normal((60, 3))
-    prior = gaussian_prior([0.0, 0.0], [1.0, 1.0])
-    found = rotation.rotation_curve(MEAN, LOG_VARIANCE, theta, prior, [0.0, 45.0])
-    assert "S_KL" not in found
-    assert found["S_D"].shape == (2,)
-
-
+@pytest.mark.parametrize("permutation", SIGNED_PERMUTATIONS)
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"log_prob": lambda z: z}, "log_prob"),
-        ({"log_prob": lambda z: z.sum(-1) * float("nan")}, "log_prob"),
-        ({"angles": []}, "angles"),
-        ({"angles": [np.nan]}, "angles"),
-        ({"n_samples": 1}, "n_samples"),
-        ({"log_variance": LOG_VARIANCE[:, :1]}, "agree in shape"),
-        ({"mean": MEAN[:, 0]}, "shape"),
-    ],
+    ("turned", "expected"),
+    [(0, 0), (10, 10), (44, 44), (-30, -30), (50, -40), (100, 10), (170, -10), (-45, 45)],
 )
-def test_bad_input_is_refused(change, message):
-    arguments = {
-        "mean": MEAN,
-        "log_variance": LOG_VARIANCE,
-        "log_prob": gaussian_prior([0.0, 0.0], [1.0, 1.0]),
-        "angles": [0.0],
-    }
-    with pytest.raises(DataError, match=message):
-        rotation.rotated_rate(**(arguments | change))
+def test_angle_modulo_flips_and_swaps_of_the_latents(permutation, turned, expected):
+    c, s = np.cos(np.radians(turned)), np.sin(np.radians(turned))
+    turn = np.array([[c, -s], [s, c]])
+    z = LATTICE @ turn.T @ permutation.T * [3.0, 0.1] + [5.0, 0.0]
+    found = rotation_angle(z, LATTICE * [1.0, 7.0] - 2)
+    if abs(expected) == 45:  # rounding may fall on either side of the seam
+        assert abs(found) == pytest.approx(45)
+    else:
+        assert found == pytest.approx(expected)
 
 
-# --- Local minima ---------------------------------------------------------------------------
+def test_angle_stays_in_its_range():
+    rng = np.random.default_rng(0)
+    angles = [rotation_angle(rng.normal(size=(8, 2)), rng.normal(size=(8, 2))) for _ in range(200)]
+    assert min(angles) > -45
+    assert max(angles) <= 45
+    assert np.std(angles) == pytest.approx(90 / np.sqrt(12), rel=0.15)  # uniform
 
 
-def made_up(angles: np.ndarray, values: np.ndarray, error: float = 0.0) -> xr.Dataset:
-    return xr.Dataset(
-        {"rate": ("angle", values), "rate_error": ("angle", np.full(len(angles), error))},
-        coords={"angle": angles},
-    )
+def test_angle_of_a_finite_gaussian_sample_is_recovered_to_sampling_error():
+    theta = np.random.default_rng(0).standard_normal((512, 2))
+    c, s = np.cos(np.radians(20)), np.sin(np.radians(20))
+    assert rotation_angle(theta @ np.array([[c, -s], [s, c]]).T, theta) == pytest.approx(20, abs=2)
 
 
-def test_minima_of_a_rate_with_a_shallow_one_at_45_degrees():
-    """-cos(4w) has minima at multiples of 90; -0.6 cos(8w) adds some at odd multiples of 45."""
-    angles = np.arange(-90.0, 91.0, 5.0)
-    w = np.radians(angles)
-    values = -np.cos(4 * w) - 0.6 * np.cos(8 * w)
-    found = rotation.local_minima(made_up(angles, values))
-    assert found["angle"].values.tolist() == [-45, 0, 45]
-    assert found["prominence"].sel(angle=0) > found["prominence"].sel(angle=45)
-    assert found["rate"].sel(angle=45) == pytest.approx(1 - 0.6)
-    deep = rotation.local_minima(made_up(angles, values), prominence=0.5)
-    assert deep["angle"].values.tolist() == [0]
+def test_angle_is_for_two_latents_that_vary():
+    assert np.isnan(rotation_angle(LATTICE * [1, 0], LATTICE))
+    with pytest.raises(DataError, match="2 latents"):
+        rotation_angle(LATTICE[:, :1], LATTICE)
 
 
-@pytest.mark.parametrize("last", [[], [180.0]])
-def test_a_full_circle_has_no_ends(last):
-    angles = np.concatenate([np.arange(-180.0, 180.0, 5.0), last])
-    found = rotation.local_minima(made_up(angles, -np.cos(4 * np.radians(angles))))
-    assert found["angle"].values.tolist() == [-180, -90, 0, 90]
-    assert_allclose(found["prominence"], 2)
+def test_uniform_angles_are_not_taken_for_crowded_ones():
+    rng = np.random.default_rng(0)
+    p_values = [angle_test(rng.uniform(-45, 45, 50)).p_value for _ in range(400)]
+    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
 
 
-def test_noise_below_the_error_bars_makes_no_minimum():
-    angles = np.arange(0.0, 90.0, 5.0)
-    noise = 0.01 * np.random.default_rng(0).standard_normal(len(angles))
-    assert rotation.local_minima(made_up(angles, 3 + noise)).sizes["angle"] > 0
-    assert rotation.local_minima(made_up(angles, 3 + noise, error=0.02)).sizes["angle"] == 0
+@pytest.mark.parametrize("center", [0.0, 20.0, -30.0, 45.0])
+def test_center_of_crowded_angles_wherever_it_is(center):
+    spread = np.linspace(-12, 12, 49)
+    found = angle_test(rotated := (center + spread + 45) % 90 - 45)
+    assert abs((found.center - center + 45) % 90 - 45) == pytest.approx(0, abs=1e-9)
+    # mean of cos(4 x) over the spread, by hand
+    assert found.concentration == pytest.approx(np.cos(np.radians(4 * spread)).mean())
+    assert found.p_value < 0.05
+    assert angle_test(rotated + 90 * np.arange(49)) == pytest.approx(found)
 
 
-def test_a_rotation_invariant_prior_has_no_minima():
-    prior = gaussian_prior([0.0, 0.0], [1.0, 1.0])
-    found = rotation.rotation_curve(MEAN, LOG_VARIANCE, MEAN, prior, np.arange(0.0, 90.0, 10.0), 8)
-    assert rotation.local_minima(found).sizes["angle"] == 0
-
-
-def test_a_curve_must_be_one():
-    with pytest.raises(DataError, match="no variable"):
-        rotation.local_minima(made_up(np.arange(5.0), np.zeros(5)), "S_KL")
-    with pytest.raises(DataError, match="increasing"):
-        rotation.local_minima(made_up(np.array([0.0, 2.0, 1.0]), np.zeros(3)))
+def test_two_angles_by_hand():
+    # distances 15 and 30 of 45: the step function is off the diagonal by a third at most
+    found = angle_test([15.0, -30.0])
+    assert found.p_value == pytest.approx(stats.kstwo.sf(1 / 3, 2))
+    with pytest.raises(DataError, match="angles"):
+        angle_test([np.nan, 1.0])

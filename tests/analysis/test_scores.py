@@ -13,8 +13,8 @@ from scipy.stats import spearmanr
 from sklearn.feature_selection import mutual_info_regression
 from sklearn.linear_model import LinearRegression
 
-from dvae.analysis import scores
-from dvae.analysis.divergence import shape_score
+from dvae import analysis
+from dvae.analysis.shape import shape_score
 from dvae.errors import DataError
 
 ALL = {"shift and scale", "sign", "order"}
@@ -49,7 +49,7 @@ class Claim:
 any_share = (0.5, 1.0)  # a ratio of two noises
 SCORES = {
     "S_D": Claim(
-        scores.disentanglement_score,
+        analysis.disentanglement_score,
         ideal=(0.93, 1.0),
         entangled=(0.5, 0.54),
         useless=any_share,
@@ -59,7 +59,7 @@ SCORES = {
         small=0.15,  # the sample correlation of the factors, of order 1/sqrt(N)
     ),
     "S_D correlation": Claim(
-        lambda z, theta: scores.disentanglement_score(z, theta, correlation=True),
+        lambda z, theta: analysis.disentanglement_score(z, theta, correlation=True),
         ideal=(0.93, 1.0),
         entangled=(0.5, 0.54),
         useless=any_share,
@@ -80,7 +80,7 @@ SCORES = {
         small=0.3,
     ),
     "MIG": Claim(
-        scores.mutual_information_gap,
+        analysis.mutual_information_gap,
         ideal=(0.95, 1.0),
         entangled=(0.0, 0.1),
         useless=(0.0, 0.05),
@@ -91,7 +91,7 @@ SCORES = {
         small=0.1,  # the bias of the second latent's information
     ),
     "DCI disentanglement": Claim(
-        lambda z, theta: scores.dci_scores(z, theta).disentanglement,
+        lambda z, theta: analysis.dci_scores(z, theta).disentanglement,
         ideal=(0.97, 1.0),
         entangled=(0.0, 0.1),
         useless=(0.0, 0.2),
@@ -101,7 +101,7 @@ SCORES = {
         tolerance=0.02,
     ),
     "DCI completeness": Claim(
-        lambda z, theta: scores.dci_scores(z, theta).completeness,
+        lambda z, theta: analysis.dci_scores(z, theta).completeness,
         ideal=(0.97, 1.0),
         entangled=(0.0, 0.1),
         useless=(0.0, 0.2),
@@ -111,7 +111,7 @@ SCORES = {
         tolerance=0.02,
     ),
     "DCI informativeness": Claim(
-        lambda z, theta: scores.dci_scores(z, theta).informativeness,
+        lambda z, theta: analysis.dci_scores(z, theta).informativeness,
         ideal=(0.98, 1.0),
         entangled=(0.95, 1.0),
         useless=(0.0, 0.05),
@@ -122,7 +122,7 @@ SCORES = {
         tolerance=0.02,
     ),
     "SAP": Claim(
-        scores.sap_score,
+        analysis.sap_score,
         ideal=(0.98, 1.0),
         entangled=(0.0, 0.15),
         useless=(0.0, 0.05),
@@ -131,7 +131,7 @@ SCORES = {
         half=(0.48, 0.52),
     ),
     "MCC": Claim(
-        scores.mean_correlation_coefficient,
+        analysis.mean_correlation_coefficient,
         ideal=(1 - 1e-9, 1.0),
         entangled=(0.69, 0.73),
         useless=(0.0, 0.1),
@@ -140,7 +140,7 @@ SCORES = {
         half=(0.5 - 1e-9, 0.5 + 1e-9),
     ),
     "MCC rank": Claim(
-        lambda z, theta: scores.mean_correlation_coefficient(z, theta, rank=True),
+        lambda z, theta: analysis.mean_correlation_coefficient(z, theta, rank=True),
         ideal=(1 - 1e-9, 1.0),
         entangled=(0.6, 0.75),
         useless=(0.0, 0.1),
@@ -150,7 +150,7 @@ SCORES = {
         ignores={*ALL, "monotone"},
     ),
     "modularity": Claim(
-        scores.modularity_score,
+        analysis.modularity_score,
         ideal=(0.98, 1.0),
         entangled=(0.0, 0.3),
         useless=(0.0, 1.0),  # a ratio of two noises
@@ -160,7 +160,7 @@ SCORES = {
         ignores={*ALL, "monotone"},
     ),
     "explicitness": Claim(
-        scores.explicitness_score,
+        analysis.explicitness_score,
         ideal=(0.97, 1.0),
         entangled=(0.97, 1.0),
         useless=(-0.15, 0.15),
@@ -172,7 +172,7 @@ SCORES = {
         small=0.25,  # the penalised classifier learns from 8 samples per bin
     ),
     "FactorVAE": Claim(
-        scores.factor_vae_score,
+        analysis.factor_vae_score,
         ideal=(0.99, 1.0),
         entangled=(0.3, 0.7),
         useless=(0.3, 0.7),
@@ -181,7 +181,7 @@ SCORES = {
         half=(0.5, 0.5),
     ),
     "beta-VAE": Claim(
-        scores.beta_vae_score,
+        analysis.beta_vae_score,
         ideal=(0.99, 1.0),
         entangled=(0.3, 0.7),
         useless=(0.3, 0.7),
@@ -289,17 +289,17 @@ def test_bad_input_is_refused_with_a_reason(claim, z, theta, message):
 
 
 def test_all_scores_calls_every_score_once():
-    found = scores.all_scores(rotated(THETA, 10), THETA, seed=4)
-    assert found["s_d"] == scores.disentanglement_score(rotated(THETA, 10), THETA)
-    assert found["s_d_ceiling"] == scores.disentanglement_score(THETA, THETA)
+    found = analysis.all_scores(rotated(THETA, 10), THETA, seed=4)
+    assert found["s_d"] == analysis.disentanglement_score(rotated(THETA, 10), THETA)
+    assert found["s_d_ceiling"] == analysis.disentanglement_score(THETA, THETA)
     assert (
         found["dci_completeness"]
-        == scores.dci_scores(rotated(THETA, 10), THETA, seed=4).completeness
+        == analysis.dci_scores(rotated(THETA, 10), THETA, seed=4).completeness
     )
-    assert found["factor_vae"] == scores.factor_vae_score(rotated(THETA, 10), THETA, seed=4)
+    assert found["factor_vae"] == analysis.factor_vae_score(rotated(THETA, 10), THETA, seed=4)
     assert len(found) == 15
     assert all(type(value) is float for value in found.values())
-    assert np.isnan(scores.all_scores(THETA[:, :1], THETA)["s_kl"])
+    assert np.isnan(analysis.all_scores(THETA[:, :1], THETA)["s_kl"])
 
 
 # --- Values known by other means ------------------------------------------------------------
@@ -311,46 +311,46 @@ MIXED = SIGNS @ np.array([[3.0, 0.0], [1.0, 1.0]])
 
 
 def test_disentanglement_score_by_hand():
-    assert scores.disentanglement_score(MIXED, SIGNS) == pytest.approx((3 / 4 + 1) / 2)
-    assert scores.disentanglement_score(-5 * MIXED + 2, SIGNS) == pytest.approx(7 / 8)
+    assert analysis.disentanglement_score(MIXED, SIGNS) == pytest.approx((3 / 4 + 1) / 2)
+    assert analysis.disentanglement_score(-5 * MIXED + 2, SIGNS) == pytest.approx(7 / 8)
 
 
 def test_covariances_weigh_factors_by_their_scale_and_correlations_do_not():
     unequal = SIGNS * [1.0, 10.0]  # covariances (3, 10) and (0, 10)
-    assert scores.disentanglement_score(MIXED, unequal) == pytest.approx((10 / 13 + 1) / 2)
-    assert scores.disentanglement_score(MIXED, unequal, correlation=True) == pytest.approx(7 / 8)
+    assert analysis.disentanglement_score(MIXED, unequal) == pytest.approx((10 / 13 + 1) / 2)
+    assert analysis.disentanglement_score(MIXED, unequal, correlation=True) == pytest.approx(7 / 8)
 
 
 def test_ceiling_is_that_of_the_sample_correlation():
     theta = SIGNS @ np.array([[1.0, 0.25], [0.0, 1.0]])  # variances 1 and 17/16, covariance 1/4
-    assert scores.ceiling(theta) == pytest.approx((1 / 1.25 + (17 / 16) / (17 / 16 + 1 / 4)) / 2)
-    assert scores.ceiling(SIGNS) == 1.0
+    assert analysis.ceiling(theta) == pytest.approx((1 / 1.25 + (17 / 16) / (17 / 16 + 1 / 4)) / 2)
+    assert analysis.ceiling(SIGNS) == 1.0
 
 
 def test_disentanglement_score_needs_only_two_samples_and_any_number_of_factors():
-    assert scores.disentanglement_score([[0.0], [1.0]], [[0.0, 0.0], [1.0, 3.0]]) == 0.75
+    assert analysis.disentanglement_score([[0.0], [1.0]], [[0.0, 0.0], [1.0, 3.0]]) == 0.75
 
 
 def test_latents_follow_rows_not_columns():
     """A transpose in the wrong place would score 2 latents of 3 factors differently."""
     theta = np.random.default_rng(0).standard_normal((4000, 3))
     z = theta[:, [2, 0]]
-    assert scores.disentanglement_score(z, theta) > 0.9
-    assert scores.mean_correlation_coefficient(z, theta) == pytest.approx(2 / 3, abs=0.02)
-    assert scores.mutual_information(z, theta).argmax(1).tolist() == [2, 0]
-    assert scores.dci_scores(z, theta).importance.argmax(1).tolist() == [2, 0]
+    assert analysis.disentanglement_score(z, theta) > 0.9
+    assert analysis.mean_correlation_coefficient(z, theta) == pytest.approx(2 / 3, abs=0.02)
+    assert analysis.mutual_information(z, theta).argmax(1).tolist() == [2, 0]
+    assert analysis.dci_scores(z, theta).importance.argmax(1).tolist() == [2, 0]
 
 
 def test_sap_and_mcc_by_hand():
-    assert scores.sap_score(MIXED, SIGNS) == pytest.approx(((0.9 - 0) + (1 - 0.1)) / 2)
+    assert analysis.sap_score(MIXED, SIGNS) == pytest.approx(((0.9 - 0) + (1 - 0.1)) / 2)
     expected = (np.sqrt(0.9) + 1) / 2
-    assert scores.mean_correlation_coefficient(MIXED, SIGNS) == pytest.approx(expected)
+    assert analysis.mean_correlation_coefficient(MIXED, SIGNS) == pytest.approx(expected)
 
 
 def test_rank_correlation_is_spearmans():
     z = rotated(THETA, 15) ** 3
     matched = [abs(spearmanr(z[:, i], THETA[:, i]).statistic) for i in (0, 1)]
-    found = scores.mean_correlation_coefficient(z, THETA, rank=True)
+    found = analysis.mean_correlation_coefficient(z, THETA, rank=True)
     assert found == pytest.approx(np.mean(matched))
 
 
@@ -360,11 +360,11 @@ I_AND = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75)) - 0.5 * np.log(2)
 
 
 def test_binned_information_modularity_and_gap_by_hand():
-    information = scores.mutual_information(BOTH, SIGNS, n_bins=2)
+    information = analysis.mutual_information(BOTH, SIGNS, n_bins=2)
     assert_allclose(information, [[np.log(2), 0], [I_AND, I_AND]], atol=1e-12)
-    assert scores.modularity_score(BOTH, SIGNS, n_bins=2) == pytest.approx((1 + 0) / 2)
+    assert analysis.modularity_score(BOTH, SIGNS, n_bins=2) == pytest.approx((1 + 0) / 2)
     gap = ((np.log(2) - I_AND) + (I_AND - 0)) / 2 / np.log(2)
-    assert scores.mutual_information_gap(BOTH, SIGNS, n_bins=2) == pytest.approx(gap)
+    assert analysis.mutual_information_gap(BOTH, SIGNS, n_bins=2) == pytest.approx(gap)
 
 
 @pytest.mark.parametrize(("method", "tolerance"), [("knn", 0.04), ("binned", 0.12)])
@@ -373,22 +373,22 @@ def test_information_of_a_gaussian_pair(method, tolerance):
     theta = rng.standard_normal((4000, 1))
     z = 0.8 * theta + 0.6 * rng.standard_normal((4000, 1))
     expected = -0.5 * np.log(1 - 0.8**2)
-    found = scores.mutual_information(z, theta, method).item()
+    found = analysis.mutual_information(z, theta, method).item()
     assert found == pytest.approx(expected, abs=tolerance)
 
 
 def test_knn_information_is_zero_for_independent_latents_where_bins_are_biased():
     z = np.random.default_rng(5).standard_normal(THETA.shape)
-    assert scores.mutual_information(z, THETA, "knn").max() < 0.05
+    assert analysis.mutual_information(z, THETA, "knn").max() < 0.05
     bias = 7**2 / (2 * 512)  # (bins - 1)^2 / 2N
-    assert scores.mutual_information(z, THETA).mean() == pytest.approx(bias, rel=0.35)
+    assert analysis.mutual_information(z, THETA).mean() == pytest.approx(bias, rel=0.35)
 
 
 def test_dci_of_a_linear_code_by_hand():
     """theta1 = z1 and theta2 = z1 + z2 give importances (1, 0) and (1/2, 1/2)."""
     z = np.random.default_rng(0).standard_normal((4000, 2))
     theta = z @ np.array([[1.0, 1.0], [0.0, 1.0]])
-    found = scores.dci_scores(z, theta, "lasso")
+    found = analysis.dci_scores(z, theta, "lasso")
     assert_allclose(found.importance, [[1.0, 0.5], [0.0, 0.5]], atol=0.02)
     first = 1 + (2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 3))  # of weight 3/4; the other is 1
     assert found.disentanglement == pytest.approx(0.75 * first + 0.25, abs=0.02)
@@ -402,54 +402,54 @@ def test_informativeness_agrees_with_least_squares_on_linear_data(regressor):
     z = rng.standard_normal((1000, 2))
     theta = z @ np.array([[1.0, 0.3], [0.2, 1.0]]) + 0.5 * rng.standard_normal((1000, 2))
     expected = LinearRegression().fit(z, theta).score(z, theta)
-    found = scores.dci_scores(z, theta, regressor).informativeness
+    found = analysis.dci_scores(z, theta, regressor).informativeness
     assert found == pytest.approx(expected, abs=0.08)
 
 
 def test_single_latent_and_single_factor():
     theta = THETA[:, :1]
-    assert scores.disentanglement_score(theta, theta) == 1
-    assert scores.sap_score(theta, theta) == pytest.approx(1)
-    assert scores.mutual_information_gap(theta, theta) == pytest.approx(1)
-    assert scores.modularity_score(theta, theta) == 1
-    assert scores.dci_scores(theta, theta)[:2] == (1, 1)
-    assert scores.factor_vae_score(theta, theta) == scores.beta_vae_score(theta, theta) == 1
+    assert analysis.disentanglement_score(theta, theta) == 1
+    assert analysis.sap_score(theta, theta) == pytest.approx(1)
+    assert analysis.mutual_information_gap(theta, theta) == pytest.approx(1)
+    assert analysis.modularity_score(theta, theta) == 1
+    assert analysis.dci_scores(theta, theta)[:2] == (1, 1)
+    assert analysis.factor_vae_score(theta, theta) == analysis.beta_vae_score(theta, theta) == 1
 
 
 def test_gaussian_total_correlation_is_the_closed_form():
     z = SIGNS @ np.array([[1.0, 0.75], [0.0, 1.0]])  # correlation 0.75 / sqrt(1 + 0.75^2) = 0.6
-    assert scores.total_correlation(z) == pytest.approx(-0.5 * np.log(1 - 0.6**2))
-    assert scores.total_correlation(np.column_stack([z, np.ones(64)])) == pytest.approx(
-        scores.total_correlation(z)
+    assert analysis.total_correlation(z) == pytest.approx(-0.5 * np.log(1 - 0.6**2))
+    assert analysis.total_correlation(np.column_stack([z, np.ones(64)])) == pytest.approx(
+        analysis.total_correlation(z)
     )
-    assert scores.total_correlation(np.hstack([z, z])) == np.inf
-    assert scores.total_correlation(np.ones((9, 3))) == 0
+    assert analysis.total_correlation(np.hstack([z, z])) == np.inf
+    assert analysis.total_correlation(np.ones((9, 3))) == 0
 
 
 def test_knn_total_correlation_of_a_pair_is_scikit_learns_information():
     z = rotated(THETA, 20) * [1.0, 4.0]
     expected = mutual_info_regression(z[:, :1], z[:, 1], n_neighbors=3)[0]
-    assert scores.total_correlation(z, "knn") == pytest.approx(expected, abs=1e-3)
+    assert analysis.total_correlation(z, "knn") == pytest.approx(expected, abs=1e-3)
 
 
 def test_knn_total_correlation_of_three_gaussians():
     covariance = np.array([[1.0, 0.6, 0.3], [0.6, 1.0, 0.5], [0.3, 0.5, 1.0]])
     z = np.random.default_rng(0).multivariate_normal(np.zeros(3), covariance, 4000)
     expected = -0.5 * np.linalg.slogdet(covariance)[1]
-    assert scores.total_correlation(z, "knn") == pytest.approx(expected, abs=0.04)
-    assert scores.total_correlation(z) == pytest.approx(expected, abs=0.03)
+    assert analysis.total_correlation(z, "knn") == pytest.approx(expected, abs=0.04)
+    assert analysis.total_correlation(z) == pytest.approx(expected, abs=0.03)
 
 
 def test_total_correlation_refuses_what_it_cannot_score():
     with pytest.raises(DataError, match="method"):
-        scores.total_correlation(THETA, "other")
+        analysis.total_correlation(THETA, "other")
     with pytest.raises(DataError, match="coincide"):
-        scores.total_correlation(np.repeat(THETA, 9, axis=0), "knn")
+        analysis.total_correlation(np.repeat(THETA, 9, axis=0), "knn")
     with pytest.raises(DataError, match="n_neighbors"):
-        scores.total_correlation(THETA, "knn", n_neighbors=512)
+        analysis.total_correlation(THETA, "knn", n_neighbors=512)
 
 
-@pytest.mark.parametrize("score", [scores.factor_vae_score, scores.beta_vae_score])
+@pytest.mark.parametrize("score", [analysis.factor_vae_score, analysis.beta_vae_score])
 def test_interventions_on_three_factors(score):
     """With two, the latent that varies most would tell the factor as well as the one that least."""
     theta = np.random.default_rng(0).standard_normal((512, 3))
@@ -459,7 +459,7 @@ def test_interventions_on_three_factors(score):
     )
 
 
-@pytest.mark.parametrize("score", [scores.factor_vae_score, scores.beta_vae_score])
+@pytest.mark.parametrize("score", [analysis.factor_vae_score, analysis.beta_vae_score])
 def test_intervention_scores_depend_on_the_seed_only_through_their_draws(score):
     z = rotated(THETA, 40)
     assert score(z, THETA, seed=1) == score(z, THETA, seed=1)
@@ -470,14 +470,14 @@ def test_intervention_scores_depend_on_the_seed_only_through_their_draws(score):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: scores.mutual_information(THETA, THETA, "other"),
-        lambda: scores.mutual_information_gap(THETA, THETA, n_bins=1),
-        lambda: scores.modularity_score(THETA, THETA, n_bins=400),
-        lambda: scores.dci_scores(THETA, THETA, "other"),
-        lambda: scores.explicitness_score(THETA, THETA, n_bins=65),
-        lambda: scores.explicitness_score(SIGNS, SIGNS, n_bins=4),
-        lambda: scores.factor_vae_score(THETA, THETA, n_votes=1),
-        lambda: scores.beta_vae_score(THETA, THETA, batch_size=1),
+        lambda: analysis.mutual_information(THETA, THETA, "other"),
+        lambda: analysis.mutual_information_gap(THETA, THETA, n_bins=1),
+        lambda: analysis.modularity_score(THETA, THETA, n_bins=400),
+        lambda: analysis.dci_scores(THETA, THETA, "other"),
+        lambda: analysis.explicitness_score(THETA, THETA, n_bins=65),
+        lambda: analysis.explicitness_score(SIGNS, SIGNS, n_bins=4),
+        lambda: analysis.factor_vae_score(THETA, THETA, n_votes=1),
+        lambda: analysis.beta_vae_score(THETA, THETA, batch_size=1),
     ],
 )
 def test_options_out_of_range_are_refused(call):

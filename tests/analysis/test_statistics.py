@@ -1,4 +1,4 @@
-"""Intervals against published or closed values, and angles that were put in."""
+"""Intervals and tests against published or closed values."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import pytest
 from scipy import stats
 
 from dvae.analysis.statistics import (
-    angle_test,
     bootstrap_interval,
     compare_proportions,
     holm,
     kendall_trend,
-    rotation_angle,
     wilson_interval,
 )
 from dvae.errors import DataError
@@ -118,75 +116,3 @@ def test_holm_keeps_the_error_rate_of_the_family():
     share = np.mean([holm(row).min() < 0.05 for row in p])
     assert share == pytest.approx(1 - (1 - 0.05 / 9) ** 9, abs=0.015)
     assert np.mean(p.min(1) < 0.05) > 0.3
-
-
-# --- Angles ---------------------------------------------------------------------------------
-
-SIGNED_PERMUTATIONS = [
-    np.array(rows, dtype=float)
-    for rows in ([[1, 0], [0, 1]], [[0, 1], [1, 0]], [[-1, 0], [0, 1]], [[0, -1], [1, 0]])
-]
-# A lattice with the symmetry of a square: any rotation of it has uncorrelated coordinates.
-LATTICE = np.stack(np.meshgrid(np.arange(-3.0, 4), np.arange(-3.0, 4)), -1).reshape(-1, 2)
-
-
-@pytest.mark.parametrize("permutation", SIGNED_PERMUTATIONS)
-@pytest.mark.parametrize(
-    ("turned", "expected"),
-    [(0, 0), (10, 10), (44, 44), (-30, -30), (50, -40), (100, 10), (170, -10), (-45, 45)],
-)
-def test_angle_modulo_flips_and_swaps_of_the_latents(permutation, turned, expected):
-    c, s = np.cos(np.radians(turned)), np.sin(np.radians(turned))
-    turn = np.array([[c, -s], [s, c]])
-    z = LATTICE @ turn.T @ permutation.T * [3.0, 0.1] + [5.0, 0.0]
-    found = rotation_angle(z, LATTICE * [1.0, 7.0] - 2)
-    if abs(expected) == 45:  # rounding may fall on either side of the seam
-        assert abs(found) == pytest.approx(45)
-    else:
-        assert found == pytest.approx(expected)
-
-
-def test_angle_stays_in_its_range():
-    rng = np.random.default_rng(0)
-    angles = [rotation_angle(rng.normal(size=(8, 2)), rng.normal(size=(8, 2))) for _ in range(200)]
-    assert min(angles) > -45
-    assert max(angles) <= 45
-    assert np.std(angles) == pytest.approx(90 / np.sqrt(12), rel=0.15)  # uniform
-
-
-def test_angle_of_a_finite_gaussian_sample_is_recovered_to_sampling_error():
-    theta = np.random.default_rng(0).standard_normal((512, 2))
-    c, s = np.cos(np.radians(20)), np.sin(np.radians(20))
-    assert rotation_angle(theta @ np.array([[c, -s], [s, c]]).T, theta) == pytest.approx(20, abs=2)
-
-
-def test_angle_is_for_two_latents_that_vary():
-    assert np.isnan(rotation_angle(LATTICE * [1, 0], LATTICE))
-    with pytest.raises(DataError, match="2 latents"):
-        rotation_angle(LATTICE[:, :1], LATTICE)
-
-
-def test_uniform_angles_are_not_taken_for_crowded_ones():
-    rng = np.random.default_rng(0)
-    p_values = [angle_test(rng.uniform(-45, 45, 50)).p_value for _ in range(400)]
-    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.03)
-    assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
-
-
-@pytest.mark.parametrize("center", [0.0, 20.0, -30.0, 45.0])
-def test_center_of_crowded_angles_wherever_it_is(center):
-    spread = np.linspace(-12, 12, 49)
-    found = angle_test(rotated := (center + spread + 45) % 90 - 45)
-    assert abs((found.center - center + 45) % 90 - 45) == pytest.approx(0, abs=1e-9)
-    # mean of cos(4 x) over the spread, by hand
-    assert found.concentration == pytest.approx(np.cos(np.radians(4 * spread)).mean())
-    assert found.p_value < 0.05
-    assert angle_test(rotated + 90 * np.arange(49)) == pytest.approx(found)
-
-
-def test_two_angles_by_hand():
-    # distances 15 and 30 of 45: the step function is off the diagonal by a third at most
-    found = angle_test([15.0, -30.0])
-    assert found.p_value == pytest.approx(stats.kstwo.sf(1 / 3, 2))
-    with pytest.raises(DataError, match="angles"):
-        angle_test([np.nan, 1.0])

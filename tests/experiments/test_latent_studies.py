@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from dvae.analysis import disentanglement_score
+from dvae.analysis import disentanglement_score, mean_correlation_coefficient, rotation_angle
 from dvae.errors import ResultError
-from dvae.experiments import EXPERIMENTS, find_experiment, priors
+from dvae.experiments import EXPERIMENTS, find_experiment, latent_scores, priors
 from dvae.experiments.common import load_data, make_model, recipe_from
 from dvae.experiments.disentanglement import DISENTANGLEMENT
 from dvae.loading import load_result
 from dvae.models import count_parameters, make_prior
-from dvae.results.store import Store
+from dvae.results.store import Store, write_result
 from dvae.results.trials import PROFILES, group_hashes
 from dvae.runner import compute_group, run_experiment
 from dvae.training import fit
 
-NAMES = ("dense_vae", "baselines", "priors", "rotation_history", "shape_score")
+NAMES = ("dense_vae", "baselines", "priors", "rotation_history", "shape_score", "latent_scores")
 
 
 def first_group(name, **arguments):
@@ -134,3 +134,51 @@ def test_shape_score_reads_the_runs_it_names(tmp_path):
     np.testing.assert_allclose(data["rate"], source["rate"])
     np.testing.assert_allclose(data["disentanglement"], source["disentanglement"], atol=1e-5)
     assert np.isfinite(data["shape"].values).all()
+
+
+def test_known_codes_are_what_they_are_called():
+    theta = np.random.default_rng(0).standard_normal((400, 2))
+    codes = {name: latent_scores.known_code(theta, name) for name in latent_scores.CODES[:-2]}
+    assert rotation_angle(codes["turned"], theta) == pytest.approx(45, abs=5)
+    np.testing.assert_array_equal(codes["repeated"][:, 0], codes["repeated"][:, 1])
+    assert np.ptp(codes["single"], axis=0)[1] == 0
+    assert abs(np.corrcoef(codes["noise"].T, theta.T)[:2, 2:]).max() < 0.2
+    # noise of the factors' variance leaves half of the variance, a correlation of 1 / sqrt(2)
+    found = mean_correlation_coefficient(codes["noisy"], theta)
+    assert found == pytest.approx(0.5**0.5, abs=0.05)
+    assert mean_correlation_coefficient(codes["warped"], theta, rank=True) == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """Codes and runs of one condition at smoke; the first run is made to diverge."""
+    store = Store(tmp_path_factory.mktemp("results"))
+    run_experiment("baselines", "smoke", store=store, workers=1, progress=False)
+    codes, runs = find_experiment("latent_scores").groups("smoke")[:2]
+    compute_group("disentanglement", "smoke", 0, "cpu", str(store.root))
+    source = store.merge(DISENTANGLEMENT, "smoke")
+    source["latent_mean"][0, 3] = np.nan
+    write_result(source, store.path("disentanglement", "smoke"))
+    compute = find_experiment("latent_scores").compute
+    return compute(codes, store=store), compute(runs, store=store), source
+
+
+def test_latent_scores_of_the_factors_are_ideal(scored):
+    codes = scored[0].set_index(trial="code")
+    ideal = codes.sel(trial="factors")
+    assert float(ideal["s_d"]) == float(ideal["s_d_ceiling"])
+    for name in ("mcc", "sap", "dci_informativeness"):
+        assert float(ideal[name]) > 0.9
+    assert float(codes["s_d"].sel(trial="single")) == pytest.approx(
+        (0.5 + float(codes["s_d"].sel(trial="repeated"))) / 2
+    )
+    assert np.isinf(codes["s_kl"].sel(trial="single"))
+
+
+def test_latent_scores_reads_the_runs_it_names(scored):
+    _, runs, source = scored
+    assert runs["seed"].values.tolist() == source["seed"].values.tolist()
+    np.testing.assert_allclose(runs["s_d"][1:], source["disentanglement"][1:], atol=1e-5)
+    # a run that diverged has no score at all
+    assert all(np.isnan(runs[name][0]) for name in runs.data_vars)
+    assert np.isfinite(runs["mig"][1:]).all()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from torch import Tensor
 
 from dvae.errors import DataError
 
-__all__ = ["Latents", "Samples", "as_pair", "as_samples", "varying"]
+__all__ = ["Latents", "Samples", "as_encoding", "as_pair", "as_samples", "varying"]
 
-Samples = Shaped[np.ndarray | Tensor, "sample dimension"]
-Latents = Shaped[np.ndarray | Tensor, "sample latent"]
+# arrays or tensors
+Samples = Shaped[Any, "sample dimension"]
+Latents = Shaped[Any, "sample latent"]
 
 
 def as_samples(
@@ -25,7 +27,7 @@ def as_samples(
         If the values are not real numbers of shape (N, d), hold NaN or infinity, or N is below
         ``min_samples``.
     """
-    if isinstance(values, Tensor):
+    if hasattr(values, "detach"):  # a tensor; torch itself is not needed here
         values = values.detach().cpu().numpy()
     try:
         array = np.array(values, dtype=np.float64)
@@ -73,3 +75,22 @@ def as_pair(
             "against it; leave it out"
         )
     return z, theta
+
+
+def as_encoding(
+    mean: Latents, log_variance: Latents
+) -> tuple[Float[np.ndarray, "sample latent"], Float[np.ndarray, "sample latent"]]:
+    """Mean and log-variance (N, n) of a factorised q(z|y), as float64 arrays.
+
+    Raises
+    ------
+    DataError
+        As :func:`as_samples`; or if the shapes differ.
+    """
+    mean = as_samples(mean, "mean", 1)
+    log_variance = as_samples(log_variance, "log_variance", 1)
+    if mean.shape != log_variance.shape:
+        raise DataError(
+            f"mean and log_variance must agree in shape, got {mean.shape} and {log_variance.shape}"
+        )
+    return mean, log_variance

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.linalg import orthogonal_procrustes
 from sklearn.decomposition import PCA, FastICA
 from sklearn.linear_model import LinearRegression
-from torch import Tensor
 
 from dvae.analysis._checks import Latents, Samples, as_samples, varying
 from dvae.errors import DataError
 
 __all__ = ["ica_latents", "linear_regression_latents", "pca_latents", "procrustes_latents"]
 
-Fields = Shaped[np.ndarray | Tensor, "sample channel x1 x2"]
+Fields = Shaped[Any, "sample channel x1 x2"]
 
 
 def _flattened(train: Fields, test: Fields) -> tuple[np.ndarray, np.ndarray]:

@@ -13,40 +13,25 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
-from scipy.signal import find_peaks
+from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, eigsh
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Independent, Normal
 from torch.func import functional_call, vmap
 
+from dvae.analysis.degenerate import score_runs
+from dvae.analysis.directions import random_direction
 from dvae.analysis.scores import disentanglement_score
 from dvae.errors import DataError
-from dvae.models.dense import DenseVAE
-from dvae.models.pod import PodVAE
-from dvae.models.priors import GaussianPrior
 from dvae.models.vae import VAE
 from dvae.training.ensemble import Ensemble, check_device
 
-__all__ = [
-    "Landscape",
-    "LinearCollapse",
-    "Minima",
-    "barrier",
-    "linear_collapse",
-    "loss_per_node",
-    "match_hidden_units",
-    "match_latents",
-    "random_direction",
-    "signed_permutation",
-    "strict_minima",
-]
+__all__ = ["Landscape", "loss_per_node"]
 
 State = Float[Tensor, " state"]
 States = Float[Tensor, "vector state"]
@@ -120,11 +105,8 @@ class Landscape:
             if value.is_floating_point()
         }
         template = self._ensemble.template
-        self.total_nodes, self.statistics, self.variance = (
-            template.total_nodes,
-            statistics,
-            variance,
-        )
+        self.total_nodes = template.total_nodes
+        self.statistics, self.variance = statistics, variance
         self.theta = None if theta is None else np.asarray(theta, dtype=float)
         self.batch_size, self.n_samples = batch_size, n_samples
         with torch.no_grad():
@@ -199,7 +181,7 @@ class Landscape:
         xarray.Dataset
             ``rate`` and ``distortion`` over (vector, draw), nats per sample, averaged over the
             data for each of the common draws; ``disentanglement`` over vector if factors are
-            known (NaN where a latent is constant or not finite).
+            known (collapsed or diverged latents: :func:`dvae.analysis.degenerate.score_runs`).
         """
         states = states.to(self.features)
         return self._evaluate(lambda index: states[index], len(states))
@@ -247,7 +229,7 @@ class Landscape:
         score = np.zeros(len(states))
         if self.theta is not None:
             latents = torch.cat(means, 1).cpu().numpy()
-            score = np.array([_score(z, self.theta) for z in latents])
+            score = score_runs(disentanglement_score, latents, self.theta)
         return rate.cpu().numpy(), distortion.cpu().numpy(), score
 
     def _distortion(self, ensemble: Ensemble, error: Tensor) -> Float[Tensor, "vector draw"]:
@@ -261,10 +243,10 @@ class Landscape:
             log_variance = ensemble.split(ensemble.parameters)[LOG_VARIANCE].double()
         module = copy.deepcopy(module).eval()
 
-        def one(log_variance, error):
+        def member_distortion(log_variance, error):
             return functional_call(module, {"log_variance": log_variance}, (error,))
 
-        return vmap(one)(log_variance, error)
+        return vmap(member_distortion)(log_variance, error)
 
     # ------------------------------------------------------------------- lines, rays and planes
 
@@ -314,9 +296,9 @@ class Landscape:
         alpha : array (point,)
             Positions, in units of the direction's normalisation.
         seeds : sequence of int
-            One direction each, see :func:`random_direction`.
+            One direction each, see :func:`~dvae.analysis.directions.random_direction`.
         normalisation : {"norm", "filter"}
-            As for :func:`random_direction`.
+            As for :func:`~dvae.analysis.directions.random_direction`.
 
         Returns
         -------
@@ -458,12 +440,6 @@ def _decode(
     return rate.reshape(k, b).sum(1), error.reshape(k, b, *error.shape[1:]).sum(1)
 
 
-def _score(z: np.ndarray, theta: np.ndarray) -> float:
-    if not np.isfinite(z).all() or (np.ptp(z, axis=0) == 0).any():
-        return float("nan")
-    return disentanglement_score(z, theta)
-
-
 def _folded(
     data: xr.Dataset, outer: str, count: int, inner_values: np.ndarray, inner: str = "point"
 ) -> xr.Dataset:
@@ -495,366 +471,3 @@ def loss_per_node(data: xr.Dataset, beta: float = 1.0) -> xr.DataArray:
     """
     loss = data["distortion"] / data.attrs["total_nodes"] + beta * data["rate"]
     return loss.assign_attrs(units="nats per node")
-
-
-# ------------------------------------------------------------------------------- directions
-
-
-def _filters(model: VAE) -> dict[str, int]:
-    """Axis that counts the filters of every weight that has filters, by parameter name.
-
-    A filter is what produces one output: a row of a linear layer's weight, an output channel of a
-    convolution.
-    """
-    axes = {}
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            axes[f"{name}.weight"] = 0
-        elif isinstance(module, nn.ConvTranspose2d):
-            axes[f"{name}.weight"] = 1
-    return axes
-
-
-def random_direction(
-    model: VAE, seed: int, normalisation: Literal["norm", "filter"] = "norm"
-) -> Float[Tensor, " parameter"]:
-    """Random direction in parameter space, scaled to a model.
-
-    Parameters
-    ----------
-    model : VAE
-        Where the direction starts.
-    seed : int
-        Seed; entries are independent standard normal numbers before they are scaled.
-    normalisation : {"norm", "filter"}
-        "norm": the direction is as long as the model's vector of parameters. "filter": each filter
-        of the direction is as long as the model's filter (Li et al. 2018), where a filter is a
-        row of a linear layer's weight or an output channel of a convolution, and everything else
-        (biases, batch normalisation, log-variance) does not move.
-
-    Returns
-    -------
-    Tensor (parameter,)
-        Float32, in the order of ``model.parameters()``.
-
-    References
-    ----------
-    Li et al., Visualizing the loss landscape of neural nets, NeurIPS 2018.
-    """
-    named = dict(model.named_parameters())
-    total = sum(p.numel() for p in named.values())
-    drawn = np.random.default_rng(seed).standard_normal(total, dtype=np.float32)
-    direction = torch.from_numpy(drawn)
-    length = torch.cat([p.detach().flatten().cpu() for p in named.values()]).norm()
-    if normalisation == "norm":
-        return direction * (length / direction.norm())
-    if normalisation != "filter":
-        raise DataError(f"normalisation must be 'norm' or 'filter', got {normalisation!r}")
-    axes, parts = _filters(model), []
-    for (name, parameter), part in zip(
-        named.items(), direction.split([p.numel() for p in named.values()]), strict=True
-    ):
-        part = part.reshape(parameter.shape)
-        if name not in axes:
-            parts.append(torch.zeros(parameter.numel()))
-            continue
-        others = [d for d in range(parameter.ndim) if d != axes[name]]
-        norms = [
-            x.pow(2).sum(others, keepdim=True).sqrt() for x in (parameter.detach().cpu(), part)
-        ]
-        parts.append((part * norms[0] / norms[1]).flatten())
-    return torch.cat(parts)
-
-
-# --------------------------------------------------------------------------- minima, barriers
-
-
-class Minima(NamedTuple):
-    """Strict local minima of a curve: positions, climbs, and the standard errors of the climbs."""
-
-    index: Int[np.ndarray, " minimum"]
-    climb: Float[np.ndarray, " minimum"]
-    error: Float[np.ndarray, " minimum"]
-
-
-def strict_minima(
-    losses: Float[np.ndarray, "*draw point"],
-    n_sigma: float = 3.0,
-    resolution: float = 1e-5,
-) -> Minima:
-    """Strict local minima of a loss along a line, beyond Monte-Carlo noise.
-
-    The criterion: (1) the loss, averaged over the draws, is below that of both neighbours, or of
-    both sides of a plateau; the ends of the line do not count. (2) Its *climb* (topographic
-    prominence), the least rise on the way to a lower loss or to an end of the line, exceeds
-    ``n_sigma`` times its standard error. Draws are common to all points, so this is the standard
-    error over draws of the paired difference between the top of the climb and the minimum. (3) The
-    climb exceeds ``resolution`` times the larger of 1 and the absolute loss, so that rounding is
-    not counted. Losses that are not finite count as infinitely high.
-
-    Parameters
-    ----------
-    losses : array (point,) or (draw, point)
-        Loss, for every latent draw if there are several.
-    n_sigma : float
-        Threshold in standard errors; without draws only (1) and (3) are asked.
-    resolution : float
-        Least climb relative to the loss.
-
-    Returns
-    -------
-    Minima
-        Indices of the points, by position; climbs and errors in the loss's unit.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than 3 points.
-    """
-    draws = np.atleast_2d(np.asarray(losses, dtype=float))
-    if draws.ndim != 2 or draws.shape[1] < 3:
-        raise DataError(f"a curve needs at least 3 points, got losses of shape {draws.shape}")
-    mean = draws.mean(0)
-    finite = np.isfinite(mean)
-    top = mean[finite].max(initial=0.0)
-    curve = np.where(finite, mean, top + 1 + abs(top))
-    index, found = find_peaks(-curve, prominence=np.finfo(float).tiny)
-    climb = found["prominences"]
-    error = np.zeros(len(index))
-    if len(draws) > 1:
-        bases = np.stack([found["left_bases"], found["right_bases"]])
-        # the lower of the two tops limits the climb
-        passes = bases[curve[bases].argmin(0), np.arange(len(index))] if len(index) else index
-        difference = np.where(finite[passes], draws[:, passes] - draws[:, index], 0.0)
-        error = difference.std(0, ddof=1) / math.sqrt(len(draws))
-    keep = (climb > n_sigma * error) & (climb > resolution * np.maximum(1.0, np.abs(curve[index])))
-    return Minima(index[keep], climb[keep], error[keep])
-
-
-def barrier(losses: Float[np.ndarray, "*line point"]) -> Float[np.ndarray, "*line"]:
-    """Height of the highest loss on a line above the higher of its two ends (0 if none is higher).
-
-    Parameters
-    ----------
-    losses : array (point,) or (line, point)
-        Losses, first and last point are the ends.
-    """
-    losses = np.asarray(losses, dtype=float)
-    return np.max(losses, axis=-1) - np.maximum(losses[..., 0], losses[..., -1])
-
-
-# ----------------------------------------------------------------- symmetries of a second model
-
-
-def match_latents(
-    reference: Float[np.ndarray, "sample latent"], other: Float[np.ndarray, "sample latent"]
-) -> tuple[Int[np.ndarray, " latent"], Int[np.ndarray, " latent"]]:
-    """Signed permutation of the latents of a second model that fits a first model best.
-
-    Parameters
-    ----------
-    reference, other : array (sample, latent)
-        Latent means of the two models on the same samples.
-
-    Returns
-    -------
-    permutation, sign : array of int (latent,)
-        ``sign * other[:, permutation]`` has the largest sum of absolute correlations with
-        ``reference`` among all permutations, and positive ones.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ.
-    """
-    reference, other = np.asarray(reference, dtype=float), np.asarray(other, dtype=float)
-    if reference.shape != other.shape or reference.ndim != 2:
-        raise DataError(f"latents of two models must agree, got {reference.shape}, {other.shape}")
-    correlation = _correlation(reference, other)
-    _, permutation = linear_sum_assignment(-np.abs(correlation))
-    sign = np.where(correlation[np.arange(len(permutation)), permutation] < 0, -1, 1)
-    return permutation, sign
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Correlations (column of a, column of b), 0 where a column is constant."""
-    a, b = a - a.mean(0), b - b.mean(0)
-    a, b = (x / np.where((norm := np.linalg.norm(x, axis=0)) > 0, norm, 1.0) for x in (a, b))
-    return a.T @ b
-
-
-@torch.no_grad()
-def signed_permutation(
-    model: VAE, permutation: Sequence[int] | np.ndarray, sign: Sequence[int] | np.ndarray
-) -> VAE:
-    """The same model with its latent axes permuted and signed, by an exact change of parameters.
-
-    Latent i of the new model is ``sign[i]`` times latent ``permutation[i]`` of the old one; the
-    decoder undoes this, so rate, distortion and decoded fields are unchanged.
-
-    Parameters
-    ----------
-    model : VAE
-        A :class:`DenseVAE` or :class:`PodVAE` with a prior that the change leaves alone.
-    permutation, sign : sequence of int (latent,)
-        From :func:`match_latents`.
-
-    Raises
-    ------
-    DataError
-        If the model is of another class, its prior is not a normal one of equal scales, or the
-        permutation or the signs are not of its latents.
-    """
-    n = model.n_latents
-    permutation, sign = torch.as_tensor(permutation), torch.as_tensor(sign)
-    if sorted(permutation.tolist()) != list(range(n)) or not torch.equal(
-        sign.abs(), torch.ones(n, dtype=sign.dtype)
-    ):
-        raise DataError(f"give a permutation of {n} latents and a sign, 1 or -1, for each")
-    prior = model.prior
-    if (
-        not isinstance(prior, GaussianPrior)
-        or float(prior.log_variance.max() - prior.log_variance.min()) > 0
-    ):
-        raise DataError("only an isotropic normal prior is unchanged by permuting and signing axes")
-    new = copy.deepcopy(model)
-    if isinstance(new, PodVAE):
-        heads = [(new.encoder.network[-1], 0, True), (new.encoder.network[-1], n, False)]
-        entrance = new.decoder.network[0]
-    elif isinstance(new, DenseVAE):
-        heads = [(new.encoder.mean[-1], 0, True), (new.encoder.log_variance[-1], 0, False)]
-        entrance = new.decoder.mean[0]
-    else:
-        raise DataError(
-            f"latent axes of {type(model).__name__} are not known, only Pod and DenseVAE"
-        )
-    for layer, first, signed in heads:
-        rows = slice(first, first + n)
-        factor = sign.to(layer.weight) if signed else torch.ones(n).to(layer.weight)
-        layer.weight[rows] = factor[:, None] * layer.weight[rows][permutation]
-        layer.bias[rows] = factor * layer.bias[rows][permutation]
-    entrance.weight.copy_(sign.to(entrance.weight) * entrance.weight[:, permutation])
-    return new
-
-
-@torch.no_grad()
-def match_hidden_units(reference: PodVAE, model: PodVAE, fields: Tensor) -> PodVAE:
-    """The second of two PodVAEs with its hidden units permuted to fit the first, exactly.
-
-    Layer by layer, units are paired by the correlation of their activations over the data (the
-    decoder's over the reference's latent means). Permuting hidden units changes the parameters
-    but not the function, the symmetry behind most barriers between two trained networks.
-
-    Parameters
-    ----------
-    reference, model : PodVAE
-        Of one architecture; match their latents first.
-    fields : Tensor (sample, channel, x1, x2)
-        Data.
-
-    Returns
-    -------
-    PodVAE
-        The same functions as ``model``.
-
-    References
-    ----------
-    Ainsworth, Hayase and Srinivasa, Git Re-Basin, ICLR 2023 (activation matching).
-    """
-    new = copy.deepcopy(model)
-    features = reference.features(fields)
-    latents = reference.encoder.from_features(features).base_dist.loc
-    inputs = {"encoder": features[:, :-1] / reference.encoder.basis.spread[0], "decoder": latents}
-    for part, x in inputs.items():
-        first, second = getattr(reference, part).network, getattr(new, part).network
-        a, b = x, x
-        for k in range(0, len(first) - 1, 2):  # linear, activation, linear, activation, ..., linear
-            a = first[k + 1](first[k](a))
-            b = second[k + 1](second[k](b))
-            order = linear_sum_assignment(-_correlation(a.double().numpy(), b.double().numpy()))[1]
-            order = torch.from_numpy(order)
-            second[k].weight.copy_(second[k].weight[order])
-            second[k].bias.copy_(second[k].bias[order])
-            second[k + 2].weight.copy_(second[k + 2].weight[:, order])
-            b = b[:, order]
-    return new
-
-
-# ------------------------------------------------------------------ theory of the linear VAE
-
-
-class LinearCollapse(NamedTuple):
-    r"""Solution of the linear VAE with calibrated noise and q active latents (section 4.2).
-
-    Attributes
-    ----------
-    active : number q of active latents.
-    noise : decoder variance v.
-    rate, distortion : nats per sample.
-    exists_below : beta (eq. 5, per sample) below which the solution with q active latents exists.
-    """
-
-    active: int
-    noise: float
-    rate: float
-    distortion: float
-    exists_below: float
-
-
-def linear_collapse(
-    variances: Float[np.ndarray, " direction"],
-    n_values: int,
-    n_latents: int,
-    beta: float,
-    log_jacobian: float = 0.0,
-) -> list[LinearCollapse]:
-    r"""Stationary points of a linear VAE whose decoder variance is calibrated, for a given beta.
-
-    With principal variances :math:`\lambda_1 \ge \lambda_2 \ge \dots` of data of m values, noise v
-    and q active latents, the optimum over encoder and decoder leaves an error :math:`\beta v` in
-    every active direction and costs the rate :math:`\tfrac12 \log(\lambda_i / (\beta v))`, which
-    is positive only while :math:`\lambda_i > \beta v`. Calibration asks m v to be the mean squared
-    error, :math:`m v = \sum_{i > q} \lambda_i + q \beta v`, hence
-
-    .. math:: v = \frac{\sum_{i>q} \lambda_i}{m - q \beta}, \qquad
-       \beta < \beta_q = \frac{m \lambda_q}{\sum_{i>q} \lambda_i + q \lambda_q} \le \frac{m}{q}.
-
-    The collapsed point q = 0 always exists and is unstable for
-    :math:`\beta < m \lambda_1 / \sum_i \lambda_i` = :math:`\beta_1`.
-
-    Parameters
-    ----------
-    variances : array (direction,)
-        Principal variances, decreasing, all of them (their sum is the total variance).
-    n_values : int
-        Number m of values of a sample.
-    n_latents : int
-        Largest q.
-    beta : float
-        Weight of the rate per sample (eq. 5).
-    log_jacobian : float
-        Log-Jacobian of a scaling of the data, added to the distortion.
-
-    Returns
-    -------
-    list of LinearCollapse
-        For q = 0, 1, ..., those that exist at this beta.
-
-    References
-    ----------
-    Lucas et al., Don't blame the ELBO!, NeurIPS 2019; Tipping and Bishop 1999 for beta = 1.
-    """
-    variances = np.asarray(variances, dtype=float)
-    if (np.diff(variances) > 0).any() or (variances < 0).any():
-        raise DataError("principal variances must be decreasing and not negative")
-    solutions = []
-    for q in range(n_latents + 1):
-        rest = variances[q:].sum()
-        limit = math.inf if q == 0 else n_values * variances[q - 1] / (rest + q * variances[q - 1])
-        if not beta < limit:
-            continue
-        noise = rest / (n_values - q * beta)
-        rate = 0.5 * np.log(variances[:q] / (beta * noise)).sum()
-        distortion = 0.5 * n_values * (math.log(2 * math.pi * noise) + 1) + log_jacobian
-        solutions.append(LinearCollapse(q, noise, float(rate), float(distortion), limit))
-    return solutions

@@ -1,34 +1,27 @@
-"""Rotation of the latent space at fixed reconstruction (section 5.2, appendix A)."""
+"""Rotation of the latent space, and the angle by which it is rotated (sections 5.2 and 5.3)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-import torch
-import xarray as xr
 from jaxtyping import Float
-from scipy.signal import find_peaks
-from torch import Tensor
+from scipy import stats
+from scipy.linalg import orthogonal_procrustes
 
-from dvae.analysis._checks import Latents, Samples, as_pair, as_samples
-from dvae.analysis.divergence import shape_score
-from dvae.analysis.scores import disentanglement_score
+from dvae.analysis._checks import Latents, Samples, as_encoding, as_pair, as_samples, varying
+from dvae.analysis.statistics import Values, finite_values
 from dvae.errors import DataError
 
 __all__ = [
-    "local_minima",
+    "AngleTest",
+    "angle_test",
     "rotate",
     "rotated_encoding",
-    "rotated_rate",
-    "rotation_curve",
+    "rotation_angle",
     "rotation_matrix",
-    "standard_normal_rate",
 ]
-
-LogProb = Callable[[Tensor], Tensor]
-Angles = Float[np.ndarray, " angle"]
 
 
 def rotation_matrix(
@@ -93,16 +86,6 @@ def rotate(
     return z @ rotation_matrix(angle, z.shape[1], plane).T
 
 
-def _encoding(mean: Latents, log_variance: Latents) -> tuple[np.ndarray, np.ndarray]:
-    mean = as_samples(mean, "mean", 1)
-    log_variance = as_samples(log_variance, "log_variance", 1)
-    if mean.shape != log_variance.shape:
-        raise DataError(
-            f"mean and log_variance must agree in shape, got {mean.shape} and {log_variance.shape}"
-        )
-    return mean, log_variance
-
-
 def rotated_encoding(
     mean: Latents, log_variance: Latents, angle: float, plane: tuple[int, int] = (0, 1)
 ) -> tuple[Float[np.ndarray, "sample latent"], Float[np.ndarray, "sample latent latent"]]:
@@ -127,234 +110,92 @@ def rotated_encoding(
     DataError
         If shapes, values or the plane are invalid.
     """
-    mean, log_variance = _encoding(mean, log_variance)
+    mean, log_variance = as_encoding(mean, log_variance)
     matrix = rotation_matrix(angle, mean.shape[1], plane)
     covariance = np.einsum("ij,bj,kj->bik", matrix, np.exp(log_variance), matrix)
     return mean @ matrix.T, covariance
 
 
-def standard_normal_rate(mean: Latents, log_variance: Latents) -> float:
-    r"""Rate KL[q(z|y) || N(0, I)] in closed form, averaged over samples, at every rotation angle.
+def rotation_angle(z: Latents, theta: Samples) -> float:
+    """Angle in degrees by which two latents are rotated against the two factors (section 5.3).
 
-    With covariance :math:`\Sigma` it is
-    :math:`\frac{1}{2} (\mathrm{tr} \Sigma + \mu^T \mu - n - \log \det \Sigma)`. An orthogonal A
-    takes :math:`\mu` to :math:`A \mu` and :math:`\Sigma` to :math:`A \Sigma A^T`, and
-    :math:`\mathrm{tr}(A \Sigma A^T) = \mathrm{tr}(\Sigma A^T A) = \mathrm{tr} \Sigma`,
-    :math:`(A \mu)^T A \mu = \mu^T \mu`, :math:`\det(A \Sigma A^T) = (\det A)^2 \det \Sigma =
-    \det \Sigma`. So the rate does not depend on A, and training with a standard normal prior
-    leaves the rotation to chance (appendix A of the paper). More generally
-    :math:`KL[q_A || p] = KL[q || p \circ A]`: any prior with :math:`p(A z) = p(z)` is as blind.
+    Latents and factors are standardised one by one, and the orthogonal map from factors to
+    latents is fitted by least squares (Procrustes). Flips and swaps of the latents do not matter
+    to disentanglement, so the angle counts modulo 90 degrees: z = P R(angle) theta with a signed
+    permutation P, R counter-clockwise. 0 is disentangled, 45 as entangled as two latents get.
 
     Parameters
     ----------
-    mean, log_variance : array or tensor of shape (N, n)
-        mu and log sigma^2 of the factorised q(z|y) of N samples.
+    z : array or tensor of shape (N, 2)
+        Latents.
+    theta : array or tensor of shape (N, 2)
+        Factors of the same samples.
 
     Returns
     -------
     float
-        Nats per sample.
+        Degrees in (-45, 45]. NaN if a latent is constant.
 
     Raises
     ------
     DataError
-        If shapes or values are invalid.
+        If z or theta is not of shape (N, 2), a value is invalid or a factor is constant.
+
+    Notes
+    -----
+    Invariant to shift, scale, sign and order of the latents. Standardising hides a rotation that
+    a later stretching of the latents made oblique; latents that are a rotation of independent
+    factors of equal variance are recovered to sampling error.
     """
-    mean, log_variance = _encoding(mean, log_variance)
-    return float(0.5 * (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(1).mean())
+    z, theta = as_pair(z, theta)
+    if z.shape[1] != 2 or theta.shape[1] != 2:
+        raise DataError(
+            f"rotation_angle is for 2 latents and 2 factors, got {z.shape[1]} and {theta.shape[1]}"
+        )
+    if not varying(z).all():
+        return float("nan")
+    z, theta = stats.zscore(z, axis=0), stats.zscore(theta, axis=0)
+    matrix = orthogonal_procrustes(theta, z)[0].T  # z = matrix theta
+    if np.linalg.det(matrix) < 0:
+        matrix = np.diag([1.0, -1.0]) @ matrix
+    angle = np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))
+    return float(45.0 - (45.0 - angle) % 90.0)
 
 
-def rotated_rate(
-    mean: Latents,
-    log_variance: Latents,
-    log_prob: LogProb,
-    angles: Angles,
-    n_samples: int = 64,
-    generator: torch.Generator | None = None,
-    plane: tuple[int, int] = (0, 1),
-) -> tuple[Angles, Angles]:
-    r"""Regularisation loss KL[q_A(z|y) || p(z)] against the angle of A (section 5.2).
+class AngleTest(NamedTuple):
+    """Where rotation angles crowd (degrees), how much (0 to 1), and p of a uniform rotation."""
 
-    The entropy of q_A is exact, and the same at every angle; :math:`-\log p` is averaged over
-    ``n_samples`` draws of each q(z|y), the same draws, rotated, at every angle.
+    center: float
+    concentration: float
+    p_value: float
+
+
+def angle_test(angles: Values) -> AngleTest:
+    """Are rotation angles uniform, and if not, where do they crowd?
+
+    A rotation by a uniformly random angle gives uniform angles modulo 90 degrees, so their
+    distances from the nearest axis are uniform between 0 and 45. The p-value is that
+    of Kolmogorov's and Smirnov's two-sided test of these distances. The centre is a quarter of
+    the mean direction of four times the angle, and the concentration the length of the mean
+    vector: 1 if all angles agree, about n^(-1/2) if n angles are uniform.
 
     Parameters
     ----------
-    mean, log_variance : array or tensor of shape (N, n)
-        mu and log sigma^2 of the factorised q(z|y) of N samples.
-    log_prob : callable
-        Log-density of the prior: tensor (B, n) of torch's default type to tensor (B,), in
-        nats, on the CPU.
-    angles : array of shape (K,)
-        Degrees.
-    n_samples : int
-        Draws per sample, at least 2.
-    generator : torch.Generator, optional
-        Random numbers; a new one of seed 0 by default.
-    plane : tuple of int
-        As in :func:`rotation_matrix`.
+    angles : sequence of float
+        Degrees, modulo 90, one a run, at least 2; from :func:`rotation_angle`.
 
     Returns
     -------
-    rate : ndarray of shape (K,)
-        Nats per sample, averaged over the N samples.
-    error : ndarray of shape (K,)
-        Standard error of its difference from the rate at the first angle, over the draws (which
-        are common to all angles): 0 at the first angle.
+    AngleTest
+        ``center`` in (-45, 45], ``concentration`` and ``p_value``.
 
     Raises
     ------
     DataError
-        If shapes or values are invalid, or ``log_prob`` does not return finite values of shape
-        (B,).
+        If there are fewer than 2 angles or one is not finite.
     """
-    rate, error, _ = _rates(mean, log_variance, log_prob, angles, n_samples, generator, plane)
-    return rate, error
-
-
-def _rates(mean, log_variance, log_prob, angles, n_samples, generator, plane):
-    """Rate and error of :func:`rotated_rate`, and the first draw of every q(z|y), unrotated."""
-    mean, log_variance = _encoding(mean, log_variance)
-    angles = np.asarray(angles, dtype=np.float64)
-    if angles.ndim != 1 or angles.size == 0 or not np.isfinite(angles).all():
-        raise DataError(f"angles must be a list of finite degrees, got {angles!r}")
-    if n_samples < 2:
-        raise DataError(f"n_samples must be at least 2, got {n_samples}")
-    generator = generator or torch.Generator().manual_seed(0)
-    n_data, n = mean.shape
-    noise = torch.randn(n_samples, n_data, n, generator=generator, dtype=torch.float64).numpy()
-    draws = mean + np.exp(0.5 * log_variance) * noise
-    negative_entropy = -0.5 * (math.log(2 * math.pi * math.e) + log_variance).sum(1).mean()
-    first, rate, error = None, np.empty(len(angles)), np.empty(len(angles))
-    for index, angle in enumerate(angles):
-        points = rotate(draws.reshape(-1, n), angle, plane)
-        with torch.no_grad():
-            value = log_prob(torch.from_numpy(points).to(torch.get_default_dtype()))
-        if value.shape != (len(points),) or not bool(torch.isfinite(value).all()):
-            raise DataError(
-                f"log_prob must return {len(points)} finite numbers at {angle} degrees, got shape "
-                f"{tuple(value.shape)}"
-            )
-        value = value.double().numpy().reshape(n_samples, n_data)
-        first = value if first is None else first
-        rate[index] = negative_entropy - value.mean()
-        spread = (value - first).var(0, ddof=1).sum() / n_samples
-        error[index] = math.sqrt(spread) / n_data
-    return rate, error, draws[0]
-
-
-def rotation_curve(
-    mean: Latents,
-    log_variance: Latents,
-    theta: Samples,
-    log_prob: LogProb,
-    angles: Angles | None = None,
-    n_samples: int = 64,
-    seed: int = 0,
-    plane: tuple[int, int] = (0, 1),
-) -> xr.Dataset:
-    """L_REG, S_D and S_KL as the latent space is rotated (section 5.2, figs 10 and 13).
-
-    The reconstruction loss is left out because it does not change: the decoder undoes A.
-
-    Parameters
-    ----------
-    mean, log_variance : array or tensor of shape (N, n)
-        mu and log sigma^2 of the factorised q(z|y) of N samples.
-    theta : array or tensor of shape (N, s)
-        Factors of the same samples.
-    log_prob : callable
-        Log-density of the prior, as in :func:`rotated_rate`.
-    angles : array of shape (K,), optional
-        Degrees; by default -90 to 90 in steps of 5.
-    n_samples : int
-        Draws per sample for the rate.
-    seed : int
-        Seed of the draws.
-    plane : tuple of int
-        As in :func:`rotation_matrix`.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dimension ``angle`` (degrees); variables ``rate`` and ``rate_error`` (nats per sample, see
-        :func:`rotated_rate`), ``S_D`` (eq. 6), and ``S_KL`` (eq. 7, nats; left out if n differs
-        from s). Both scores are of one draw from every q(z|y), the same at every angle.
-
-    Raises
-    ------
-    DataError
-        As :func:`rotated_rate`, and if theta does not match or is invalid.
-    """
-    angles = np.arange(-90.0, 91.0, 5.0) if angles is None else np.asarray(angles, float)
-    mean, theta = as_pair(mean, theta, 8)
-    generator = torch.Generator().manual_seed(seed)
-    rate, error, z = _rates(mean, log_variance, log_prob, angles, n_samples, generator, plane)
-    rotated = [rotate(z, angle, plane) for angle in angles]
-    nats = {"units": "nat"}
-    curve = xr.Dataset(
-        {
-            "rate": ("angle", rate, nats | {"long_name": "L_REG"}),
-            "rate_error": ("angle", error, nats | {"long_name": "standard error of L_REG"}),
-            "S_D": ("angle", [disentanglement_score(points, theta) for points in rotated]),
-        },
-        coords={"angle": ("angle", angles, {"units": "degree"})},
-    )
-    if z.shape[1] == theta.shape[1]:
-        curve["S_KL"] = ("angle", [shape_score(points, theta) for points in rotated], nats)
-    return curve
-
-
-def local_minima(curve: xr.Dataset, variable: str = "rate", prominence: float = 0.05) -> xr.Dataset:
-    """Local minima of a rotation curve.
-
-    The criterion: the value is below that of both neighbouring angles, and to reach a lower
-    minimum from it the curve must climb by more than ``prominence`` times its range, and, for the
-    rate, by more than three times the largest ``rate_error``. An end of the curve is never a
-    minimum, and the climb goes no further than the curve; a curve that covers the whole circle
-    (equal steps, with or without the last angle that repeats the first) has no ends.
-
-    Parameters
-    ----------
-    curve : xarray.Dataset
-        From :func:`rotation_curve`, with increasing angles.
-    variable : str
-        Variable to search.
-    prominence : float
-        Least climb as a share of the curve's range, from 0 to 1.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dimension ``angle`` (degrees) over the minima, by increasing angle; variables
-        ``variable`` and ``prominence`` (its unit). Empty for a flat curve.
-
-    Raises
-    ------
-    DataError
-        If the variable is missing, there are fewer than 3 angles, or they do not increase.
-    """
-    if variable not in curve:
-        raise DataError(f"the curve has no variable {variable!r}, only {list(curve.data_vars)}")
-    angle, value = curve["angle"].values, curve[variable].values
-    if len(angle) < 3 or not (np.diff(angle) > 0).all():
-        raise DataError("a curve needs at least 3 increasing angles")
-    least = max(prominence * np.ptp(value), 1e-6 * np.abs(value).max())  # above float32 rounding
-    if variable == "rate" and "rate_error" in curve:
-        least = max(least, 3 * float(curve["rate_error"].max()))
-    if np.isclose(angle[-1] - angle[0], 360):
-        angle, value = angle[:-1], value[:-1]
-    n = len(angle)
-    circle = np.allclose(np.diff(angle), 360 / n)
-    searched = np.tile(value, 3) if circle else value
-    index, found = find_peaks(-searched, prominence=0)
-    climb = found["prominences"]
-    if circle:
-        keep = (index >= n) & (index < 2 * n)
-        index, climb = index[keep] - n, climb[keep]
-    keep = climb > least
-    index, climb = index[keep], climb[keep]
-    return xr.Dataset(
-        {variable: ("angle", value[index]), "prominence": ("angle", climb)},
-        coords={"angle": ("angle", angle[index], {"units": "degree"})},
-    )
+    values = finite_values(angles, "angles", 2)
+    mean = np.exp(4j * np.radians(values)).mean()
+    distance = np.abs(45.0 - (45.0 - values) % 90.0)
+    p_value = stats.kstest(distance, stats.uniform(0, 45).cdf).pvalue
+    return AngleTest(float(np.degrees(np.angle(mean))) / 4, float(abs(mean)), float(p_value))

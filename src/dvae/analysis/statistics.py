@@ -1,4 +1,4 @@
-"""Intervals and tests over trials, trends, and the angle by which a latent space is rotated."""
+"""Intervals and tests over trials, and trends."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
-from scipy.linalg import orthogonal_procrustes
 
-from dvae.analysis._checks import Latents, Samples, as_pair, varying
 from dvae.errors import DataError
 
 __all__ = [
-    "AngleTest",
     "Comparison",
     "Interval",
     "Trend",
-    "angle_test",
     "bootstrap_interval",
     "compare_proportions",
+    "compare_ranges",
     "holm",
     "kendall_trend",
-    "rotation_angle",
     "wilson_interval",
 ]
 
@@ -53,15 +49,8 @@ class Comparison(NamedTuple):
     p_value: float
 
 
-class AngleTest(NamedTuple):
-    """Where rotation angles crowd (degrees), how much (0 to 1), and p of a uniform rotation."""
-
-    center: float
-    concentration: float
-    p_value: float
-
-
-def _values(values: Values, name: str, at_least: int) -> Float[np.ndarray, " trial"]:
+def finite_values(values: Values, name: str, at_least: int) -> Float[np.ndarray, " trial"]:
+    """Values as an array, if they are at least so many finite numbers (DataError otherwise)."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) < at_least or not np.isfinite(array).all():
         raise DataError(f"{name} must hold at least {at_least} finite numbers, got {values!r}")
@@ -175,7 +164,7 @@ def holm(p_values: Values) -> Float[np.ndarray, " trial"]:
     ----------
     Holm, Scand. J. Statist. 6 (1979) 65.
     """
-    p = _values(p_values, "p_values", 0)
+    p = finite_values(p_values, "p_values", 0)
     if ((p < 0) | (p > 1)).any():
         raise DataError(f"p_values must lie between 0 and 1, got {p_values!r}")
     order = np.argsort(p, kind="stable")
@@ -212,7 +201,7 @@ def bootstrap_interval(
         If there are fewer than 2 values, one is not finite, or the confidence is out of range.
     """
     _check_confidence(confidence)
-    array = _values(values, "values", 2)
+    array = finite_values(values, "values", 2)
     if np.ptp(array) == 0:
         return Interval(float(array[0]), float(array[0]))
     result = stats.bootstrap(
@@ -240,90 +229,13 @@ def kendall_trend(x: Values, y: Values) -> Trend:
     DataError
         If there are fewer than 3 pairs, the lengths differ, or a value is not finite.
     """
-    x, y = _values(x, "x", 3), _values(y, "y", 3)
+    x, y = finite_values(x, "x", 3), finite_values(y, "y", 3)
     if len(x) != len(y):
         raise DataError(f"x and y must pair up, got {len(x)} and {len(y)} values")
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return Trend(0.0, 1.0)
     result = stats.kendalltau(x, y)
     return Trend(float(result.statistic), float(result.pvalue))
-
-
-def rotation_angle(z: Latents, theta: Samples) -> float:
-    """Angle in degrees by which two latents are rotated against the two factors (section 5.3).
-
-    Latents and factors are standardised one by one, and the orthogonal map from factors to
-    latents is fitted by least squares (Procrustes). Flips and swaps of the latents do not matter
-    to disentanglement, so the angle counts modulo 90 degrees: z = P R(angle) theta with a signed
-    permutation P, R counter-clockwise. 0 is disentangled, 45 as entangled as two latents get.
-
-    Parameters
-    ----------
-    z : array or tensor of shape (N, 2)
-        Latents.
-    theta : array or tensor of shape (N, 2)
-        Factors of the same samples.
-
-    Returns
-    -------
-    float
-        Degrees in (-45, 45]. NaN if a latent is constant.
-
-    Raises
-    ------
-    DataError
-        If z or theta is not of shape (N, 2), a value is invalid or a factor is constant.
-
-    Notes
-    -----
-    Invariant to shift, scale, sign and order of the latents. Standardising hides a rotation that
-    a later stretching of the latents made oblique; latents that are a rotation of independent
-    factors of equal variance are recovered to sampling error.
-    """
-    z, theta = as_pair(z, theta)
-    if z.shape[1] != 2 or theta.shape[1] != 2:
-        raise DataError(
-            f"rotation_angle is for 2 latents and 2 factors, got {z.shape[1]} and {theta.shape[1]}"
-        )
-    if not varying(z).all():
-        return float("nan")
-    z, theta = stats.zscore(z, axis=0), stats.zscore(theta, axis=0)
-    matrix = orthogonal_procrustes(theta, z)[0].T  # z = matrix theta
-    if np.linalg.det(matrix) < 0:
-        matrix = np.diag([1.0, -1.0]) @ matrix
-    angle = np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))
-    return float(45.0 - (45.0 - angle) % 90.0)
-
-
-def angle_test(angles: Values) -> AngleTest:
-    """Are rotation angles uniform, and if not, where do they crowd?
-
-    A rotation by a uniformly random angle gives uniform angles modulo 90 degrees, so their
-    distances from the nearest axis are uniform between 0 and 45. The p-value is that
-    of Kolmogorov's and Smirnov's two-sided test of these distances. The centre is a quarter of
-    the mean direction of four times the angle, and the concentration the length of the mean
-    vector: 1 if all angles agree, about n^(-1/2) if n angles are uniform.
-
-    Parameters
-    ----------
-    angles : sequence of float
-        Degrees, modulo 90, one a run, at least 2; from :func:`rotation_angle`.
-
-    Returns
-    -------
-    AngleTest
-        ``center`` in (-45, 45], ``concentration`` and ``p_value``.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than 2 angles or one is not finite.
-    """
-    values = _values(angles, "angles", 2)
-    mean = np.exp(4j * np.radians(values)).mean()
-    distance = np.abs(45.0 - (45.0 - values) % 90.0)
-    p_value = stats.kstest(distance, stats.uniform(0, 45).cdf).pvalue
-    return AngleTest(float(np.degrees(np.angle(mean))) / 4, float(abs(mean)), float(p_value))
 
 
 def compare_ranges(reference: np.ndarray, other: np.ndarray) -> str:

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 
 from dvae.analysis.baselines import ica_latents, pca_latents
-from dvae.analysis.divergence import shape_score
+from dvae.analysis.rotation import rotation_angle
 from dvae.analysis.scores import disentanglement_score
-from dvae.analysis.statistics import rotation_angle
+from dvae.analysis.shape import shape_score
 from dvae.experiments.common import data_settings, load_data
 from dvae.results.conditions import FACTORS
 from dvae.results.trials import Experiment, Group

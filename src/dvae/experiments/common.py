@@ -18,9 +18,10 @@ import numpy as np
 import torch
 import xarray as xr
 
+from dvae.analysis.degenerate import score_runs
 from dvae.analysis.reconstruction import mean_field_error
+from dvae.analysis.rotation import rotation_angle
 from dvae.analysis.scores import disentanglement_score
-from dvae.analysis.statistics import rotation_angle
 from dvae.models import VAE, DenseVAE, PodVAE
 from dvae.physics import DarcyDataset
 from dvae.results.trials import Group
@@ -181,7 +182,8 @@ def score_ensemble(
 
     Test values carry plain names, training values the suffix ``_train``. ``mean_field_error`` is
     what the mean of the training fields would score as ``relative_error``. Scores use latent means
-    and 2 factors: S_D (eq. 6), its correlation form, and the rotation angle in degrees.
+    and 2 factors: S_D (eq. 6), its correlation form, and the rotation angle in degrees; NaN for
+    members that diverged.
     ``latents`` adds mean and standard deviation of q(z|y) on the test data.
     """
     losses = ensemble.evaluate(test.fields)
@@ -192,20 +194,17 @@ def score_ensemble(
     mean, scale = (x.numpy() for x in ensemble.encode(test.fields))
     mean_train = ensemble.encode(training.fields)[0].numpy()
     theta, theta_train = test.theta.numpy(), training.theta.numpy()
-    members = range(len(mean))
     scores = {
-        "disentanglement": [disentanglement_score(mean[i], theta) for i in members],
-        "disentanglement_train": [
-            disentanglement_score(mean_train[i], theta_train) for i in members
-        ],
-        "disentanglement_correlation": [
-            disentanglement_score(mean[i], theta, correlation=True) for i in members
-        ],
+        "disentanglement": score_runs(disentanglement_score, mean, theta),
+        "disentanglement_train": score_runs(disentanglement_score, mean_train, theta_train),
+        "disentanglement_correlation": score_runs(
+            disentanglement_score, mean, theta, correlation=True
+        ),
     }
     if mean.shape[2] == theta.shape[1] == 2:
-        scores["angle"] = [rotation_angle(mean[i], theta) for i in members]
+        scores["angle"] = score_runs(rotation_angle, mean, theta)
     for name, values in scores.items():
-        data[name] = ("member", np.array(values, dtype=float))
+        data[name] = ("member", values)
     if latents:
         data["latent_mean"] = (("member", "sample", "latent"), mean)
         data["latent_scale"] = (("member", "sample", "latent"), scale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from dvae.analysis import disentanglement_score
+from dvae.analysis import disentanglement_score, score_runs
 from dvae.experiments.common import (
     data_settings,
     model_settings,
@@ -67,14 +67,11 @@ def _objective_compute(group: Group, **arguments) -> xr.Dataset:
 
 
 def score_finite(ensemble: Ensemble, training: DarcyDataset, test: DarcyDataset) -> xr.Dataset:
-    """Losses and scores where training may have blown up: NaN where latents are not finite."""
+    """Losses, scores and the size of the latents where training may have blown up."""
     mean = ensemble.encode(test.fields)[0].numpy().astype(float)
     losses = ensemble.evaluate(test.fields).rename(member="trial")
     theta = test.theta.numpy()
-    losses["disentanglement"] = (
-        "trial",
-        [disentanglement_score(z, theta) if np.isfinite(z).all() else np.nan for z in mean],
-    )
+    losses["disentanglement"] = ("trial", score_runs(disentanglement_score, mean, theta))
     losses["largest_latent"] = ("trial", np.abs(mean).max((1, 2)))
     error = np.sqrt(((mean - theta) ** 2).mean((1, 2)) / theta.var(0).mean())
     losses["factor_error"] = ("trial", error)

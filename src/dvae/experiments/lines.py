@@ -10,14 +10,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from dvae.analysis.landscape import (
-    Landscape,
-    loss_per_node,
-    match_hidden_units,
-    match_latents,
-    signed_permutation,
-    strict_minima,
-)
+from dvae.analysis.landscape import Landscape, loss_per_node
+from dvae.analysis.matching import match_hidden_units, match_latents, signed_permutation
+from dvae.analysis.minima import strict_minima
 from dvae.experiments.common import (
     data_settings,
     load_data,

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from dvae.analysis.landscape import Landscape, barrier, loss_per_node, strict_minima
+from dvae.analysis.landscape import Landscape, loss_per_node
+from dvae.analysis.minima import barrier, strict_minima
 from dvae.experiments.common import (
     chunks,
     data_settings,

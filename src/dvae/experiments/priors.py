@@ -9,9 +9,10 @@ from jaxtyping import Float
 from scipy.interpolate import RegularGridInterpolator
 from sklearn.feature_selection import mutual_info_regression
 
-from dvae.analysis.divergence import shape_score
-from dvae.analysis.rotation import rotate, rotated_encoding, rotated_rate
+from dvae.analysis.rates import rotated_rate
+from dvae.analysis.rotation import rotate, rotated_encoding
 from dvae.analysis.scores import disentanglement_score
+from dvae.analysis.shape import shape_score
 from dvae.experiments.common import (
     chunks,
     data_settings,

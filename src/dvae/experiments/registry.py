@@ -11,6 +11,7 @@ from dvae.experiments.dense_vae import DENSE_VAE
 from dvae.experiments.disentanglement import DISENTANGLEMENT
 from dvae.experiments.label_objectives import LABEL_OBJECTIVES
 from dvae.experiments.labels import LABEL_COUNTS
+from dvae.experiments.latent_scores import LATENT_SCORES
 from dvae.experiments.lines import DIRECTIONS, LINES, PLANES, SEED_PAIRS
 from dvae.experiments.low_density import LOW_DENSITY
 from dvae.experiments.model_size import MODEL_SIZE
@@ -34,6 +35,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         DENSE_VAE,
         BASELINES,
         SHAPE_SCORE,
+        LATENT_SCORES,
         PRIOR_LOOKS,
         PRIOR_FITS,
         ROTATION_HISTORY,

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from dvae.analysis.degenerate import score_runs
+from dvae.analysis.rotation import rotation_angle
 from dvae.analysis.scores import disentanglement_score
-from dvae.analysis.statistics import rotation_angle
 from dvae.experiments.common import (
     data_settings,
     load_data,
@@ -61,8 +62,8 @@ def _compute(group: Group, device: str, progress: bool, checkpoint=None) -> xr.D
         recipe = replace(whole, steps=max(1, round(stop * whole.steps)))
         result = fit(model, training.fields, recipe, seeds, device=device, progress=progress)
         latents = result.ensemble.encode(test.fields)[0].numpy()
-        angle.append([rotation_angle(z, theta) for z in latents])
-        score.append([disentanglement_score(z, theta) for z in latents])
+        angle.append(score_runs(rotation_angle, latents, theta))
+        score.append(score_runs(disentanglement_score, latents, theta))
         rate.append(result.ensemble.evaluate(test.fields, relative_error=False)["rate"].values)
         step.append([recipe.steps] * len(seeds))
     data = {"angle": angle, "disentanglement": score, "rate": rate, "step": step}

@@ -7,16 +7,17 @@ import json
 import numpy as np
 import xarray as xr
 
-from dvae.analysis.divergence import shape_score
+from dvae.analysis.degenerate import score_runs
+from dvae.analysis.rotation import rotation_angle
 from dvae.analysis.scores import disentanglement_score
-from dvae.analysis.statistics import rotation_angle
+from dvae.analysis.shape import shape_score
 from dvae.errors import ResultError
 from dvae.experiments.common import load_data
 from dvae.experiments.disentanglement import DISENTANGLEMENT
 from dvae.results.store import Store
 from dvae.results.trials import Experiment, Group, group_hashes
 
-__all__ = ["RUNS", "SHAPE_SCORE"]
+__all__ = ["RUNS", "SHAPE_SCORE", "stored_rows"]
 
 RUNS = 10  # of every cell: the search over a and b takes a good part of a second a run
 
@@ -34,8 +35,14 @@ def _groups(profile: str) -> list[Group]:
     return groups
 
 
-def _compute(group: Group, store: Store, **_) -> xr.Dataset:
-    source = store.load("disentanglement", group.shared["profile"])
+def stored_rows(source: xr.Dataset, group: Group) -> xr.Dataset:
+    """Stored trials that a group's trials name by the hash ``source``, in their order.
+
+    Raises
+    ------
+    ResultError
+        If some are not stored.
+    """
     row = {h: i for i, h in enumerate(source["hash"].values.tolist())}
     missing = [trial for trial in group.trials if trial["source"] not in row]
     if missing:
@@ -43,24 +50,22 @@ def _compute(group: Group, store: Store, **_) -> xr.Dataset:
             f"{len(missing)} runs of experiment 'disentanglement' are not stored, first seed "
             f"{missing[0]['seed']}; compute them with 'dvae run disentanglement'"
         )
-    rows = [row[trial["source"]] for trial in group.trials]
-    settings = json.loads(str(source["settings"].values[rows[0]]))
+    return source.isel(trial=[row[trial["source"]] for trial in group.trials])
+
+
+def _compute(group: Group, store: Store, **_) -> xr.Dataset:
+    source = stored_rows(store.load("disentanglement", group.shared["profile"]), group)
+    settings = json.loads(str(source["settings"].values[0]))
     theta = load_data(settings)[1].theta.numpy()
-    latents = source["latent_mean"].values[rows]
-    collapsed = ~np.isfinite(latents).all((1, 2))
+    latents = source["latent_mean"].values
     scores = {"shape": shape_score, "disentanglement": disentanglement_score}
     scores["angle"] = rotation_angle
-    data = {
-        name: [
-            np.nan if bad else score(z, theta) for z, bad in zip(latents, collapsed, strict=True)
-        ]
-        for name, score in scores.items()
-    }
-    data["rate"] = source["rate"].values[rows]
+    data = {name: score_runs(score, latents, theta) for name, score in scores.items()}
+    data["rate"] = source["rate"].values
     coordinates = {
-        "factors": [group.shared["factors"]] * len(rows),
-        "prior": [group.shared["prior"]] * len(rows),
-        "recipe": [group.shared["recipe_name"]] * len(rows),
+        "factors": [group.shared["factors"]] * len(latents),
+        "prior": [group.shared["prior"]] * len(latents),
+        "recipe": [group.shared["recipe_name"]] * len(latents),
         "seed": [trial["seed"] for trial in group.trials],
     }
     return xr.Dataset(

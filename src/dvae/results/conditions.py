@@ -12,14 +12,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from dvae.analysis.degenerate import score_runs
+from dvae.analysis.rotation import angle_test, rotation_angle
 from dvae.analysis.scores import ceiling, disentanglement_score
-from dvae.analysis.statistics import (
-    angle_test,
-    compare_proportions,
-    holm,
-    rotation_angle,
-    wilson_interval,
-)
+from dvae.analysis.statistics import compare_proportions, holm, wilson_interval
 from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, DISENTANGLED, OVER_REGULARISED
 from dvae.errors import ResultError
 from dvae.results.store import Store
@@ -99,12 +95,13 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
 
 
 def _scores(result: xr.Dataset, theta: dict[str, np.ndarray]) -> np.ndarray:
-    """S_D and rotation angle of every run; NaN where the latents are not finite."""
+    """S_D and rotation angle of every run."""
     scores = np.full((result.sizes["trial"], 2), np.nan)
-    pairs = zip(result["latent_mean"].values, result["factors"].values.tolist(), strict=True)
-    for row, (z, factors) in zip(scores, pairs, strict=True):
-        if np.isfinite(z).all():
-            row[:] = disentanglement_score(z, theta[factors]), rotation_angle(z, theta[factors])
+    for factors, values in theta.items():
+        own = result["factors"].values == factors
+        latents = result["latent_mean"].values[own]
+        for column, score in enumerate((disentanglement_score, rotation_angle)):
+            scores[own, column] = score_runs(score, latents, values)
     return scores
 
 
@@ -216,7 +213,7 @@ def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         A row for every condition with 2 such runs or more, indexed by factors, recipe and prior:
         ``runs``; ``near_diagonal``, how many of them are within DIAGONAL_WIDTH of 45 degrees;
-        ``center``, ``concentration`` and ``p_value`` of :func:`dvae.analysis.statistics.angle_test`
+        ``center``, ``concentration`` and ``p_value`` of :func:`dvae.analysis.rotation.angle_test`
         and ``p_holm``, corrected for the rows of the table.
     """
     kept = runs[~runs["over_regularised"] & runs["angle"].notna()]

@@ -1,0 +1,61 @@
+"""Permuted latents and hidden units: nothing but the parameters changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from toy_models import fields, pod_models
+
+from dvae.analysis.matching import match_hidden_units, match_latents, signed_permutation
+from dvae.errors import DataError
+from dvae.models import DenseVAE
+from dvae.training import initialise
+
+
+@pytest.mark.parametrize("kind", ["pod", "dense"])
+def test_signed_permutation_changes_axes_and_nothing_else(kind):
+    if kind == "pod":
+        models, y = pod_models(1, n_latents=3)
+        model = models[0]
+    else:
+        y = fields(8, 17, 3)
+        model = initialise(DenseVAE(17, n_latents=3, blocks=(1, 1, 1)), 0).eval()
+    permutation, sign = np.array([2, 0, 1]), np.array([1, -1, -1])
+    new = signed_permutation(model, permutation, sign)
+    with torch.no_grad():
+        before, after = model.encoder(y).base_dist, new.encoder(y).base_dist
+        torch.testing.assert_close(after.loc, before.loc[:, permutation] * torch.tensor(sign))
+        torch.testing.assert_close(after.scale, before.scale[:, permutation])
+        torch.testing.assert_close(
+            new.decoder(after.loc).mean, model.decoder(before.loc).mean, rtol=1e-4, atol=1e-5
+        )
+    found = match_latents(after.loc.numpy(), before.loc.numpy())
+    assert found[0].tolist() == permutation.tolist()
+    assert found[1].tolist() == sign.tolist()
+
+
+def test_signed_permutation_refuses_what_is_not_a_symmetry():
+    models, _ = pod_models(1, prior="hierarchical")
+    with pytest.raises(DataError, match="isotropic"):
+        signed_permutation(models[0], [1, 0], [1, 1])
+    models, _ = pod_models(1)
+    for permutation, sign in ([0, 0], [1, 1]), ([0, 1], [1, 2]), ([0, 1, 2], [1, 1]):
+        with pytest.raises(DataError, match="permutation"):
+            signed_permutation(models[0], permutation, sign)
+
+
+def test_hidden_units_are_matched_exactly():
+    models, y = pod_models(1)
+    model = models[0]
+    shuffled, _ = pod_models(1)
+    shuffled = shuffled[0]
+    for network in (shuffled.encoder.network, shuffled.decoder.network):
+        order = torch.tensor([3, 0, 1, 2, 6, 5, 4])
+        with torch.no_grad():
+            network[0].weight.copy_(network[0].weight[order])
+            network[0].bias.copy_(network[0].bias[order])
+            network[2].weight.copy_(network[2].weight[:, order])
+    found = match_hidden_units(model, shuffled, y)
+    for (name, a), b in zip(model.named_parameters(), found.parameters(), strict=True):
+        torch.testing.assert_close(a, b, msg=name)
