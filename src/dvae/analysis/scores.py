@@ -26,6 +26,7 @@ from sklearn.model_selection import train_test_split
 from dvae.analysis._checks import Latents, Samples, as_pair, as_samples, varying
 from dvae.analysis.divergence import shape_score
 from dvae.errors import DataError
+from dvae.threads import one_thread
 
 __all__ = [
     "DCI",
@@ -523,6 +524,7 @@ def dci_scores(
     return DCI(float(disentanglement), float(completeness), float(accuracy.mean()), importance)
 
 
+@one_thread()  # of a classifier that takes milliseconds
 def explicitness_score(z: Latents, theta: Samples, n_bins: int = 4, seed: int = 0) -> float:
     """Explicitness: can a linear classifier read the factors off the latents?
 
@@ -659,6 +661,7 @@ def factor_vae_score(
     return float(counts[1][np.arange(z.shape[1]), learned].sum() / counts[1].sum())
 
 
+@one_thread()  # of a classifier that takes milliseconds
 def beta_vae_score(
     z: Latents,
     theta: Samples,
