@@ -257,10 +257,11 @@ class Trainer:
         step = self._replay if self.features.is_cuda else self._step
         records = []
         self.ensemble.template.train()
-        for k in range(n_steps):
-            for name, value in self.inputs.items():
-                value.copy_(drawn[name][k])
-            step()
-            records.append(self.record.clone())
+        with self.ensemble.threads():
+            for k in range(n_steps):
+                for name, value in self.inputs.items():
+                    value.copy_(drawn[name][k])
+                step()
+                records.append(self.record.clone())
         self.state.step += n_steps
         return torch.stack(records)
