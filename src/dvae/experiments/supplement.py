@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from dvae.experiments.common import (
     load_data,
     make_model,
     model_settings,
+    plain_recipe,
     published_recipe,
     recipe_from,
     recipe_settings,
@@ -167,7 +167,7 @@ def _architecture_groups(profile: str) -> list[Group]:
             settings = recipe_settings(profile, one, batch_size=batch)
             if profile == "smoke" and budget == "longer":
                 short = recipe_from(settings).shortened(LONGER)
-                settings = {"recipe": asdict(short)}
+                settings = {"recipe": plain_recipe(short)}
             if laptop:
                 settings["recipe"]["reconstruction_steps"] = settings["recipe"]["steps"]
             shared = (
