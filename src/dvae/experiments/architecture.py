@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -98,7 +97,7 @@ def _architecture_groups(profile: str) -> list[Group]:
             settings = recipe_settings(profile, chosen_recipe, batch_size=batch)
             if profile == "smoke" and budget == "longer":
                 short = recipe_from(settings).shortened(LONGER)
-                settings = {"recipe": asdict(short)}
+                settings = {"recipe": plain_recipe(short)}
             if laptop:
                 settings["recipe"]["reconstruction_steps"] = settings["recipe"]["steps"]
             shared = (

@@ -34,6 +34,7 @@ __all__ = [
     "load_data",
     "make_model",
     "model_settings",
+    "plain_recipe",
     "published_recipe",
     "recipe_for",
     "recipe_from",
@@ -46,6 +47,7 @@ __all__ = [
 
 HISTORY = 200  # entries of a stored history
 SMOKE_STEPS = 48
+ADDED = {"learning_rate_schedule": "steps", "warm_up": 0.3, "ramp_steps": 0}  # to Recipe, later
 
 
 def data_settings(profile: str, factors: str = "standard-normal", **changes: Any) -> dict[str, Any]:
@@ -114,7 +116,16 @@ def recipe_settings(profile: str, recipe: str | Recipe, **changes: Any) -> dict[
     chosen = make_recipe(recipe, **changes)
     if profile == "smoke":
         chosen = make_recipe(chosen.shortened(SMOKE_STEPS / chosen.steps), batch_size=16)
-    return {"recipe": asdict(chosen)}
+    return {"recipe": plain_recipe(chosen)}
+
+
+def plain_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as plain values; :func:`recipe_from` makes it a recipe again.
+
+    Settings that came later enter only where they are used, so that a stored trial keeps its hash.
+    """
+    settings = asdict(recipe)
+    return {name: value for name, value in settings.items() if ADDED.get(name, ...) != value}
 
 
 def published_recipe(

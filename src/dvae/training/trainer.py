@@ -226,6 +226,9 @@ class Trainer:
         recipe, beta, final = self.recipe, self.state.beta, self.final_beta
         if recipe.schedule == "jump":
             grown = final
+        elif recipe.schedule == "ramp":
+            factor = (final / recipe.beta_initial) ** (1 / recipe.ramp_steps)
+            grown = torch.minimum(final, beta * factor)
         else:
             per_node = distortion / self.total_nodes
             sign = torch.where(per_node > 0, -1.0, torch.tanh(recipe.tau * (beta / final - 1)))
