@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,18 +112,22 @@ def measure(page: Path, width: int = 1280, browser: str | None = None) -> Counts
     return Counts(**json.loads(html.unescape(found[1])))
 
 
+def _pages(paths: list[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted(path.glob("*.html")) if path.is_dir() else [path]
+
+
 def report(pages: list[Path], width: int = 1280, pictures: Path | None = None) -> int:
     """Print the counts of pages, save pictures of them, and return 1 if code is cut off.
 
     Folders stand for the pages of chapters in them. Pictures are as wide as the window and
     20000 pixels high.
     """
-    found = [sorted(path.glob("*.html")) if path.is_dir() else [path] for path in pages]
     browser = find_browser()
     print(f"wider than their place in a window of {width} pixels:")
     print(f"{'page':<24}{'code':>8}{'output':>8}{'tables':>8}{'figures':>9}{'equations':>11}")
     code = 0
-    for page in sum(found, []):
+    for page in _pages(pages):
         counts = measure(page, width, browser)
         code += counts.code
         print(
