@@ -31,7 +31,7 @@ addEventListener("load", () => {
     return box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
   };
   const cut = (selector) => {
-    let count = 0;
+    const found = [];
     for (const block of document.querySelectorAll(selector)) {
       const available = room(block) + 0.1;
       const lines = block.textContent.split("\\n").map((text) => {
@@ -41,9 +41,10 @@ addEventListener("load", () => {
         return line;
       });
       block.replaceChildren(...lines.flatMap((line) => [line, "\\n"]));
-      count += lines.filter((line) => line.getBoundingClientRect().width > available).length;
+      const wider = lines.filter((line) => line.getBoundingClientRect().width > available);
+      found.push(...wider.map((line) => line.textContent));
     }
-    return count;
+    return found;
   };
   const wide = (selector) => [...document.querySelectorAll(selector)].filter((element) => {
     let box = element.parentElement;
@@ -64,10 +65,10 @@ addEventListener("load", () => {
 
 @dataclass(frozen=True)
 class Counts:
-    """Lines of code and of printed output, tables, figures and equations too wide for a page."""
+    """Lines of code and of printed output that a page cuts off; tables, figures and equations."""
 
-    code: int
-    output: int
+    code: list[str]
+    output: list[str]
     tables: int
     figures: int
     equations: int
@@ -129,10 +130,11 @@ def report(pages: list[Path], width: int = 1280, pictures: Path | None = None) -
     code = 0
     for page in _pages(pages):
         counts = measure(page, width, browser)
-        code += counts.code
+        code += len(counts.code)
         print(
-            f"{page.stem:<24}{counts.code:>8}{counts.output:>8}{counts.tables:>8}"
+            f"{page.stem:<24}{len(counts.code):>8}{len(counts.output):>8}{counts.tables:>8}"
             f"{counts.figures:>9}{counts.equations:>11}",
+            *(f"\n  {line.strip()}" for line in counts.code + counts.output),
             flush=True,
         )
         if pictures is not None:
