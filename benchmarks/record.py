@@ -40,7 +40,9 @@ def load_now() -> float | None:
 @contextlib.contextmanager
 def busy_processes(count: int) -> Iterator[None]:
     """Processes that compute without end, like those of others on a shared machine."""
-    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    # should this process be killed, they end with it
+    code = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
     try:
         yield
     finally:

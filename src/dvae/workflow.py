@@ -153,21 +153,9 @@ def train_file(
     summary = output / "summary.txt"
     if not _claim(output / "settings.json", settings) and summary.exists():
         return summary.read_text(encoding="utf-8")
-    result = fit(
-        template,
-        fields.fields[split.training],
-        chosen,
-        range(seed, seed + members),
-        labels=split.labels,
-        device=device,
-        progress=progress,
-        checkpoint=output / "training.checkpoint",
-    )
-    if result.diverged.all():
-        raise DataError(
-            "every model met a loss that is not finite; shorten the range of the fields, or try "
-            "another recipe or seed"
-        )
+    seeds = range(seed, seed + members)
+    training = fields.fields[split.training]
+    result = _train(template, training, chosen, seeds, split, output, device, progress)
     text = _store(output, result, fields, split, device)
     _write_text(summary, text)
     return text
@@ -203,6 +191,35 @@ def _template(model: str, fields: torch.Tensor, n_latents: int, prior: str) -> V
     if n1 != n2:
         raise DataError(f"the dense model needs a square grid, got {n1} x {n2}; use the pod model")
     return DenseVAE(n_nodes=n1, channels=fields.shape[1], n_latents=n_latents, prior=prior)
+
+
+def _train(
+    template: VAE,
+    fields: torch.Tensor,
+    recipe: Recipe,
+    seeds: range,
+    split: Split,
+    output: Path,
+    device: str,
+    progress: bool,
+) -> Fit:
+    """Trained members, of which one or more did not diverge."""
+    result = fit(
+        template,
+        fields,
+        recipe,
+        seeds,
+        labels=split.labels,
+        device=device,
+        progress=progress,
+        checkpoint=output / "training.checkpoint",
+    )
+    if result.diverged.all():
+        raise DataError(
+            "every model met a loss that is not finite; shorten the range of the fields, or try "
+            "another recipe or seed"
+        )
+    return result
 
 
 def _file_digest(path: str | os.PathLike) -> str:
