@@ -36,9 +36,12 @@ def test_every_page_of_the_toc_is_there():
     assert missing == []
 
 
-def test_numbered_chapters_stand_at_their_number():
-    numbered = [page for page in toc_pages() if re.match(r"book/\d\d_", page)]
-    assert numbered == sorted(numbered)
+def test_numbered_chapters_stand_in_the_order_of_their_prefixes():
+    prefixes = [re.match(r"book/(\d\d[b-z]?)_", page) for page in toc_pages()]
+    prefixes = [found[1] for found in prefixes if found]
+    assert prefixes == sorted(set(prefixes))
+    numbers = [int(prefix) for prefix in prefixes if prefix.isdigit()]
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 @each_chapter

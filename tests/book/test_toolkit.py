@@ -77,6 +77,17 @@ def test_chapters_are_found_by_number_and_name(book):
     assert parameters(read(chapter)) == {"profile": "smoke", "seed": 0, "device": "cpu"}
 
 
+def test_a_prefix_with_a_letter_is_a_chapter_of_its_own(book):
+    (book / "book" / "01b_between.md").write_text(CHAPTER)
+    for word, name in {
+        "1": "01_one",
+        "01": "01_one",
+        "1b": "01b_between",
+        "01b": "01b_between",
+    }.items():
+        assert [chapter.name for chapter in select([word], book)] == [name]
+
+
 def test_a_chapter_is_executed_with_its_parameters_and_only_when_something_changed(book, capsys):
     (chapter,) = select([], book)
     run = Run("laptop", "cpu", 4)

@@ -147,3 +147,71 @@ def test_no_angles_give_an_empty_table(store):
     assert len(found) == 0
     assert found.index.names == ["factors", "recipe", "prior"]
     assert "p_holm" in found
+
+
+def runs_at(angles):
+    """Runs with given angles: prior -> one angle for every seed."""
+    rows = [
+        {
+            "factors": "four-modes",
+            "recipe": "annealed",
+            "prior": prior,
+            "seed": seed,
+            "angle": angle,
+        }
+        for prior, values in angles.items()
+        for seed, angle in enumerate(values)
+    ]
+    return pd.DataFrame(rows).assign(over_regularised=False)
+
+
+def test_angles_of_over_regularised_and_diverged_runs_do_not_count():
+    runs = runs_at({"standard": [-20.0, np.nan, 5.0]})
+    runs.loc[2, "over_regularised"] = True
+    kept = conditions.angles_kept(runs)
+    assert kept["distance"].tolist() == [20]
+
+
+def test_angles_of_two_priors_that_do_not_overlap_differ():
+    spread = np.linspace(0, 9, 10)
+    angles = {"standard": spread, "hierarchical": -spread, "hierarchical-rectified": 20 + spread}
+    found = conditions.compare_angles(runs_at(angles)).droplevel(["factors", "recipe"])
+    # equal distances; and of the C(20, 10) orders of ten and ten, two keep them apart
+    assert found["hierarchical"] == pytest.approx(1)
+    assert found["hierarchical-rectified"] == pytest.approx(2 * 2 / 184756)
+
+
+def test_angles_are_compared_with_the_standard_prior_only():
+    assert conditions.compare_angles(runs_at({"hierarchical": [1.0, 2.0]})).empty
+
+
+def test_crowding_counts_seeds_and_not_runs():
+    once = runs_at({"standard": [10.0, 20.0]})
+    often = pd.concat([once] * 5)
+    # two seeds: their samples are (10, 10), (10, 20), (20, 10), (20, 20)
+    assert conditions.crowding(once) == pytest.approx((15, 10, 20))
+    assert conditions.crowding(often) == pytest.approx((15, 10, 20))
+    assert conditions.crowding(runs_at({"standard": [-2.0, 88.0]})) == pytest.approx((88, 88, 88))
+
+
+def test_trend_of_a_shape_score_that_falls():
+    s_d = np.linspace(0.5, 0.9, 9)
+    result = xr.Dataset(
+        {
+            "disentanglement": ("trial", np.append(s_d, [0.1, 0.1])),
+            "shape": ("trial", np.append(1 - s_d, [np.nan, 0.0])),
+            "rate": ("trial", np.append(np.ones(10), 0.1)),
+        },
+        coords={
+            "factors": ("trial", ["four-modes"] * 11),
+            "recipe": ("trial", ["annealed"] * 11),
+        },
+        attrs={"profile": "laptop"},
+    )
+    shapes = conditions.shape_runs(result)  # without the diverged and the over-regularised run
+    assert shapes.attrs["profile"] == "laptop"
+    row = conditions.shape_trends(shapes).loc[("four-modes", "annealed")]
+    assert row["runs"] == 9
+    assert (row["entangled"], row["disentangled"]) == pytest.approx((0.45, 0.15))
+    assert row["tau"] == pytest.approx(-1)
+    assert row["p_holm"] == pytest.approx(2 / 362880)  # two of 9! orders

@@ -1,48 +1,13 @@
-"""Fits of priors alone and turns about the prior's mean, against closed forms."""
+"""Fits of priors alone, against closed forms."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-import xarray as xr
 from torch.distributions import Independent, Normal
 
 from dvae.experiments.prior_fits import fit_prior
-from dvae.experiments.priors import rate_about_center
 from dvae.models import HierarchicalPrior
-
-
-def gaussian_trial(mean, scale, latents):
-    """What ``priors`` stores of a model whose prior is a factorised normal."""
-    axis = np.linspace(-14, 14, 281)
-    square = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1)
-    density = np.exp(-0.5 * (((square - mean) / scale) ** 2).sum(-1)) / (2 * np.pi * np.prod(scale))
-    sample = mean + scale * np.array([[1.0, 1], [-1, 1], [1, -1], [-1, -1]])
-    return xr.Dataset(
-        {
-            "prior_axis": ("grid", axis),
-            "prior_density": (("grid", "grid2"), density),
-            "prior_sample": (("draw", "latent"), sample),
-            "latent_mean": (("sample", "latent"), latents),
-            "latent_scale": (("sample", "latent"), np.zeros_like(latents)),
-        }
-    )
-
-
-def test_turn_about_the_mean_of_a_stretched_normal_prior():
-    # a latent at distance 2 along the wide axis; turned by 90 degrees it lies along the narrow one
-    mean, scale = np.array([3.0, -1.0]), np.array([2.0, 1.0])
-    one = gaussian_trial(mean, scale, mean + np.array([[2.0, 0.0]]))
-    change = rate_about_center(one, np.array([0.0, 45.0, 90.0, 180.0]))
-    # half of squared distance in units of the scales: 1, 1/2 + 2, 4, 1
-    assert change == pytest.approx([0, 0.5 * (2.5 - 1), 0.5 * (4 - 1), 0], abs=5e-3)
-
-
-def test_turn_of_a_round_prior_changes_nothing_wherever_its_mean_is():
-    latents = np.random.default_rng(0).normal(2, 1, (200, 2))
-    one = gaussian_trial(np.array([2.0, -2.0]), np.ones(2), latents)
-    assert np.ptp(rate_about_center(one)) < 0.01
 
 
 @pytest.mark.parametrize("options", [{}, {"levels": 2, "variance": "network"}])

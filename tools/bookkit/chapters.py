@@ -26,7 +26,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Chapter:
-    """A page of the book with code: `book/NN_name.md` in the MyST form of jupytext."""
+    """A page of the book with code: `book/NN_name.md` in the MyST form of jupytext.
+
+    `NN` keeps the files in order and is short for the chapter on the command line. A chapter that
+    came between two others has a letter after it (`06b_name`); the number that readers see is
+    that of its place in `_toc.yml`.
+    """
 
     path: Path
 
@@ -40,6 +45,11 @@ class Chapter:
         """The first heading."""
         lines = self.path.read_text(encoding="utf-8").splitlines()
         return next((line[2:].strip() for line in lines if line.startswith("# ")), self.name)
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the name proper without leading zeros, such as `2` or `6b`."""
+        return self.name.partition("_")[0].lstrip("0")
 
 
 def toc_pages(root: Path = ROOT) -> list[str]:
@@ -67,7 +77,7 @@ def all_chapters(root: Path = ROOT) -> list[Chapter]:
 
 
 def select(only: list[str], root: Path = ROOT) -> list[Chapter]:
-    """Return the chapters named by number (`02` or `2`) or name (`02_darcy`), or those in the toc.
+    """Return the chapters named by prefix (`02`, `2`, `6b`) or name (`02_darcy`), or the toc's.
 
     Raises `SystemExit` with a list of what there is where a name fits no chapter.
     """
@@ -78,8 +88,7 @@ def select(only: list[str], root: Path = ROOT) -> list[Chapter]:
     chosen = []
     for word in only:
         name = Path(word).stem
-        number = f"{name.zfill(2)}_" if name.isdigit() else None
-        fits = [c for c in chapters if c.name == name or (number and c.name.startswith(number))]
+        fits = [c for c in chapters if name == c.name or name.lstrip("0") == c.prefix]
         if not fits:
             names = ", ".join(chapter.name for chapter in chapters) or "none"
             raise SystemExit(f"no chapter called {word!r} in book/; there are: {names}")

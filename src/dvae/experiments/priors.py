@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float
-from scipy.interpolate import RegularGridInterpolator
 from sklearn.feature_selection import mutual_info_regression
 
 from dvae.analysis.rates import rotated_rate
@@ -26,7 +24,7 @@ from dvae.models import VAE, HierarchicalPrior
 from dvae.physics import DarcyDataset
 from dvae.results.trials import Experiment, Group
 
-__all__ = ["ANGLES", "FACTORS", "PRIORS", "PRIOR_LOOKS", "RECIPES", "rate_about_center"]
+__all__ = ["ANGLES", "FACTORS", "PRIORS", "PRIOR_LOOKS", "RECIPES"]
 
 FACTORS = ("shifted-normal", "four-modes")
 PRIORS = ("standard", "hierarchical", "hierarchical-rectified", "mixture")
@@ -188,34 +186,3 @@ PRIOR_LOOKS = Experiment(
     _groups,
     _compute,
 )
-
-
-def rate_about_center(
-    one: xr.Dataset, angles: Float[np.ndarray, " angle"] = ANGLES
-) -> Float[np.ndarray, " angle"]:
-    """Change of the rate if latents turn about the *prior's mean*, by the prior stored on its grid.
-
-    A decoder can follow a turn about any point. The curves ``curve_rate`` turn about 0, as section
-    5.2 does, so that a prior with a mean also sees its posterior move away.
-
-    Parameters
-    ----------
-    one : xarray.Dataset
-        A trial of ``priors``.
-    angles : array
-        Degrees.
-
-    Returns
-    -------
-    array
-        Rate minus that of the latents as they are, in nats per sample. One draw of every q(z|y);
-        log p(z) by linear interpolation, so good to a few hundredths of a nat.
-    """
-    axis = one["prior_axis"].values.astype(float)
-    density = np.maximum(one["prior_density"].values.astype(float), 1e-30)
-    log_prob = RegularGridInterpolator((axis, axis), np.log(density), "linear", False, None)
-    center = one["prior_sample"].values.astype(float).mean(0)
-    noise = np.random.default_rng(0).standard_normal(one["latent_mean"].shape)
-    z = one["latent_mean"].values + one["latent_scale"].values * noise - center
-    start = log_prob(center + z).mean()
-    return np.array([start - log_prob(center + rotate(z, angle)).mean() for angle in angles])

@@ -11,11 +11,17 @@ import itertools
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.stats import ks_2samp
 
 from dvae.analysis.degenerate import score_runs
 from dvae.analysis.rotation import angle_test, rotation_angle
 from dvae.analysis.scores import ceiling, disentanglement_score
-from dvae.analysis.statistics import compare_proportions, holm, wilson_interval
+from dvae.analysis.statistics import (
+    compare_proportions,
+    holm,
+    kendall_trend,
+    wilson_interval,
+)
 from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, DISENTANGLED, OVER_REGULARISED
 from dvae.errors import ResultError
 from dvae.results.store import Store
@@ -24,17 +30,24 @@ __all__ = [
     "FACTORS",
     "PRIORS",
     "RECIPES",
+    "SHORT_NAMES",
     "angle_table",
+    "angles_kept",
+    "compare_angles",
     "compare_priors",
     "condition_table",
+    "crowding",
     "held_out_factors",
     "load_runs",
+    "shape_runs",
+    "shape_trends",
     "share_with_interval",
 ]
 
 FACTORS = ("standard-normal", "shifted-normal", "four-modes")
 PRIORS = ("standard", "hierarchical", "hierarchical-rectified")
 RECIPES = ("calibrated", "annealed", "published")
+SHORT_NAMES = {"hierarchical": "HP", "hierarchical-rectified": "HP, coded"}  # for tables
 CONDITION = ["factors", "prior", "recipe"]
 
 
@@ -200,13 +213,30 @@ def compare_priors(table: pd.DataFrame, name: str = "disentangled") -> pd.DataFr
     return out
 
 
+def angles_kept(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose angle means something: not over-regularised, and with an angle.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        From :func:`load_runs`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Some of the rows, with ``distance`` from the nearest axis, 0 to 45 degrees.
+    """
+    kept = runs.query("not over_regularised and angle.notna()", engine="python")
+    return kept.assign(distance=kept["angle"].abs())
+
+
 def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Are the rotations of a condition's runs uniformly random, and where do they crowd (row M3)?
 
     Parameters
     ----------
     runs : pandas.DataFrame
-        From :func:`load_runs`; runs that are over-regularised or have no angle are left out.
+        From :func:`load_runs`; those of :func:`angles_kept` count.
 
     Returns
     -------
@@ -216,9 +246,8 @@ def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
         ``center``, ``concentration`` and ``p_value`` of :func:`dvae.analysis.rotation.angle_test`
         and ``p_holm``, corrected for the rows of the table.
     """
-    kept = runs[~runs["over_regularised"] & runs["angle"].notna()]
     rows = {}
-    for key, own in kept.groupby(["factors", "recipe", "prior"]):
+    for key, own in angles_kept(runs).groupby(["factors", "recipe", "prior"]):
         if len(own) > 1:
             turned = (own["angle"].abs() - DIAGONAL).abs() <= DIAGONAL_WIDTH
             counts = {"runs": len(own), "near_diagonal": int(turned.sum())}
@@ -231,3 +260,98 @@ def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
     )
     out["p_holm"] = holm(out["p_value"])
     return out
+
+
+def compare_angles(runs: pd.DataFrame) -> pd.Series:
+    """Do angles under the hierarchical priors differ from those under the standard one (row M3)?
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        From :func:`load_runs`; those of :func:`angles_kept` count.
+
+    Returns
+    -------
+    pandas.Series
+        p-value of Kolmogorov's and Smirnov's test of two samples of distances from the nearest
+        axis, after Holm's correction, indexed by factors, recipe and prior: a row for every
+        hierarchical prior that has runs beside the standard one.
+    """
+    rows = []
+    for condition, own in angles_kept(runs).groupby(["factors", "recipe"]):
+        distances = {prior: group["distance"] for prior, group in own.groupby("prior")}
+        for prior in PRIORS[1:]:
+            if prior in distances and "standard" in distances:
+                test = ks_2samp(distances[prior], distances["standard"])
+                rows.append((*condition, prior, test.pvalue))
+    out = pd.DataFrame(rows, columns=["factors", "recipe", "prior", "p_holm"])
+    out["p_holm"] = holm(out["p_holm"])
+    return out.set_index(["factors", "recipe", "prior"])["p_holm"]
+
+
+def crowding(runs: pd.DataFrame, resamples: int = 400, seed: int = 0) -> tuple[float, float, float]:
+    """Where angles crowd, with an interval that counts the seeds as the sample.
+
+    Runs that share a seed are related, whatever else differs, so whole seeds are drawn with
+    replacement (percentile bootstrap).
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        With columns ``seed`` and ``angle`` (degrees, modulo 90); at least two runs.
+    resamples : int
+        Samples of the bootstrap.
+    seed : int
+        Seed of its draws.
+
+    Returns
+    -------
+    tuple of float
+        Centre in [0, 90) as :func:`dvae.analysis.rotation.angle_test` defines it, and the lower
+        and upper end of its 95 % interval, which may leave [0, 90): degrees.
+    """
+    by_seed = [own.to_numpy() for _, own in runs.groupby("seed")["angle"]]
+    center = angle_test(runs["angle"].to_numpy()).center
+    generator = np.random.default_rng(seed)
+    picks = generator.integers(len(by_seed), size=(resamples, len(by_seed)))
+    found = [angle_test(np.concatenate([by_seed[i] for i in pick])).center for pick in picks]
+    off = (np.array(found) - center + 45) % 90 - 45
+    low, high = center % 90 + np.quantile(off, [0.025, 0.975])
+    return center % 90, float(low), float(high)
+
+
+def shape_runs(result: xr.Dataset) -> pd.DataFrame:
+    """Trials of ``shape_score`` that have an S_KL and are not over-regularised, one a row."""
+    frame = result.to_dataframe().reset_index(drop=True)
+    kept = frame[np.isfinite(frame["shape"]) & (frame["rate"] > OVER_REGULARISED)]
+    kept.attrs = dict(result.attrs)
+    return kept
+
+
+def shape_trends(shapes: pd.DataFrame) -> pd.DataFrame:
+    """Does S_KL (eq. 7) fall as S_D rises (row M6, fig. 13)?
+
+    Parameters
+    ----------
+    shapes : pandas.DataFrame
+        From :func:`shape_runs`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by factors and recipe, where there are 3 runs or more: ``runs``; median S_KL (nats)
+        of the third with the lowest S_D, ``entangled``, and with the highest, ``disentangled``;
+        Kendall's ``tau`` of the two scores and ``p_holm``, corrected for the rows of the table.
+    """
+    rows = []
+    for condition, own in shapes.groupby(["factors", "recipe"]):
+        third = len(own) // 3
+        if third > 0:
+            order = own.sort_values("disentanglement")["shape"]
+            medians = order.iloc[:third].median(), order.iloc[-third:].median()
+            trend = kendall_trend(own["disentanglement"], own["shape"])
+            rows.append((*condition, len(own), *medians, *trend))
+    columns = ["factors", "recipe", "runs", "entangled", "disentangled", "tau", "p_holm"]
+    out = pd.DataFrame(rows, columns=columns)
+    out["p_holm"] = holm(out["p_holm"])
+    return out.set_index(["factors", "recipe"])

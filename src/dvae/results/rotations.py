@@ -1,0 +1,150 @@
+"""Stored models whose latent space is turned: rates, axes, and the angle in training (M4, M5).
+
+The frames have one row for every trial, with the condition that it belongs to; a flat rate and the
+neighbourhood of an angle are what ``dvae.conventions`` says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Float
+from scipy.interpolate import RegularGridInterpolator
+
+from dvae.analysis.minima import local_minima
+from dvae.analysis.rotation import rotate
+from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, FLAT
+
+__all__ = ["distance_to_end", "prior_axes", "rate_about_center", "rate_minima"]
+
+CONDITION = ["factors", "recipe", "prior"]
+
+
+def rate_about_center(
+    trial: xr.Dataset, angles: Float[np.ndarray, " angle"]
+) -> Float[np.ndarray, " angle"]:
+    """Change of the rate if latents turn about the *prior's mean*, by the prior stored on its grid.
+
+    A decoder can follow a turn about any point. The curves ``curve_rate`` turn about 0, as section
+    5.2 does, so that a prior with a mean also sees its posterior move away.
+
+    Parameters
+    ----------
+    trial : xarray.Dataset
+        A trial of ``priors``.
+    angles : array
+        Degrees.
+
+    Returns
+    -------
+    array
+        Rate minus that of the latents as they are, in nats per sample. One draw of every q(z|y);
+        log p(z) by linear interpolation, so good to a few hundredths of a nat.
+    """
+    axis = trial["prior_axis"].values.astype(float)
+    density = np.maximum(trial["prior_density"].values.astype(float), 1e-30)
+    log_prob = RegularGridInterpolator((axis, axis), np.log(density), "linear", False, None)
+    center = trial["prior_sample"].values.astype(float).mean(0)
+    noise = np.random.default_rng(0).standard_normal(trial["latent_mean"].shape)
+    z = trial["latent_mean"].values + trial["latent_scale"].values * noise - center
+    start = log_prob(center + z).mean()
+    return np.array([start - log_prob(center + rotate(z, angle)).mean() for angle in angles])
+
+
+def rate_minima(looks: xr.Dataset) -> pd.DataFrame:
+    """Where the rate of every stored model is lowest as its latent space turns (section 5.2).
+
+    Parameters
+    ----------
+    looks : xarray.Dataset
+        Trials of ``priors``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``factors``, ``recipe``, ``prior``; ``range`` of the rate over a turn about 0 and
+        ``range_about_center`` about the prior's mean (nats per sample); the booleans ``curved``
+        (the range is above FLAT), ``lowest_at_start`` (the lowest rate is within DIAGONAL_WIDTH of
+        angle 0, where training ended) and ``minimum_near_diagonal`` (a local minimum is as near
+        to 45 degrees); the last two are false for a flat rate.
+    """
+    turn, rows = looks["turn"].values, []
+    for index in range(looks.sizes["trial"]):
+        trial = looks.isel(trial=index)
+        rate, error = (
+            trial[name].values.astype(float) for name in ("curve_rate", "curve_rate_error")
+        )
+        curve = xr.Dataset({"rate": ("angle", rate), "rate_error": ("angle", error)})
+        minima = local_minima(curve.assign_coords(angle=turn))["angle"].values
+        curved = bool(np.ptp(rate) > FLAT)
+        near = np.abs(np.abs(minima) - DIAGONAL) <= DIAGONAL_WIDTH
+        rows.append(
+            {
+                **{key: str(trial[key].values) for key in CONDITION},
+                "range": np.ptp(rate),
+                "range_about_center": np.ptp(rate_about_center(trial, turn)),
+                "curved": curved,
+                "lowest_at_start": curved and bool(abs(turn[rate.argmin()]) <= DIAGONAL_WIDTH),
+                "minimum_near_diagonal": curved and bool(near.any()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def prior_axes(looks: xr.Dataset) -> pd.DataFrame:
+    """Axes of every stored prior and of the latents under it.
+
+    Coordinates of a factorised prior are independent: the prior's own axes are where the mutual
+    information of its two coordinates is lowest.
+
+    Parameters
+    ----------
+    looks : xarray.Dataset
+        Trials of ``priors``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``factors``, ``recipe``, ``prior``; ``divergence`` of the prior from its copy turned by 45
+        degrees (nats); the booleans ``shaped`` (that is above FLAT), ``prior_on_axes`` (a shaped
+        prior has its axes within DIAGONAL_WIDTH of those of z) and ``latents_on_axes`` (the
+        latents are within as much of the factors).
+    """
+    turn = looks["turn"].values
+    inner = np.abs(turn) < DIAGONAL
+    divergence = looks["prior_divergence"].values[:, turn == DIAGONAL].ravel()
+    axis = turn[inner][looks["prior_information"].values[:, inner].argmin(1)]
+    shaped = divergence > FLAT
+    return pd.DataFrame(
+        {key: looks[key].values.astype(str) for key in CONDITION}
+        | {
+            "divergence": divergence,
+            "shaped": shaped,
+            "prior_on_axes": shaped & (np.abs(axis) <= DIAGONAL_WIDTH),
+            "latents_on_axes": np.abs(looks["angle"].values) <= DIAGONAL_WIDTH,
+        }
+    )
+
+
+def distance_to_end(history: xr.Dataset) -> pd.DataFrame:
+    """How far the latent space still has to turn: median over runs, by training step.
+
+    Parameters
+    ----------
+    history : xarray.Dataset
+        The result ``rotation_history``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by recipe and prior, a column for every stop (counted from 0): ``step`` and
+        ``degrees``, the median distance between the angle at that step and at the last, modulo
+        90 degrees. Runs without an angle at a stop are left out there.
+    """
+    frame = history[["angle", "step"]].to_dataframe().reset_index()
+    frame["degrees"] = frame.groupby("trial")["angle"].transform(
+        lambda angle: ((angle - angle.iloc[-1] + 45) % 90 - 45).abs()
+    )
+    found = frame.groupby(["recipe", "prior", "stop"])[["step", "degrees"]].median()
+    return found.unstack("stop")
