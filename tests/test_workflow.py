@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from dvae import DarcyDataset, DataError, UnknownNameError, load_model
 from dvae.cli import app
-from dvae.workflow import load_labels, train_file
+from dvae.training.split import load_labels
+from dvae.workflow import train_file
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +58,16 @@ def test_reference_layout(reference_file, tmp_path):
     path, data = reference_file
     out = tmp_path / "out"
     text = train_file(
-        path, out, steps=20, members=2, test_fraction=0.5, label_fraction=0.25, progress=False
+        path,
+        out,
+        steps=20,
+        members=2,
+        test_fraction=0.5,
+        label_fraction=0.25,
+        orientation="reference",
+        progress=False,
     )
+    assert "orientation 'reference' (fields turned to axes x1, x2), as asked" in text
     assert "64 samples of 3 fields on 17 x 17 nodes; 2 models" in text
     assert "8 labelled samples" in text
     scores = pd.read_csv(out / "scores.csv")
@@ -80,6 +89,26 @@ def test_reference_layout(reference_file, tmp_path):
         assert history["rate"].shape == (2, 20)
     figures = {"history", "reconstruction", "latents", "distributions"}
     assert figures == {path.stem for path in out.glob("*.png")}
+
+
+def test_fields_are_not_turned_because_of_their_keys(reference_file, tmp_path):
+    path, data = reference_file
+    out = tmp_path / "out"
+    with pytest.warns(UserWarning, match="say so with the option orientation"):
+        text = train_file(path, out, steps=2, progress=False)
+    assert "orientation 'ij' (fields as they lie): nothing says otherwise" in text
+    with h5py.File(path) as file:
+        fields = torch.tensor(file["output"][()])
+    model = load_model(out / "models" / "member_000.safetensors")
+    with torch.no_grad():
+        encoded = model.encoder(fields).base_dist.loc.numpy()
+    with xr.open_dataset(out / "latents.nc", engine="h5netcdf") as latents:
+        np.testing.assert_allclose(encoded, latents["latent_mean"].values[0], atol=1e-4)
+    with pytest.raises(DataError, match="other orientation"):
+        train_file(path, out, steps=2, orientation="reference", progress=False)
+    file = data.save(tmp_path / "ours.h5")
+    text = train_file(file, tmp_path / "ours", steps=2, progress=False)
+    assert "orientation 'ij' (fields as they lie), as the file says" in text
 
 
 def test_one_channel_on_another_grid_with_a_file_of_labels(own_file, tmp_path):
@@ -209,7 +238,12 @@ def test_arguments_that_make_no_sense(own_file, tmp_path, arguments, error, mess
 def test_more_factors_than_latents(reference_file, tmp_path):
     with pytest.raises(DataError, match="2 factors but the model 3"):
         train_file(
-            reference_file[0], tmp_path / "out", n_latents=3, label_fraction=0.1, progress=False
+            reference_file[0],
+            tmp_path / "out",
+            n_latents=3,
+            label_fraction=0.1,
+            orientation="ij",
+            progress=False,
         )
 
 
@@ -235,9 +269,11 @@ def test_command_line(own_file, tmp_path):
     path, _, theta = own_file
     labels = write_labels(tmp_path / "labels.csv", [(i, theta[i]) for i in (1, 2, 5)])
     options = ["--latents", "1", "--steps", "3", "--labels", str(labels), "--raw-labels", "--quiet"]
+    options += ["--orientation", "reference"]
     out = tmp_path / "out"
     done = CliRunner().invoke(app, ["train", str(path), "--output", str(out), *options])
     assert done.exit_code == 0, done.output
     assert "3 labelled samples" in done.output
+    assert "orientation 'reference'" in done.output
     assert json.loads((out / "settings.json").read_text())["raw_labels"] is True
     assert done.output.strip() == (out / "summary.txt").read_text().strip()

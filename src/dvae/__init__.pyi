@@ -20,6 +20,7 @@ from .models import load_model as load_model
 from .models import make_prior as make_prior
 from .models import save_model as save_model
 from .physics import DarcyDataset as DarcyDataset
+from .physics import FieldDataset as FieldDataset
 from .physics import KarhunenLoeve as KarhunenLoeve
 from .physics import factor_distribution as factor_distribution
 from .physics import solve_darcy as solve_darcy

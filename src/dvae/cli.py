@@ -95,6 +95,13 @@ def train(
     raw_labels: Annotated[
         bool, typer.Option("--raw-labels", help="Do not standardise the labels.")
     ] = False,
+    orientation: Annotated[
+        str | None,
+        typer.Option(
+            help="How fields lie in the file: ij (axes x1, x2) or reference (turned, as in the "
+            "authors' files). Default: as the file's attribute says, else ij."
+        ),
+    ] = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
@@ -119,6 +126,7 @@ def train(
         label_fraction=label_fraction,
         labels=labels,
         raw_labels=raw_labels,
+        orientation=orientation,
         device=device,
         progress=not quiet,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dvae.errors import DataError, ResultError
@@ -27,6 +24,7 @@ from dvae.results.store import Store, read_result, write_result
 from dvae.results.trials import Experiment, Group, check_profile, group_hashes
 from dvae.storage import atomic_path
 from dvae.tensors import read_tensors
+from dvae.threads import available_cores, one_thread
 from dvae.training.ensemble import check_device
 
 __all__ = ["compute_group", "run_experiment", "summarise", "verify_experiment"]
@@ -38,18 +36,11 @@ _TURN = threading.Lock()
 def _alone() -> Iterator[None]:
     """Compute in a defined state of the process, which is put back afterwards.
 
-    torch and the linear algebra of numpy and scipy have one CPU thread. That, and the global
-    random state that initialisation seeds, belong to the process: groups that run in threads of
-    one process (dask workers) take turns.
+    One CPU thread, and the global random state that initialisation seeds, belong to the process:
+    groups that run in threads of one process (dask workers) take turns.
     """
-    with _TURN:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with threadpool_limits(1):
-                yield
-        finally:
-            torch.set_num_threads(threads)
+    with _TURN, one_thread():
+        yield
 
 
 def _compute(
@@ -147,8 +138,7 @@ def run_experiment(
     todo = [i for i, g in enumerate(groups) if not set(group_hashes(experiment, g)) <= stored]
     arguments = [(name, profile, i, device, str(store.root.resolve())) for i in todo]
     if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        workers = 1 if device.startswith("cuda") else cores
+        workers = 1 if device.startswith("cuda") else available_cores()
     bar = tqdm(total=len(todo), desc=f"{name} {profile}", unit="group", disable=not progress)
     with bar:
         if executor is None and (workers == 1 or len(todo) == 1):

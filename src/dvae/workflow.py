@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from dvae import plotting
 from dvae.analysis import (
@@ -28,112 +26,18 @@ from dvae.analysis import (
 from dvae.conventions import OVER_REGULARISED
 from dvae.errors import DataError
 from dvae.models import VAE, DenseVAE, PodVAE, save_model
-from dvae.physics import DarcyDataset
+from dvae.physics import FieldDataset
 from dvae.provenance import provenance
 from dvae.storage import atomic_path
-from dvae.training import Fit, Labels, Recipe, fit, make_recipe
+from dvae.training import Fit, Recipe, fit, make_recipe
 from dvae.training.ensemble import check_device
+from dvae.training.split import Split, split_samples
 
-__all__ = ["load_labels", "train_file"]
+__all__ = ["train_file"]
 
 MIN_SCORED = 32  # test samples below which no score is computed
 POD_MODES, POD_HIDDEN = 40, (64, 64)
 CHANNEL_RATIO = 30.0  # spread of two channels above which the summary warns
-
-
-@dataclass(frozen=True)
-class _Scaling:
-    """Factors as the encoder sees them: (theta - shift) / scale."""
-
-    shift: Float[np.ndarray, " factor"]
-    scale: Float[np.ndarray, " factor"]
-
-    @classmethod
-    def of(cls, theta: Float[np.ndarray, "labelled factor"], raw: bool) -> _Scaling:
-        """Standardisation by the labelled samples; none if ``raw``."""
-        if raw:
-            return cls(np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
-        scale = theta.std(0)
-        if len(theta) < 2 or not (scale > 0).all():
-            raise DataError(
-                "labels are standardised by their own mean and spread, which takes two labelled "
-                "samples or more with different values of every factor; label more samples, or "
-                "use --raw-labels if the factors have about zero mean and unit variance"
-            )
-        return cls(theta.mean(0), scale)
-
-    def __call__(self, theta: Float[np.ndarray, "sample factor"]) -> np.ndarray:
-        return (theta - self.shift) / self.scale
-
-
-def load_labels(
-    path: str | os.PathLike, n_samples: int, n_latents: int
-) -> tuple[Int[np.ndarray, " labelled"], Float[np.ndarray, "labelled latent"]]:
-    """Read labelled samples from a CSV file and check them.
-
-    The first line is a header. The first column is ``sample``: the position (from 0) of the sample
-    in the data file. One column for every latent variable follows, with the factors.
-
-    Parameters
-    ----------
-    path : path-like
-        CSV file.
-    n_samples : int
-        Samples in the data file.
-    n_latents : int
-        Latent variables, and so factors, expected.
-
-    Returns
-    -------
-    tuple of ndarray
-        Positions (l,) and factors (l, n).
-
-    Raises
-    ------
-    DataError
-        If the file is missing or no such table, or holds another number of factors, a position
-        outside the data or twice, or a value that is not a finite number; naming the line.
-    """
-    path = Path(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except OSError as error:
-        raise DataError(f"labels {path} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"labels {path} are not a CSV text file: {error}") from error
-    if not rows or rows[0][0].strip() != "sample":
-        raise DataError(
-            f"labels {path}: the first line must be a header that begins with 'sample', such as "
-            f"'sample,{','.join(f'theta{i + 1}' for i in range(n_latents))}'"
-        )
-    if len(rows[0]) != n_latents + 1:
-        raise DataError(
-            f"labels {path} have {len(rows[0]) - 1} factors but the model {n_latents} latent "
-            "variables; labels need one factor for each: change --latents or the file"
-        )
-    if not 1 <= len(rows) - 1 <= n_samples:
-        raise DataError(
-            f"labels {path} hold {len(rows) - 1} samples, but the data file {n_samples}; "
-            "give one line for each labelled sample"
-        )
-    index, theta = [], []
-    for number, row in enumerate(rows[1:], 2):
-        try:
-            if len(row) != n_latents + 1:
-                raise ValueError(f"{len(row)} values where {n_latents + 1} are needed")
-            position, values = int(row[0]), [float(cell) for cell in row[1:]]
-            if not np.isfinite(values).all():
-                raise ValueError("a factor is not finite")
-            if not 0 <= position < n_samples:
-                raise ValueError(f"sample {position} is not in 0..{n_samples - 1}")
-            if position in index:
-                raise ValueError(f"sample {position} is labelled twice")
-        except ValueError as error:
-            raise DataError(f"labels {path}, line {number}: {error}; mend or drop it") from error
-        index.append(position)
-        theta.append(values)
-    return np.array(index), np.array(theta)
 
 
 def train_file(
@@ -151,6 +55,7 @@ def train_file(
     label_fraction: float = 0.0,
     labels: str | os.PathLike | None = None,
     raw_labels: bool = False,
+    orientation: Literal["ij", "reference"] | None = None,
     device: str = "cpu",
     progress: bool = True,
 ) -> str:
@@ -162,7 +67,7 @@ def train_file(
     Parameters
     ----------
     data : path-like
-        HDF5 file for :meth:`dvae.DarcyDataset.load`: ``output`` (N, C, n1, n2), any number of
+        HDF5 file for :meth:`dvae.FieldDataset.load`: ``output`` (N, C, n1, n2), any number of
         channels and any grid (``model="dense"`` needs a square grid with an odd number of nodes),
         and optionally ``generative_params`` (N, s).
     output : path-like
@@ -185,10 +90,14 @@ def train_file(
         Share of training samples whose ``generative_params`` are used (eq. 28), the same ones for
         every member.
     labels : path-like, optional
-        CSV file of labelled samples instead (:func:`load_labels`); they go to the training data.
+        CSV file of labelled samples instead (:func:`dvae.training.split.load_labels`); they go to
+        the training data.
     raw_labels : bool
         Labels as they are, as in the paper, whose factors have about the prior's mean and
         variance; otherwise standardised by the labelled samples.
+    orientation : {"ij", "reference"}, optional
+        How the fields lie in the file, see :meth:`dvae.FieldDataset.load`; by default as the
+        file's attribute says, and without one as they are. The summary says which.
     device : str
         "cpu" or "cuda".
     progress : bool
@@ -212,20 +121,23 @@ def train_file(
     """
     output = Path(output)
     check_device(device)
-    fields = DarcyDataset.load(data)
-    chosen = make_recipe(recipe)
-    if steps is not None:
-        if steps < 1:
-            raise DataError(f"steps must be at least 1, got {steps}")
-        chosen = chosen.shortened(steps / chosen.steps)
+    fields = FieldDataset.load(data, orientation=orientation)
+    chosen = _recipe(recipe, steps)
     if members < 1:
         raise DataError(f"members must be at least 1, got {members}")
-    training, test, given, scaling = _prepare(
-        fields, seed, n_latents, test_fraction, label_fraction, labels, raw_labels
+    split = split_samples(
+        fields,
+        n_latents,
+        seed=seed,
+        test_fraction=test_fraction,
+        label_fraction=label_fraction,
+        labels=labels,
+        raw_labels=raw_labels,
     )
-    template = _template(model, fields.fields[training], n_latents, prior)
+    template = _template(model, fields.fields[split.training], n_latents, prior)
     settings = {
         "data": _file_digest(data),
+        "orientation": orientation,
         "labels": None if labels is None else _file_digest(labels),
         "model": model,
         "prior": prior,
@@ -243,10 +155,10 @@ def train_file(
         return summary.read_text(encoding="utf-8")
     result = fit(
         template,
-        fields.fields[training],
+        fields.fields[split.training],
         chosen,
         range(seed, seed + members),
-        labels=given,
+        labels=split.labels,
         device=device,
         progress=progress,
         checkpoint=output / "training.checkpoint",
@@ -256,15 +168,7 @@ def train_file(
             "every model met a loss that is not finite; shorten the range of the fields, or try "
             "another recipe or seed"
         )
-    scores, latents = _score(result, fields, training, test, given, scaling)
-    for i, one in enumerate(result.models):
-        save_model(output / "models" / f"member_{i:03d}.safetensors", one)
-    _write_netcdf(output / "history.nc", result.history.assign_attrs(provenance(device)))
-    _write_netcdf(output / "latents.nc", latents.assign_attrs(provenance(device)))
-    _write_text(output / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))
-    best = int(scores["loss_per_node"].where(~scores["diverged"]).idxmin())
-    _figures(output, result, fields, latents, best)
-    text = _summary(output, fields, chosen, scores, given, scaling, best, result.seconds)
+    text = _store(output, result, fields, split, device)
     _write_text(summary, text)
     return text
 
@@ -272,51 +176,14 @@ def train_file(
 # --------------------------------------------------------------------------- before training
 
 
-def _prepare(fields, seed, n_latents, test_fraction, label_fraction, labels, raw_labels):
-    """Training and test positions, the labels (or None), and their scaling."""
-    n = len(fields)
-    if not 0 < test_fraction < 1:
-        raise DataError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
-    if not 0 <= label_fraction <= 1:
-        raise DataError(f"label_fraction must lie in [0, 1], got {label_fraction}")
-    n_test = round(test_fraction * n)
-    if n_test < 1 or n - n_test < 4:
-        raise DataError(f"{n} samples are too few to train and to test with {test_fraction:g} kept")
-    if labels is not None and label_fraction:
-        raise DataError("give a file of labels or a fraction of the file's own factors, not both")
-    index, theta = np.empty(0, int), np.empty((0, n_latents))
-    if labels is not None:
-        index, theta = load_labels(labels, n, n_latents)
-    elif label_fraction:
-        if fields.theta is None:
-            raise DataError(
-                "label_fraction needs the factors of the samples, but the file has no key "
-                "'generative_params'; add it, or give --labels"
-            )
-        if fields.theta.shape[1] != n_latents:
-            raise DataError(
-                f"the file has {fields.theta.shape[1]} factors but the model {n_latents} latent "
-                "variables; labels need one factor for each: change --latents"
-            )
-    # labelled samples of a file go to the training data, the others are shuffled
-    order = np.random.default_rng(seed).permutation(n)
-    order = np.concatenate([index, order[~np.isin(order, index)]]).astype(int)
-    training, test = np.sort(order[: n - n_test]), np.sort(order[n - n_test :])
-    if len(index) > len(training):
-        raise DataError(
-            f"{len(index)} of {n} samples are labelled, which leaves fewer than {n_test} for the "
-            "test; lower --test-fraction"
-        )
-    if labels is not None:
-        scaling = _Scaling.of(theta, raw_labels)
-        return training, test, Labels(np.searchsorted(training, index), scaling(theta)), scaling
-    if not label_fraction:
-        return training, test, None, None
-    count = max(1, round(label_fraction * len(training)))
-    theta = fields.theta.double().numpy()[training]
-    drawn = np.random.default_rng([seed, 1]).choice(len(training), count, replace=False)
-    scaling = _Scaling.of(theta[drawn], raw_labels)
-    return training, test, Labels(drawn, scaling(theta[drawn])), scaling
+def _recipe(name: str, steps: int | None) -> Recipe:
+    """A recipe, shortened or stretched to some number of steps."""
+    recipe = make_recipe(name)
+    if steps is None:
+        return recipe
+    if steps < 1:
+        raise DataError(f"steps must be at least 1, got {steps}")
+    return recipe.shortened(steps / recipe.steps)
 
 
 def _template(model: str, fields: torch.Tensor, n_latents: int, prior: str) -> VAE:
@@ -364,24 +231,53 @@ def _claim(path: Path, settings: dict[str, Any]) -> bool:
 # ---------------------------------------------------------------------------- after training
 
 
-def _score(
-    result: Fit,
-    fields: DarcyDataset,
-    training: np.ndarray,
-    test: np.ndarray,
-    given: Labels | None,
-    scaling: _Scaling | None,
-) -> tuple[pd.DataFrame, xr.Dataset]:
+def _store(output: Path, result: Fit, fields: FieldDataset, split: Split, device: str) -> str:
+    """Write models, scores, latents and figures; what to tell about them."""
+    scores, latents = _score(result, fields, split)
+    for i, member in enumerate(result.models):
+        save_model(output / "models" / f"member_{i:03d}.safetensors", member)
+    _write_netcdf(output / "history.nc", result.history.assign_attrs(provenance(device)))
+    _write_netcdf(output / "latents.nc", latents.assign_attrs(provenance(device)))
+    _write_text(output / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))
+    best = int(scores["loss_per_node"].where(~scores["diverged"]).idxmin())
+    _figures(output, result, fields, latents, best)
+    return _summary(output, fields, result, scores, split, best)
+
+
+def _score(result: Fit, fields: FieldDataset, split: Split) -> tuple[pd.DataFrame, xr.Dataset]:
     """Losses and scores per member on the test samples, and the latents of all samples."""
-    ensemble = result.ensemble
+    ensemble, test = result.ensemble, split.test
     losses = ensemble.evaluate(fields.fields[test]).to_dataframe().reset_index(drop=True)
     mean, scale = (x.numpy() for x in ensemble.encode(fields.fields))
     table = losses.assign(member=range(len(losses)), seed=result.seeds, diverged=result.diverged)
     table["over_regularised"] = table["rate"] < OVER_REGULARISED
     enough = len(test) >= MIN_SCORED
     table["total_correlation"] = score_runs(total_correlation, mean[:, test]) if enough else np.nan
+    if fields.theta is not None and enough:
+        theta = fields.theta.double().numpy()[test]
+        # factors in their own units would be weighed by their spread (eq. 6)
+        theta = (theta - theta.mean(0)) / theta.std(0)
+        table["s_d"] = score_runs(disentanglement_score, mean[:, test], theta)
+        table["s_d_ceiling"] = ceiling(theta)
+        table["mcc"] = score_runs(mean_correlation_coefficient, mean[:, test], theta)
+        if theta.shape[1] == mean.shape[2]:
+            table["s_kl"] = score_runs(_shape_score, mean[:, test], theta)
+    first = ["member", "seed", "diverged", "over_regularised"]
+    return table[first + [c for c in table if c not in first]], _latents(
+        result, fields, split, mean, scale
+    )
+
+
+def _latents(
+    result: Fit,
+    fields: FieldDataset,
+    split: Split,
+    mean: Float[np.ndarray, "member sample latent"],
+    scale: Float[np.ndarray, "member sample latent"],
+) -> xr.Dataset:
+    """Latents of all samples with their roles, and what is known of the factors."""
     role = np.full(len(fields), "training")
-    role[test] = "test"
+    role[split.test] = "test"
     latents = xr.Dataset(
         {
             "latent_mean": (("member", "sample", "latent"), mean),
@@ -389,24 +285,14 @@ def _score(
         },
         coords={"role": ("sample", role), "seed": ("member", list(result.seeds))},
     )
-    if given is not None:
+    if split.labels and split.scaling:
         labelled = np.zeros(len(fields), dtype=np.int8)
-        labelled[training[given.index]] = 1
+        labelled[split.training[split.labels.index]] = 1
         latents["labelled"] = ("sample", labelled)
-        latents.attrs |= {"label_shift": scaling.shift, "label_scale": scaling.scale}
+        latents.attrs |= {"label_shift": split.scaling.shift, "label_scale": split.scaling.scale}
     if fields.theta is not None:
-        theta = fields.theta.double().numpy()
-        latents["theta"] = (("sample", "factor"), theta)
-        if enough:
-            # factors in their own units would be weighed by their spread (eq. 6)
-            theta = (theta[test] - theta[test].mean(0)) / theta[test].std(0)
-            table["s_d"] = score_runs(disentanglement_score, mean[:, test], theta)
-            table["s_d_ceiling"] = ceiling(theta)
-            table["mcc"] = score_runs(mean_correlation_coefficient, mean[:, test], theta)
-            if theta.shape[1] == mean.shape[2]:
-                table["s_kl"] = score_runs(_shape_score, mean[:, test], theta)
-    first = ["member", "seed", "diverged", "over_regularised"]
-    return table[first + [c for c in table if c not in first]], latents
+        latents["theta"] = (("sample", "factor"), fields.theta.double().numpy())
+    return latents
 
 
 def _shape_score(z: np.ndarray, theta: np.ndarray) -> float:
@@ -418,7 +304,7 @@ def _shape_score(z: np.ndarray, theta: np.ndarray) -> float:
 
 
 def _figures(
-    output: Path, result: Fit, fields: DarcyDataset, latents: xr.Dataset, best: int
+    output: Path, result: Fit, fields: FieldDataset, latents: xr.Dataset, best: int
 ) -> None:
     model = result.models[best]
     plotting.use_style()
@@ -457,28 +343,40 @@ def _write_netcdf(path: Path, data: xr.Dataset) -> None:
 
 def _summary(
     output: Path,
-    fields: DarcyDataset,
-    recipe: Recipe,
+    fields: FieldDataset,
+    result: Fit,
     scores: pd.DataFrame,
-    given: Labels | None,
-    scaling: _Scaling | None,
+    split: Split,
     best: int,
-    seconds: float,
 ) -> str:
+    """What a run tells people."""
     n, channels, n1, n2 = fields.fields.shape
+    recipe = result.recipe
     columns = ["member", "seed", "rate", "distortion", "relative_error"]
     columns += [c for c in ("s_d", "s_d_ceiling", "mcc", "s_kl") if c in scores]
     lines = [
         f"{n} samples of {channels} fields on {n1} x {n2} nodes; "
-        f"{len(scores)} models, recipe {recipe.name}, {recipe.steps} steps, {seconds:.1f} s",
+        f"{len(scores)} models, recipe {recipe.name}, {recipe.steps} steps, {result.seconds:.1f} s",
         "test data, rate and distortion in nats per sample:",
         scores[columns].to_string(index=False, float_format=lambda v: f"{v:.4g}"),
+        fields.orientation_note,
     ]
-    if given is not None:
-        lines.append(f"{len(given.index)} labelled samples (eq. 28)")
-        pairs = zip(scaling.scale, scaling.shift, strict=True)
+    if split.labels and split.scaling:
+        lines.append(f"{len(split.labels.index)} labelled samples (eq. 28)")
+        pairs = zip(split.scaling.scale, split.scaling.shift, strict=True)
         parts = [f"{s:.4g} z{i} {m:+.4g}" for i, (s, m) in enumerate(pairs, 1)]
         lines.append("factors from latents: " + ", ".join(parts))
+    lines += _notes(fields, scores)
+    lines += [
+        f"lowest loss: member {best}; the figures show it",
+        f"wrote {output}: models/, scores.csv, history.nc, latents.nc, *.png",
+    ]
+    return "\n".join(lines)
+
+
+def _notes(fields: FieldDataset, scores: pd.DataFrame) -> list[str]:
+    """What deserves attention in the data and the models."""
+    lines = []
     spread = (fields.fields - fields.fields.mean(0)).double().pow(2).mean((0, 2, 3)).sqrt()
     ratio = float(spread.max() / spread.min().clamp_min(1e-300))
     if ratio > CHANNEL_RATIO:
@@ -498,8 +396,4 @@ def _summary(
     ]
     if fields.theta is None:
         lines.append("no factors in the file: nothing to score disentanglement against")
-    lines += [
-        f"lowest loss: member {best}; the figures show it",
-        f"wrote {output}: models/, scores.csv, history.nc, latents.nc, *.png",
-    ]
-    return "\n".join(lines)
+    return lines

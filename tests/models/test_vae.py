@@ -43,6 +43,7 @@ def perturbed(model):
 
 MODELS = {
     "dense": lambda y, **a: DenseVAE(17, y.shape[1], blocks=(1, 2, 1), **a),
+    "dense standardised": lambda y, **a: DenseVAE.from_fields(y, blocks=(1, 2, 1), **a),
     "pod": lambda y, **a: PodVAE.from_fields(y, 6, hidden=(8,), **a),
     "pod linear": lambda y, **a: PodVAE.from_fields(y, 4, hidden=(), **a),
 }
@@ -382,3 +383,61 @@ def test_every_model_survives_a_vanishing_encoder_variance(kind, prior):
     assert torch.isfinite(terms.rate).all()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     torch.testing.assert_close(last.bias.grad[-2:], torch.full((2,), -0.5), rtol=0.2, atol=0)
+
+
+# --- standardised fields --------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_standardised_losses_are_those_of_the_same_function_written_without():
+    """Rate and distortion in physical units: networks on (y - m) / s against the definition."""
+    y = fields_of(12) * torch.tensor([100.0, 1.0, 0.01]).double()[:, None, None] + 7.0
+    model = perturbed(DenseVAE.from_fields(y, blocks=(1, 2, 1))).eval()
+    m = y.mean(0)
+    s = (y - m).pow(2).mean((0, 2, 3)).sqrt()[:, None, None]
+    noise = torch.randn(len(y), model.noise_size).double()
+    mean = model.encoder.mean((y - m) / s)
+    log_variance = model.encoder.log_variance((y - m) / s)
+    z = mean + torch.exp(0.5 * log_variance) * noise
+    decoded = Normal(
+        m + s * model.decoder.mean(z), model.decoder.variance.log_variance.exp().sqrt()
+    )
+    posterior = Normal(mean, torch.exp(0.5 * log_variance))
+    prior = Normal(torch.zeros(2).double(), torch.ones(2).double())
+    terms = model.loss_terms(model.features(y), noise)
+    torch.testing.assert_close(
+        terms.rate, kl_divergence(posterior, prior).sum(1), rtol=1e-10, atol=0
+    )
+    expected = -decoded.log_prob(y).sum((1, 2, 3))
+    torch.testing.assert_close(terms.distortion, expected, rtol=1e-10, atol=0)
+
+
+def test_standardisation_is_that_of_the_training_fields_and_nobody_trains_it():
+    y = fields_of(20)
+    model = DenseVAE.from_fields(y, blocks=(1, 2, 1)).double()
+    standardised = model.features(y)
+    assert standardised.mean(0).abs().max() < 1e-12
+    torch.testing.assert_close(standardised.pow(2).mean((0, 2, 3)), torch.ones(3).double())
+    torch.testing.assert_close(model.encoder.standardisation.inverse(standardised), y)
+    assert count_parameters(model) == count_parameters(DenseVAE(17, blocks=(1, 2, 1)))
+    assert (model.n_nodes, model.total_nodes) == (17, 289)
+
+
+def test_without_standardisation_the_network_reads_the_fields_themselves():
+    y = fields_of(4, dtype=torch.float32)
+    model = DenseVAE(17, blocks=(1, 2, 1))
+    assert torch.equal(model.features(y), y)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (torch.randn(6, 3, 17, 19), "square grid, got 17 x 19"),
+        (torch.randn(1, 3, 17, 17), "at least 2 samples"),
+        (torch.cat([torch.randn(6, 2, 17, 17), torch.ones(6, 1, 17, 17)], 1), "every channel"),
+        (torch.full((6, 3, 17, 17), math.nan), "every channel"),
+    ],
+)
+def test_fields_that_cannot_be_standardised_are_refused(fields, message):
+    with pytest.raises(DataError, match=message):
+        DenseVAE.from_fields(fields)

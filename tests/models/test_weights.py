@@ -15,6 +15,7 @@ FIELDS = torch.from_numpy(np.random.default_rng(0).standard_normal((12, 3, 17, 1
 MODELS = {
     "dense": lambda: DenseVAE(17, blocks=(1, 2, 1), prior="hierarchical").use_variance("learned"),
     "dense calibrated": lambda: DenseVAE(17, blocks=(1, 2, 1), growth=3, features=3),
+    "dense standardised": lambda: DenseVAE.from_fields(FIELDS.float(), blocks=(1, 2, 1)),
     "dense float64": lambda: DenseVAE(17, blocks=(1, 2, 1), prior="mixture").double(),
     "pod": lambda: PodVAE.from_fields(FIELDS.float(), 4, hidden=(5, 6), n_latents=3),
     "pod float64": lambda: (

@@ -308,3 +308,20 @@ def test_a_hopeless_contrast_is_an_error_and_never_a_wrong_field(exponent):
     field[0, ::2, ::2], field[0, 1::2, 1::2] = 10.0**exponent, 10.0**-exponent
     with pytest.raises(DataError, match="sample 0 has not converged"):
         solve_darcy(field, max_iterations=200)
+
+
+def test_a_solution_does_not_depend_on_the_number_of_workers():
+    field = fields(256, 11, 16)
+    expected = solve_darcy(field, batch_size=2, workers=1)
+    for workers in (2, 5, None):
+        solution = solve_darcy(field, batch_size=2, workers=workers)
+        np.testing.assert_array_equal(solution.pressure, expected.pressure)
+        np.testing.assert_array_equal(solution.velocity, expected.velocity)
+    with pytest.raises(DataError, match="workers is 0"):
+        solve_darcy(field, workers=0)
+
+
+def test_of_several_batches_that_fail_the_first_is_named():
+    field = fields(289, 8, 17)
+    with pytest.raises(DataError, match="sample 0 has not converged"):
+        solve_darcy(field, max_iterations=3, batch_size=1, workers=3)

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from dvae.errors import DataError, DvaeError, UnknownNameError
-from dvae.physics import DarcyDataset, KarhunenLoeve, factor_distribution, solve_darcy
+from dvae.physics import (
+    DarcyDataset,
+    FieldDataset,
+    KarhunenLoeve,
+    factor_distribution,
+    solve_darcy,
+)
 
 
 def generate(n_samples=8, **options):
@@ -60,6 +66,12 @@ def test_a_sample_depends_on_its_seed_and_index_only(data, options):
     count = len(other)
     assert torch.equal(other.theta, data.theta[:count])
     torch.testing.assert_close(other.fields, data.fields[:count], rtol=1e-6, atol=1e-7)
+
+
+def test_a_sample_does_not_depend_on_the_number_of_workers(data):
+    options = {"n_samples": 8, "seed": 1, "batch_size": 3}
+    first, second = generate(**options, workers=1), generate(**options, workers=3)
+    assert same(first, second)
 
 
 def test_seeds_and_samples_differ(data):
@@ -183,7 +195,9 @@ def reference_file(data, path):
 
 def test_the_reference_orientation_is_read(data, tmp_path):
     reference_file(data, tmp_path / "reference.hdf5")
-    assert same(DarcyDataset.load(tmp_path / "reference.hdf5"), data)
+    turned = DarcyDataset.load(tmp_path / "reference.hdf5", orientation="reference")
+    assert same(turned, data)
+    assert "as asked" in turned.orientation_note
     data.save(tmp_path / "ours.hdf5", orientation="reference")
     with (
         h5py.File(tmp_path / "reference.hdf5") as theirs,
@@ -191,13 +205,60 @@ def test_the_reference_orientation_is_read(data, tmp_path):
     ):
         for key in theirs:
             np.testing.assert_array_equal(ours[key], theirs[key])
-    as_it_lies = DarcyDataset.load(tmp_path / "reference.hdf5", orientation="ij")
-    assert not torch.equal(as_it_lies.fields, data.fields)
     for call in (DarcyDataset.load, data.save):
         with pytest.raises(DataError, match="orientation is 'xy'; choose one of"):
             call(tmp_path / "ours.hdf5", orientation="xy")
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_orientation_is_never_guessed_from_the_keys(data, tmp_path):
+    path = tmp_path / "reference.hdf5"
+    reference_file(data, path)
+    with h5py.File(path) as file:
+        as_it_lies = file["output"][()]
+    with pytest.warns(UserWarning, match=r"reference\.hdf5: .*if these do too, say so"):
+        assumed = FieldDataset.load(path)
+    np.testing.assert_array_equal(assumed.fields, as_it_lies)
+    assert "nothing says otherwise" in assumed.orientation_note
+    said = FieldDataset.load(path, orientation="ij")  # no warning: they are errors here
+    assert torch.equal(said.fields, assumed.fields)
+
+
+def test_the_attribute_of_a_file_is_believed_unless_told_otherwise(data, tmp_path):
+    path = data.save(tmp_path / "data.h5", orientation="reference")
+    read = FieldDataset.load(path)
+    assert torch.equal(read.fields, data.fields)
+    assert "as the file says" in read.orientation_note
+    with pytest.warns(UserWarning, match="as asked, although the file says 'reference'"):
+        told = FieldDataset.load(path, orientation="ij")
+    assert torch.equal(told.fields, data.fields.transpose(-1, -2).flip(-2))
+    with h5py.File(path, "a") as file:
+        file.attrs["orientation"] = "north"
+    with pytest.raises(DataError, match=r"data\.h5: its attribute 'orientation' is 'north'"):
+        FieldDataset.load(path)
+    with pytest.warns(UserWarning, match="as asked, although the file says 'north'"):
+        told = FieldDataset.load(path, orientation="reference")
+    assert torch.equal(told.fields, data.fields)
+
+
+def test_fields_of_any_origin_know_no_permeability(data, tmp_path):
+    path = data.save(tmp_path / "darcy.h5")
+    plain = FieldDataset.load(path)
+    assert repr(plain) == "FieldDataset(theta=(8, 2), fields=(8, 3, 17, 17))"
+    assert torch.equal(plain.theta, data.theta)
+    first, second = plain.split(6, 2)
+    assert type(first) is FieldDataset and len(second) == 2
+    again = FieldDataset.load(first.save(tmp_path / "plain.h5"))
+    assert torch.equal(again.fields, data.fields[:6])
+    with h5py.File(tmp_path / "plain.h5") as file:
+        assert set(file) == {"generative_params", "output"}
+    with h5py.File(path, "r+") as file:
+        file["permeability"][0, 0, 0, 0] += 1
+    with pytest.raises(DataError, match=r"darcy\.h5: checksum"):
+        FieldDataset.load(path)
+
+
+@pytest.mark.filterwarnings("error")
 def test_own_fields_need_only_the_output(tmp_path):
     fields = np.arange(2 * 5 * 4 * 7, dtype=np.float64).reshape(2, 5, 4, 7)
     with h5py.File(tmp_path / "own.h5", "w") as file:

@@ -59,6 +59,14 @@ RECIPES = {
         "learning_rate": 0.05,
         "steps": 60,
     },
+    "ramp under a cycle": {
+        "schedule": "ramp",
+        "ramp_steps": 9,
+        "reconstruction_steps": 6,
+        "beta": 0.02,
+        "beta_initial": 1e-4,
+        "learning_rate_schedule": "one-cycle",
+    },
     "floor": {"floor": (0.8, 0.05, 14), "beta": 0.01},
     "labels": {"label_weight": 0.3, "beta": 0.01},
     "labels, eq. 27": {"label_weight": 1e-3, "semi_supervision": "eq27", "beta": 0.01},
@@ -73,6 +81,11 @@ def plain_loop(model, seed, recipe, labels=None):
     beta = recipe.beta_initial if recipe.reconstruction_steps else recipe.beta
     spread = model.decoder.data_variance(features)
     history = []
+    cycle = None
+    if recipe.learning_rate_schedule == "one-cycle":
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, recipe.learning_rate, total_steps=recipe.steps, cycle_momentum=False
+        )
     for step in range(recipe.steps):
         for start, rate in recipe.learning_rate_steps:
             if step == start:
@@ -102,11 +115,16 @@ def plain_loop(model, seed, recipe, labels=None):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        if cycle is not None and step < recipe.steps - 1:
+            cycle.step()
         rate, distortion = rate.mean().item(), distortion.mean().item()
         history.append([rate, distortion, beta * nodes, label.mean().item()])
         if step >= recipe.reconstruction_steps:
             if recipe.schedule == "jump":
                 beta = recipe.beta
+            elif recipe.schedule == "ramp":
+                share = (step + 1 - recipe.reconstruction_steps) / recipe.ramp_steps
+                beta = recipe.beta_initial ** (1 - min(1, share)) * recipe.beta ** min(1, share)
             else:
                 per_node = distortion / nodes
                 f = -1.0 if per_node > 0 else math.tanh(recipe.tau * (beta / recipe.beta - 1))

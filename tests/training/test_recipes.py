@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 
 from dvae.errors import DataError, UnknownNameError
 from dvae.training import RECIPES, Recipe, make_recipe
@@ -35,6 +36,42 @@ def test_learning_rates_and_floors_of_steps():
     np.testing.assert_allclose(recipe.floors(0, 6), floors)
     np.testing.assert_allclose(recipe.floors(2, 5), floors[2:5])
     assert (RECIPES["published"].floors(0, 3) == 0).all()
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(40, 0.3), (1200, 0.25)])
+def test_one_cycle_is_torchs(steps, warm_up):
+    recipe = Recipe(
+        "r", steps, learning_rate=0.1, learning_rate_schedule="one-cycle", warm_up=warm_up
+    )
+    adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    cycle = torch.optim.lr_scheduler.OneCycleLR(adam, 0.1, total_steps=steps, pct_start=warm_up)
+    expected = []
+    for _ in range(steps):
+        expected.append(adam.param_groups[0]["lr"])
+        adam.step()
+        if len(expected) < steps:
+            cycle.step()
+    got = recipe.learning_rate * recipe.learning_rates(0, steps)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+    np.testing.assert_array_equal(got[7:20], 0.1 * recipe.learning_rates(7, 20))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate_schedule": "one-cycle", "warm_up": 1.0}, "between 0 and 1"),
+        (
+            {"learning_rate_schedule": "one-cycle", "learning_rate_steps": ((2, 0.1),)},
+            "no learning_rate_steps",
+        ),
+        ({"schedule": "ramp"}, "needs ramp_steps"),
+        ({"ramp_steps": 5}, "needs ramp_steps"),
+        ({"learning_rate_schedule": "cosine"}, "one of steps, one-cycle"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(changes, message):
+    with pytest.raises(DataError, match=message):
+        Recipe("r", 10, **changes)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from dvae.analysis._checks import Latents, Samples, as_pair, varying
 from dvae.analysis._columns import MIN_SAMPLES, checked_bins, standardised
 from dvae.errors import DataError
+from dvae.threads import one_thread
 
 __all__ = ["beta_vae_score", "factor_vae_score"]
 
@@ -91,6 +92,7 @@ def factor_vae_score(
     return float(counts[1][np.arange(z.shape[1]), learned].sum() / counts[1].sum())
 
 
+@one_thread()  # of a classifier that takes milliseconds
 def beta_vae_score(
     z: Latents,
     theta: Samples,

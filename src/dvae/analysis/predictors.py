@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from dvae.analysis._checks import Latents, Samples, as_pair
 from dvae.analysis._columns import MIN_SAMPLES, correlations, mean_gap, quantile_bins, standardised
 from dvae.errors import DataError
+from dvae.threads import one_thread
 
 __all__ = ["DCI", "dci_scores", "explicitness_score", "sap_score"]
 
@@ -147,6 +148,7 @@ def dci_scores(
     return DCI(float(disentanglement), float(completeness), float(accuracy.mean()), importance)
 
 
+@one_thread()  # of a classifier that takes milliseconds
 def explicitness_score(z: Latents, theta: Samples, n_bins: int = 4, seed: int = 0) -> float:
     """Explicitness: can a linear classifier read the factors off the latents?
 

@@ -34,6 +34,7 @@ __all__ = [
     "load_data",
     "make_model",
     "model_settings",
+    "plain_recipe",
     "published_recipe",
     "recipe_for",
     "recipe_from",
@@ -41,10 +42,12 @@ __all__ = [
     "resampled_history",
     "score_ensemble",
     "train",
+    "with_settings",
 ]
 
 HISTORY = 200  # entries of a stored history
 SMOKE_STEPS = 48
+ADDED = {"learning_rate_schedule": "steps", "warm_up": 0.3, "ramp_steps": 0}  # to Recipe, later
 
 
 def data_settings(profile: str, factors: str = "standard-normal", **changes: Any) -> dict[str, Any]:
@@ -113,7 +116,16 @@ def recipe_settings(profile: str, recipe: str | Recipe, **changes: Any) -> dict[
     chosen = make_recipe(recipe, **changes)
     if profile == "smoke":
         chosen = make_recipe(chosen.shortened(SMOKE_STEPS / chosen.steps), batch_size=16)
-    return {"recipe": asdict(chosen)}
+    return {"recipe": plain_recipe(chosen)}
+
+
+def plain_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as plain values; :func:`recipe_from` makes it a recipe again.
+
+    Settings that came later enter only where they are used, so that a stored trial keeps its hash.
+    """
+    settings = asdict(recipe)
+    return {name: value for name, value in settings.items() if ADDED.get(name, ...) != value}
 
 
 def published_recipe(
@@ -222,3 +234,10 @@ def resampled_history(result: Fit, entries: int = HISTORY) -> xr.Dataset:
     history = history.pad(entry=(0, pad), constant_values=np.nan)
     steps = np.pad(steps.astype(float), (0, pad), constant_values=np.nan)
     return history.assign(history_step=(("trial", "entry"), np.tile(steps, (m, 1))))
+
+
+def with_settings(data: xr.Dataset, group: Group, **shared_names: str) -> xr.Dataset:
+    """Settings of the trials as coordinates."""
+    coordinates = {key: [t[key] for t in group.trials] for key in group.trials[0]}
+    coordinates |= {k: [group.shared[v]] * len(group.trials) for k, v in shared_names.items()}
+    return data.assign_coords({name: ("trial", values) for name, values in coordinates.items()})

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dvae.errors import UnknownNameError
+from dvae.experiments.architecture import ARCHITECTURE
 from dvae.experiments.baselines import BASELINES
+from dvae.experiments.correlated_factors import CORRELATED_FACTORS
 from dvae.experiments.darcy import DARCY
 from dvae.experiments.dense_vae import DENSE_VAE
 from dvae.experiments.disentanglement import DISENTANGLEMENT
-from dvae.experiments.labels import LABEL_COUNTS, LABEL_OBJECTIVES, LOW_DENSITY
+from dvae.experiments.label_objectives import LABEL_OBJECTIVES
+from dvae.experiments.labels import LABEL_COUNTS
 from dvae.experiments.latent_scores import LATENT_SCORES
 from dvae.experiments.lines import DIRECTIONS, LINES, PLANES, SEED_PAIRS
+from dvae.experiments.low_density import LOW_DENSITY
 from dvae.experiments.model_size import MODEL_SIZE
 from dvae.experiments.over_regularised import OVER_REGULARISED_RUNS
 from dvae.experiments.paths import PATHS, RATE_DISTORTION
@@ -17,7 +21,7 @@ from dvae.experiments.prior_fits import PRIOR_FITS
 from dvae.experiments.priors import PRIOR_LOOKS
 from dvae.experiments.rotation_history import ROTATION_HISTORY
 from dvae.experiments.shape_score import SHAPE_SCORE
-from dvae.experiments.supplement import ARCHITECTURE, CORRELATED_FACTORS, TRAINING_SIZE
+from dvae.experiments.training_size import TRAINING_SIZE
 from dvae.results.trials import Experiment
 
 __all__ = ["EXPERIMENTS", "find_experiment"]

@@ -13,7 +13,78 @@ from dvae.errors import DataError
 from dvae.models.priors import Prior, diagonal_normal
 from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder, encoding_distribution
 
-__all__ = ["DenseDecoder", "DenseEncoder", "DenseVAE", "FieldDecoder"]
+__all__ = ["DenseDecoder", "DenseEncoder", "DenseVAE", "FieldDecoder", "Standardisation"]
+
+
+class Standardisation(nn.Module):
+    """Fixed shift and scale of the fields: the networks see (y - m) / s, losses are those of y.
+
+    The mean field m and the spread s of each channel are data, not parameters: the members of an
+    ensemble share them. They change what the weights of a network mean and where training starts,
+    not which functions the network can be.
+
+    Parameters
+    ----------
+    shift : Tensor (channel, x1, x2)
+        Mean field m.
+    scale : Tensor (channel,)
+        Positive spread s of every channel.
+    """
+
+    shared_between_members = True
+
+    def __init__(self, shift: Float[Tensor, "channel x1 x2"], scale: Float[Tensor, " channel"]):
+        super().__init__()
+        self.register_buffer("shift", shift)
+        self.register_buffer("scale", scale)
+
+    @classmethod
+    def identity(cls, shape: tuple[int, int, int]) -> Standardisation:
+        """The fields as they are, as published."""
+        return cls(torch.zeros(shape), torch.ones(shape[0]))
+
+    @classmethod
+    def from_fields(cls, fields: Float[Tensor, "sample channel x1 x2"]) -> Standardisation:
+        """Mean field, and root mean square of every channel's deviations from it.
+
+        Raises
+        ------
+        DataError
+            If ``fields`` is not 4-dimensional, has fewer than 2 samples, is not finite, or has a
+            channel that is the same in all samples.
+        """
+        if fields.ndim != 4 or fields.shape[0] < 2:
+            raise DataError(
+                "standardisation needs fields of shape (sample, channel, x1, x2) with at least 2 "
+                f"samples, got {tuple(fields.shape)}"
+            )
+        y = fields.double()
+        shift = y.mean(0)
+        scale = (y - shift).pow(2).mean((0, 2, 3)).sqrt()
+        if not bool((scale > 0).all() & torch.isfinite(scale).all()):
+            raise DataError(
+                "standardisation needs finite fields that vary between samples in every channel; "
+                f"the spreads are {scale.tolist()}: leave such a channel out"
+            )
+        return cls(shift.to(fields.dtype), scale.to(fields.dtype))
+
+    def forward(
+        self, fields: Float[Tensor, "sample channel x1 x2"]
+    ) -> Float[Tensor, "sample channel x1 x2"]:
+        """Standardised fields."""
+        return (fields - self.shift) / self.scale[:, None, None]
+
+    def inverse(
+        self, standardised: Float[Tensor, "sample channel x1 x2"]
+    ) -> Float[Tensor, "sample channel x1 x2"]:
+        """Fields from standardised ones."""
+        return self.shift + self.scale[:, None, None] * standardised
+
+    def squared_error(
+        self, difference: Float[Tensor, "sample channel x1 x2"]
+    ) -> Float[Tensor, "sample x1 x2"]:
+        """Squared error of the fields at every node from a difference of standardised ones."""
+        return (difference**2 * self.scale[:, None, None] ** 2).sum(1)
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Module:
@@ -71,37 +142,47 @@ class _Trunk(nn.Sequential):
 class DenseEncoder(Encoder):
     """q(z|y) with separate dense convolutional networks for mean and log-variance."""
 
-    def __init__(self, channels, n_nodes, n_latents, blocks, growth, features):
+    def __init__(self, standardisation, n_latents, blocks, growth, features):
         super().__init__()
+        self.standardisation = standardisation
+        channels, n_nodes, _ = standardisation.shift.shape
         arguments = (channels, n_nodes, n_latents, blocks, growth, features)
         self.mean = _Trunk(*arguments)
         self.log_variance = _Trunk(*arguments)
+
+    def features(self, fields):
+        return self.standardisation(fields)
 
     def from_features(self, features: Float[Tensor, "sample channel x1 x2"]) -> Independent:
         return encoding_distribution(self.mean(features), self.log_variance(features))
 
 
 class FieldDecoder(Decoder):
-    """p(y|z) from a network for the mean, with one variance per node shared by channels."""
+    """p(y|z) from a network for the standardised mean, one variance per node for all channels."""
 
-    def __init__(self, mean: nn.Module, variance: DecoderVariance):
+    def __init__(self, mean: nn.Module, standardisation: Standardisation):
         super().__init__()
-        self.mean, self.variance = mean, variance
+        self.mean, self.standardisation = mean, standardisation
+        channels, *nodes = standardisation.shift.shape
+        self.variance = DecoderVariance(tuple(nodes), channels)
 
     def forward(self, z: Float[Tensor, "sample latent"]) -> Independent:
-        return diagonal_normal(self.mean(z), self.variance.log_variance, event_dims=3)
+        mean = self.standardisation.inverse(self.mean(z))
+        return diagonal_normal(mean, self.variance.log_variance, event_dims=3)
 
     def squared_error(self, features, z):
-        return ((features - self.mean(z)) ** 2).sum(1)
+        return self.standardisation.squared_error(features - self.mean(z))
 
     def data_variance(self, features):
-        return ((features - features.mean(0)) ** 2).mean((0, 1))
+        about_mean = self.standardisation.squared_error(features - features.mean(0))
+        return about_mean.mean(0) / self.variance.count
 
 
 class DenseDecoder(FieldDecoder):
     """p(y|z): the mirror image of the encoder, with one variance per node shared by channels."""
 
-    def __init__(self, channels, n_nodes, n_latents, blocks, growth, shape, sizes):
+    def __init__(self, standardisation, n_latents, blocks, growth, shape, sizes):
+        channels = standardisation.shift.shape[0]
         features = shape[0]
         flat = math.prod(shape)
         layers: list[nn.Module] = [
@@ -118,7 +199,7 @@ class DenseDecoder(FieldDecoder):
                 layers.append(_up(features, features, 3, grow_by_one=sizes[-2 - i] % 2 == 0))
         layers.append(_up(features, channels, 4, grow_by_one=True))
         layers.append(nn.Conv2d(channels, channels, 5, padding=2, bias=False))
-        super().__init__(nn.Sequential(*layers), DecoderVariance((n_nodes, n_nodes), channels))
+        super().__init__(nn.Sequential(*layers), standardisation)
 
 
 class DenseVAE(VAE):
@@ -142,6 +223,8 @@ class DenseVAE(VAE):
         Feature maps after the first convolution.
     prior : str or Prior
         See :func:`dvae.make_prior`.
+    standardisation : Standardisation, optional
+        Shift and scale of the fields, see :meth:`from_fields`; none by default, as published.
 
     Raises
     ------
@@ -159,6 +242,7 @@ class DenseVAE(VAE):
         growth: int = 4,
         features: int = 2,
         prior: str | Prior = "standard",
+        standardisation: Standardisation | None = None,
     ):
         if n_nodes % 2 == 0 or n_nodes < 17:
             raise DataError(f"n_nodes must be odd and at least 17, got {n_nodes}")
@@ -172,12 +256,15 @@ class DenseVAE(VAE):
         half = len(blocks) // 2
         if (n_nodes - 1) // 2 < 2 ** (half + 1):
             raise DataError(f"a grid of {n_nodes} nodes is too small for {half} encoder blocks")
-        encoder = DenseEncoder(channels, n_nodes, n_latents, blocks[:half], growth, features)
+        if standardisation is None:
+            standardisation = Standardisation.identity((channels, n_nodes, n_nodes))
+        encoder = DenseEncoder(standardisation, n_latents, blocks[:half], growth, features)
         trunk = encoder.mean
         decoder = DenseDecoder(
-            channels, n_nodes, n_latents, blocks[half:], growth, trunk.shape, trunk.sizes
+            standardisation, n_latents, blocks[half:], growth, trunk.shape, trunk.sizes
         )
         super().__init__(encoder, decoder, prior, n_latents, (channels, n_nodes, n_nodes))
+        self.n_nodes = n_nodes
         self.configuration = {
             "n_nodes": n_nodes,
             "channels": channels,
@@ -187,3 +274,21 @@ class DenseVAE(VAE):
             "features": features,
             "prior": prior,
         }
+
+    @classmethod
+    def from_fields(cls, fields: Float[Tensor, "sample channel x1 x2"], **arguments) -> DenseVAE:
+        """DenseVAE on standardised fields; grid, channels, shift and scale are those of ``fields``.
+
+        The published network sees the fields as they are, and most of its training goes into
+        learning their mean and the scale of each channel. Losses and fields are physical in both.
+
+        Raises
+        ------
+        DataError
+            If the grid is not square, or as :meth:`Standardisation.from_fields` and the class.
+        """
+        standardisation = Standardisation.from_fields(fields)
+        _, channels, n1, n2 = fields.shape
+        if n1 != n2:
+            raise DataError(f"DenseVAE needs a square grid, got {n1} x {n2} nodes; use PodVAE")
+        return cls(n1, channels, standardisation=standardisation, **arguments)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from dvae.errors import DataError
-from dvae.models.dense import FieldDecoder
+from dvae.models.dense import FieldDecoder, Standardisation
 from dvae.models.priors import Prior
-from dvae.models.vae import VAE, DecoderVariance, Encoder, encoding_distribution
+from dvae.models.vae import VAE, Encoder, encoding_distribution
 
 __all__ = ["PlainVAE"]
 
@@ -98,7 +98,7 @@ class PlainVAE(VAE):
             raise DataError(f"kind must be 'convolutional' or 'mlp', got {kind!r}")
         super().__init__(
             _PlainEncoder(nn.Sequential(*encoder)),
-            FieldDecoder(nn.Sequential(*decoder), DecoderVariance((n_nodes, n_nodes), channels)),
+            FieldDecoder(nn.Sequential(*decoder), Standardisation.identity(shape)),
             prior,
             n_latents,
             shape,

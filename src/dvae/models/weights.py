@@ -15,6 +15,7 @@ from dvae.tensors import read_tensors, write_tensors
 __all__ = ["load_model", "save_model"]
 
 FORMAT = "dvae-model-1"
+SHARED = ("basis", "standardisation")  # of encoder and decoder
 KINDS = {"DenseVAE": DenseVAE, "PodVAE": PodVAE}
 
 
@@ -40,9 +41,9 @@ def save_model(path: str | os.PathLike, model: VAE) -> Path:
             model.configuration | {"variance": model.decoder.variance.kind}
         ),
     }
-    tensors = model.state_dict()
-    if isinstance(model, PodVAE):  # encoder and decoder share one basis: store it once
-        tensors = {k: v for k, v in tensors.items() if not k.startswith("decoder.basis.")}
+    # encoder and decoder share a basis or a standardisation: store it once
+    shared = tuple(f"decoder.{name}." for name in SHARED)
+    tensors = {k: v for k, v in model.state_dict().items() if not k.startswith(shared)}
     write_tensors(path, tensors, metadata)
     return Path(path)
 
@@ -67,10 +68,13 @@ def load_model(path: str | os.PathLike) -> VAE:
         parts = ("mean", "scale", "modes", "spread")
         basis = PodBasis(*(tensors[f"encoder.basis.{part}"] for part in parts))
         model: VAE = PodVAE(basis, **configuration)
-        tensors |= {f"decoder.basis.{part}": tensors[f"encoder.basis.{part}"] for part in parts}
     else:
         model = DenseVAE(**configuration)
     model.use_variance(variance)
+    shared = tuple(f"encoder.{name}." for name in SHARED)
+    tensors |= {
+        k.replace("encoder", "decoder", 1): v for k, v in tensors.items() if k.startswith(shared)
+    }
     dtype = next(value.dtype for value in tensors.values() if value.is_floating_point())
     try:
         model.to(dtype).load_state_dict(tensors)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dvae.errors import DataError, DeviceError
+from dvae.threads import map_batches
 
 __all__ = ["DarcySolution", "solve_darcy", "well_source"]
 
@@ -57,6 +58,7 @@ def solve_darcy(
     tol: float = 1e-12,
     max_iterations: int = 10_000,
     batch_size: int | None = None,
+    workers: int | None = None,
 ) -> DarcySolution:
     r"""Pressure and velocity of steady Darcy flow without flux through the boundary (eq. 16).
 
@@ -91,6 +93,10 @@ def solve_darcy(
     batch_size : int, optional
         Samples solved at once; by default 32 on a CPU and 1024 elsewhere. Affects speed and
         memory, and results by no more than rounding.
+    workers : int, optional
+        Batches solved side by side on a CPU, each on one thread
+        (:func:`dvae.threads.map_batches`); by default as many as torch has CPU threads, but no
+        more than the process may use cores. Results do not depend on it.
 
     Returns
     -------
@@ -121,32 +127,41 @@ def solve_darcy(
     device = given.device if device is None else _available(device)
     count, n, _ = given.shape
     field = given.detach().to(device, torch.float64)
-    # NaN passes through both extremes and fails both comparisons.
-    bad = ~((field.amin((1, 2)) > 0) & (field.amax((1, 2)) < torch.inf))
-    if bad.any():
-        sample = int(bad.nonzero()[0])
-        wrong = ~(torch.isfinite(field[sample]) & (field[sample] > 0))
-        where = tuple(wrong.nonzero()[0].tolist())
-        raise DataError(
-            f"solve_darcy: permeability of sample {sample} is {float(field[sample][where])} at "
-            f"node {where} ({int(bad.sum())} of {count} samples are affected); it must be "
-            "positive and finite everywhere: pass exp(G), not G, and reduce a G that overflows."
-        )
-    weights = _trapezoid(n, device)
-    load = _checked_source(source, count, n, weights)
+    _check_positive(field)
+    load = _checked_source(source, count, n, _trapezoid(n, device))
 
-    batch_size = batch_size or (32 if device.type == "cpu" else 1024)
+    on_cpu = device.type == "cpu"
+    size = batch_size or (32 if on_cpu else 1024)
     pressure = torch.empty_like(field)
     velocity = torch.zeros(count, 2, n, n, dtype=torch.float64, device=device)
-    for start in range(0, count, batch_size):
-        part = slice(start, start + batch_size)
+
+    def solve(start: int) -> None:
+        part = slice(start, start + size)
         right = load if len(load) == 1 else load[part]
         pressure[part] = _solve(field[part], right, tol, max_iterations, first_sample=start)
         _add_velocity(velocity[part], field[part], pressure[part])
+
+    map_batches(solve, range(0, count, size), workers=workers if on_cpu else 1)
     pressure, velocity = pressure.to(given.device), velocity.to(given.device)
     if not isinstance(permeability, Tensor):
         return DarcySolution(pressure.numpy(), velocity.numpy())
     return DarcySolution(pressure, velocity)
+
+
+def _check_positive(field: Float[Tensor, "sample x1 x2"]) -> None:
+    """Raise DataError unless every permeability is positive and finite."""
+    # NaN passes through both extremes and fails both comparisons.
+    bad = ~((field.amin((1, 2)) > 0) & (field.amax((1, 2)) < torch.inf))
+    if not bad.any():
+        return
+    sample = int(bad.nonzero()[0])
+    wrong = ~(torch.isfinite(field[sample]) & (field[sample] > 0))
+    where = tuple(wrong.nonzero()[0].tolist())
+    raise DataError(
+        f"solve_darcy: permeability of sample {sample} is {float(field[sample][where])} at "
+        f"node {where} ({int(bad.sum())} of {len(field)} samples are affected); it must be "
+        "positive and finite everywhere: pass exp(G), not G, and reduce a G that overflows."
+    )
 
 
 def _available(device: str | torch.device) -> torch.device:
@@ -198,6 +213,48 @@ def _checked_source(
     return load - total[:, None, None] * weights  # what rounding had left
 
 
+class _Preconditioner:
+    """Inverse of the Laplacian plus one number for each sample, in single precision.
+
+    The cosine modes V = C D make V^T (Laplacian + shift) V diagonal and V^T weights V = 1.
+    """
+
+    def __init__(self, n: int, shift: Float[Tensor, " sample"]):
+        k = torch.arange(n, dtype=torch.float64, device=shift.device)
+        self.cosine = torch.cos(math.pi / (n - 1) * torch.outer(k, k)).to(torch.float32)
+        norm = torch.full_like(k, 2.0)
+        norm[0] = norm[-1] = 1.0
+        frequency = (2 * (n - 1) * torch.sin(math.pi / (2 * (n - 1)) * k)) ** 2
+        spectrum = (frequency[:, None] + frequency[None, :])[:, None] + shift[:, None]
+        self.inverse = (torch.outer(norm, norm)[:, None] / spectrum).to(torch.float32)
+        self.spare = torch.empty(2, *self.inverse.shape, device=shift.device)
+
+    def keep(self, samples: Int[Tensor, " kept"]) -> None:
+        """Go on with some of the samples."""
+        self.inverse = self.inverse[:, samples]
+        self.spare = torch.empty(2, *self.inverse.shape, device=self.inverse.device)
+
+    def __call__(
+        self, residual: Float[Tensor, "x1 sample x2"], out: Float[Tensor, "x1 sample x2"]
+    ) -> Float[Tensor, "x1 sample x2"]:
+        """Apply it; in this order of axes each cosine transform is a single matrix product."""
+        (first, second), cosine, n = self.spare, self.cosine, len(residual)
+        torch.mm(cosine, first.copy_(residual).view(n, -1), out=second.view(n, -1))
+        torch.mm(second.view(-1, n), cosine, out=first.view(-1, n)).mul_(self.inverse.view(-1, n))
+        torch.mm(cosine, first.view(n, -1), out=second.view(n, -1))
+        torch.mm(second.view(-1, n), cosine, out=first.view(-1, n))
+        return out.copy_(first)
+
+
+def _dot(
+    a: Float[Tensor, "x1 sample x2"],
+    b: Float[Tensor, "x1 sample x2"],
+    spare: Float[Tensor, "x1 sample x2"],
+) -> Float[Tensor, " sample"]:
+    """Inner product for each sample."""
+    return torch.mul(a, b, out=spare).sum((0, 2))
+
+
 def _solve(
     field: Float[Tensor, "sample x1 x2"],
     load: Float[Tensor, "sample x1 x2"],
@@ -205,77 +262,19 @@ def _solve(
     max_iterations: int,
     first_sample: int,
 ) -> Float[Tensor, "sample x1 x2"]:
-    """Preconditioned conjugate gradients on K^-1/2 A K^-1/2 = Laplacian + diagonal."""
-    batch, n, _ = field.shape
-    weights = _trapezoid(n, field.device)
-    # Axis order (x1, sample, x2): each cosine transform is then a single matrix product.
-    root = field.sqrt().transpose(0, 1).contiguous()
-    # sqrt(K) spans the null space of the scaled matrix, which gives its diagonal part.
+    """Pressure of zero mean: scale the system, solve it, check the balance of every volume."""
+    root = field.sqrt().transpose(0, 1).contiguous()  # axes (x1, sample, x2) from here on
+    load = load.transpose(0, 1)
+    residual = (load / root).contiguous()
     spare = torch.empty_like(root)
-    diagonal = _add_outflow(torch.zeros_like(root), root, spare).neg_().div_(root)
-    shift = diagonal.sum((0, 2)).clamp_min(1e-3)
-
-    # The cosine modes V = C D make V^T (Laplacian + shift) V diagonal and V^T weights V = 1.
-    k = torch.arange(n, dtype=torch.float64, device=field.device)
-    cosine = torch.cos(math.pi / (n - 1) * torch.outer(k, k)).to(torch.float32)
-    norm = torch.full_like(k, 2.0)
-    norm[0] = norm[-1] = 1.0
-    frequency = (2 * (n - 1) * torch.sin(math.pi / (2 * (n - 1)) * k)) ** 2
-    spectrum = (frequency[:, None] + frequency[None, :])[:, None] + shift[:, None]
-    inverse = (torch.outer(norm, norm)[:, None] / spectrum).to(torch.float32)
-
-    def precondition(r: Tensor, out: Tensor) -> Tensor:
-        """Apply the inverse of Laplacian + shift; single precision is enough for that."""
-        one, two = single
-        torch.mm(cosine, one.copy_(r).view(n, -1), out=two.view(n, -1))
-        torch.mm(two.view(-1, n), cosine, out=one.view(-1, n)).mul_(inverse.view(-1, n))
-        torch.mm(cosine, one.view(n, -1), out=two.view(n, -1))
-        torch.mm(two.view(-1, n), cosine, out=one.view(-1, n))
-        return out.copy_(one)
-
-    def dot(a: Tensor, b: Tensor, spare: Tensor) -> Tensor:
-        return torch.mul(a, b, out=spare).sum((0, 2))
-
-    residual = (load.transpose(0, 1) / root).contiguous()
-    size = dot(residual, residual, spare).sqrt()
+    size = _dot(residual, residual, spare).sqrt()
     residual /= torch.where(size > 0, size, 1.0)[:, None]  # unit norm for each sample
-    solution = torch.zeros_like(residual)
-    direction = torch.zeros_like(residual)
-    rho = torch.ones_like(size)
-    result = torch.zeros_like(residual)
-    # The loop allocates nothing: fresh pages cost a CPU more than the arithmetic on them.
-    image, single = torch.empty_like(residual), torch.empty(2, *root.shape, device=field.device)
-    open_samples = torch.arange(batch, device=field.device)
-    for _ in range(max_iterations + 1):
-        busy = ~(dot(residual, residual, spare).sqrt() <= tol)  # NaN never converges
-        if int(busy.sum()) <= 0.75 * len(open_samples):  # drop what has converged
-            result[:, open_samples] = solution
-            keep = busy.nonzero()[:, 0]
-            open_samples, rho, busy = open_samples[keep], rho[keep], busy[keep]
-            diagonal, inverse, residual, solution, direction = (
-                v[:, keep] for v in (diagonal, inverse, residual, solution, direction)
-            )
-            if not len(keep):
-                break
-            spare, image = torch.empty_like(residual), torch.empty_like(residual)
-            single = torch.empty(2, *residual.shape, device=field.device)
-        z = precondition(residual, out=spare)
-        rho, last = dot(residual, z, image), rho
-        beta = torch.where(busy, rho / last, 0.0)[:, None]
-        torch.addcmul(z, direction, beta, out=direction)
-        _add_outflow(torch.mul(diagonal, direction, out=image), direction, spare)
-        alpha = torch.where(busy, rho / dot(direction, image, spare), 0.0)[:, None]
-        solution.addcmul_(alpha, direction)
-        residual.addcmul_(alpha, image, value=-1)
-    result[:, open_samples] = solution
+    result, solved = _conjugate_gradients(root, residual, tol, max_iterations)
     pressure = result.mul_(size[:, None]).div_(root)
 
     # Check what was asked for, not the recurrence: rounding parts the two where contrast is huge.
-    load = load.transpose(0, 1)
-    lost = _add_outflow(-load.expand_as(pressure), pressure, torch.empty_like(root), root)
-    lost = lost.abs_().amax((0, 2))
-    solved = lost <= 1e-6 * load.abs().sum((0, 2))
-    solved[open_samples[busy]] = False
+    lost = _add_outflow(-load.expand_as(pressure), pressure, spare, root)
+    solved &= lost.abs_().amax((0, 2)) <= 1e-6 * load.abs().sum((0, 2))
     if not solved.all():
         sample = int((~solved).nonzero()[0])
         raise DataError(
@@ -285,7 +284,56 @@ def _solve(
             "contrast, or raise max_iterations or tol."
         )
     pressure = pressure.transpose(0, 1)
+    weights = _trapezoid(field.shape[-1], field.device)
     return pressure - (pressure * weights).sum((1, 2), keepdim=True)
+
+
+def _conjugate_gradients(
+    root: Float[Tensor, "x1 sample x2"],
+    residual: Float[Tensor, "x1 sample x2"],
+    tol: float,
+    max_iterations: int,
+) -> tuple[Float[Tensor, "x1 sample x2"], Bool[Tensor, " sample"]]:
+    """Solve K^-1/2 A K^-1/2 = Laplacian + diagonal for right-hand sides of unit norm.
+
+    ``residual`` is overwritten. Also told is for which samples it fell below ``tol``.
+    """
+    # sqrt(K) spans the null space of the scaled matrix, which gives its diagonal part.
+    spare = torch.empty_like(root)
+    diagonal = _add_outflow(torch.zeros_like(root), root, spare).neg_().div_(root)
+    precondition = _Preconditioner(len(root), diagonal.sum((0, 2)).clamp_min(1e-3))
+    solution = torch.zeros_like(residual)
+    direction = torch.zeros_like(residual)
+    rho = root.new_ones(root.shape[1])
+    result = torch.zeros_like(residual)
+    # The loop allocates nothing: fresh pages cost a CPU more than the arithmetic on them.
+    image = torch.empty_like(residual)
+    open_samples = torch.arange(root.shape[1], device=root.device)
+    for _ in range(max_iterations + 1):
+        busy = ~(_dot(residual, residual, spare).sqrt() <= tol)  # NaN never converges
+        if int(busy.sum()) <= 0.75 * len(open_samples):  # drop what has converged
+            result[:, open_samples] = solution
+            keep = busy.nonzero()[:, 0]
+            open_samples, rho, busy = open_samples[keep], rho[keep], busy[keep]
+            diagonal, residual, solution, direction = (
+                v[:, keep] for v in (diagonal, residual, solution, direction)
+            )
+            if not len(keep):
+                break
+            precondition.keep(keep)
+            spare, image = torch.empty_like(residual), torch.empty_like(residual)
+        z = precondition(residual, out=spare)
+        rho, last = _dot(residual, z, image), rho
+        beta = torch.where(busy, rho / last, 0.0)[:, None]
+        torch.addcmul(z, direction, beta, out=direction)
+        _add_outflow(torch.mul(diagonal, direction, out=image), direction, spare)
+        alpha = torch.where(busy, rho / _dot(direction, image, spare), 0.0)[:, None]
+        solution.addcmul_(alpha, direction)
+        residual.addcmul_(alpha, image, value=-1)
+    result[:, open_samples] = solution
+    solved = torch.ones(root.shape[1], dtype=torch.bool, device=root.device)
+    solved[open_samples[busy]] = False
+    return result, solved
 
 
 def _add_outflow(

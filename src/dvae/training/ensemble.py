@@ -8,11 +8,13 @@ grouped convolutions; batch normalisation has its own exact statistics per membe
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import math
 import threading
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +25,12 @@ from torch.func import functional_call, vmap
 
 from dvae.errors import DataError, DeviceError
 from dvae.models.vae import VAE, LossTerms
+from dvae.threads import one_thread
 
 __all__ = ["Ensemble", "check_device", "initialise"]
+
+Arguments = ParamSpec("Arguments")
+Returned = TypeVar("Returned")
 
 CONVOLVE_TOGETHER = 33**2  # most grid nodes for which members share convolutions on a CPU
 _GLOBAL_GENERATOR = threading.Lock()  # groups may train in several threads of a cluster's worker
@@ -73,6 +79,19 @@ def initialise(template: VAE, seed: int, scheme: Literal["default", "xavier"] = 
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                     nn.init.xavier_uniform_(module.weight)
     return model
+
+
+def _with_own_threads(
+    method: Callable[Concatenate[Ensemble, Arguments], Returned],
+) -> Callable[Concatenate[Ensemble, Arguments], Returned]:
+    """A method of an ensemble that computes with :meth:`Ensemble.threads`."""
+
+    @functools.wraps(method)
+    def run(self: Ensemble, *arguments: Arguments.args, **options: Arguments.kwargs) -> Returned:
+        with self.threads():
+            return method(self, *arguments, **options)
+
+    return run
 
 
 class Ensemble:
@@ -151,11 +170,23 @@ class Ensemble:
         grouped convolutions are slower than as many plain ones; on small grids the time goes into
         starting operations, and sharing them pays (`benchmarks/measured.json`, "dense", "grids").
         """
-        convolves = any(
-            isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in self.template.modules()
-        )
         large = self.template.total_nodes > CONVOLVE_TOGETHER
-        return 1 if convolves and large and self.device.type == "cpu" else None
+        return 1 if self._convolves and large and self.device.type == "cpu" else None
+
+    @property
+    def _convolves(self) -> bool:
+        return any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in self.template.modules())
+
+    def threads(self) -> contextlib.AbstractContextManager[None]:
+        """CPU threads for these members: one where no operation is worth sharing.
+
+        That is where nothing convolves: the products of PodVAE's small matrices take microseconds,
+        and two threads that wait for each other cost more than they save as soon as another
+        process is busy (`benchmarks/bench_training.py`, part "threads").
+        """
+        if self.device.type == "cpu" and not self._convolves:
+            return one_thread()
+        return contextlib.nullcontext()
 
     def to(self, device: torch.device | str) -> Ensemble:
         """Move to a device, in place."""
@@ -235,6 +266,7 @@ class Ensemble:
             lambda model, *a: model.loss_terms(*a), parameters, *arguments, in_dims=in_dims
         )
 
+    @_with_own_threads
     @torch.no_grad()
     def encode(
         self, fields: Float[Tensor, "sample channel x1 x2"], batch_size: int = 64
@@ -253,6 +285,7 @@ class Ensemble:
             scales.append(scale)
         return torch.cat(means, 1), torch.cat(scales, 1)
 
+    @_with_own_threads
     @torch.no_grad()
     def decode(
         self, z: Float[Tensor, "member sample latent"]
@@ -261,6 +294,7 @@ class Ensemble:
         self.template.eval()
         return self.call(lambda model, z: model.decoder(z).base_dist.loc, self.parameters, z)
 
+    @_with_own_threads
     @torch.no_grad()
     def calibrate(
         self,
@@ -302,6 +336,7 @@ class Ensemble:
         variance = total / count.view(-1, *[1] * (total.ndim - 1))
         self.buffers["decoder.variance.log_variance"].copy_(variance.log())
 
+    @_with_own_threads
     @torch.no_grad()
     def evaluate(
         self,

@@ -21,7 +21,8 @@ __all__ = ["RECIPES", "Recipe", "make_recipe"]
 
 CHOICES = {
     "variance": ("learned", "calibrated"),
-    "schedule": ("published", "jump"),
+    "schedule": ("published", "jump", "ramp"),
+    "learning_rate_schedule": ("steps", "one-cycle"),
     "semi_supervision": ("eq28", "eq27", "eq27-reversed"),
 }
 
@@ -39,7 +40,7 @@ class Recipe:
     batch_size : int
         Samples per step, drawn from all training samples, labelled or not.
     learning_rate : float
-        First learning rate of Adam.
+        First learning rate of Adam; with a cycle its peak.
     learning_rate_steps : tuple of (int, float)
         (step, new learning rate), in order.
     variance : {"learned", "calibrated"}
@@ -50,11 +51,11 @@ class Recipe:
         Weight during the reconstruction phase, per node.
     reconstruction_steps : int
         Length of the reconstruction phase; 0 for none.
-    schedule : {"published", "jump"}
+    schedule : {"published", "jump", "ramp"}
         After that phase: the published feedback scheduler
         ``beta <- min(beta_final, beta exp(nu f L_rec))`` with L_rec the distortion per node and
         f = -1 where L_rec > 0, tanh(tau (beta / beta_final - 1)) elsewhere; or at once the final
-        beta.
+        beta; or a geometric ramp to it over ``ramp_steps``.
     nu, tau : float
         Constants of the published scheduler.
     floor : tuple of (float, float, int), optional
@@ -70,6 +71,14 @@ class Recipe:
         the latter with the other sign.
     label_variance : float
         Variance of the assumed p(z|y) of labelled samples in eq. 27.
+    learning_rate_schedule : {"steps", "one-cycle"}
+        Changes at ``learning_rate_steps``; or one cycle (Smith and Topin 2019): by half a cosine
+        from 1/25 of the peak to the peak over the first ``warm_up`` of the steps, then by another
+        to 1e-4 of that start.
+    warm_up : float
+        Share of the steps in which a cycle rises.
+    ramp_steps : int
+        Length of a ramp of beta.
     """
 
     name: str
@@ -81,7 +90,7 @@ class Recipe:
     beta: float = 1.0
     beta_initial: float = 1e-9
     reconstruction_steps: int = 0
-    schedule: Literal["published", "jump"] = "jump"
+    schedule: Literal["published", "jump", "ramp"] = "jump"
     nu: float = 0.005
     tau: float = 1.0
     floor: tuple[float, float, int] | None = None
@@ -89,6 +98,9 @@ class Recipe:
     label_weight: float = 1.0
     semi_supervision: Literal["eq28", "eq27", "eq27-reversed"] = "eq28"
     label_variance: float = 0.01
+    learning_rate_schedule: Literal["steps", "one-cycle"] = "steps"
+    warm_up: float = 0.3
+    ramp_steps: int = 0
 
     def __post_init__(self):
         def check(valid: bool, requirement: str) -> None:
@@ -107,6 +119,10 @@ class Recipe:
         starts = [start for start, _ in self.learning_rate_steps]
         check(starts == sorted(starts), "learning_rate_steps must be in order")
         check(all(rate > 0 for _, rate in self.learning_rate_steps), "learning rates are positive")
+        if self.learning_rate_schedule == "one-cycle":
+            check(not self.learning_rate_steps, "a cycle has no learning_rate_steps")
+            check(0 < self.warm_up < 1, "warm_up must lie between 0 and 1")
+        check((self.ramp_steps > 0) == (self.schedule == "ramp"), "a ramp needs ramp_steps")
         if self.floor is not None:
             check(self.variance == "calibrated", "a variance floor needs variance='calibrated'")
             check(min(self.floor[:2]) > 0, "the variance floor must be positive")
@@ -133,6 +149,7 @@ class Recipe:
             else 0,
             floor=floor,
             nu=self.nu / factor,
+            ramp_steps=scale(self.ramp_steps) if self.ramp_steps else 0,
         )
 
     def faster(self, speed: float) -> Recipe:
@@ -159,6 +176,12 @@ class Recipe:
     def learning_rates(self, first: int, last: int) -> Float[np.ndarray, " step"]:
         """Learning rate relative to the first one, for steps first <= step < last."""
         steps = np.arange(first, last)
+        if self.learning_rate_schedule == "one-cycle":
+            start, peak = 1 / 25, max(self.warm_up * self.steps - 1, 1e-9)
+            rising = start + (1 - start) * (1 - np.cos(np.pi * steps / peak)) / 2
+            end, fallen = 1e-4 * start, (steps - peak) / max(self.steps - 1 - peak, 1)
+            falling = end + (1 - end) * (1 + np.cos(np.pi * fallen)) / 2
+            return np.where(steps <= peak, rising, falling)
         rate = np.ones(len(steps))
         for start, value in self.learning_rate_steps:
             rate[steps >= start] = value / self.learning_rate
@@ -182,6 +205,11 @@ class Recipe:
         """
         rates = [f"{self.learning_rate:g}"]
         rates += [f"{rate:g} from step {step:,}" for step, rate in self.learning_rate_steps]
+        if self.learning_rate_schedule == "one-cycle":
+            rates = [
+                f"one cycle to {self.learning_rate:g} at step {self.warm_up * self.steps:,.0f}"
+            ]
+        arrival = f"ramp over {self.ramp_steps:,} steps" if self.ramp_steps else self.schedule
         floor = "none"
         if self.floor is not None:
             floor = "{:g} to {:g} of the data variance over {:,} steps".format(*self.floor)
@@ -191,7 +219,7 @@ class Recipe:
             "learning rate (Adam)": ", ".join(rates),
             "decoder variance": self.variance,
             "reconstruction phase": f"{self.reconstruction_steps:,} steps",
-            "beta, per node": f"{self.beta_initial:g} then {self.beta:g} ({self.schedule})",
+            "beta, per node": f"{self.beta_initial:g} then {self.beta:g} ({arrival})",
             "beta, per sample (eq. 5)": (
                 f"{self.beta_initial * total_nodes:g} then {self.beta * total_nodes:g}"
             ),

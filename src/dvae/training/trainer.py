@@ -226,6 +226,9 @@ class Trainer:
         recipe, beta, final = self.recipe, self.state.beta, self.final_beta
         if recipe.schedule == "jump":
             grown = final
+        elif recipe.schedule == "ramp":
+            factor = (final / recipe.beta_initial) ** (1 / recipe.ramp_steps)
+            grown = torch.minimum(final, beta * factor)
         else:
             per_node = distortion / self.total_nodes
             sign = torch.where(per_node > 0, -1.0, torch.tanh(recipe.tau * (beta / final - 1)))
@@ -257,10 +260,11 @@ class Trainer:
         step = self._replay if self.features.is_cuda else self._step
         records = []
         self.ensemble.template.train()
-        for k in range(n_steps):
-            for name, value in self.inputs.items():
-                value.copy_(drawn[name][k])
-            step()
-            records.append(self.record.clone())
+        with self.ensemble.threads():
+            for k in range(n_steps):
+                for name, value in self.inputs.items():
+                    value.copy_(drawn[name][k])
+                step()
+                records.append(self.record.clone())
         self.state.step += n_steps
         return torch.stack(records)

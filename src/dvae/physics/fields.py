@@ -1,0 +1,340 @@
+"""Data sets of fields, whatever they are fields of: split, store in HDF5 and load."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dvae.errors import DataError
+from dvae.storage import atomic_path
+
+__all__ = ["FieldDataset"]
+
+FORMAT = "dvae-fields-1"
+# the authors' names of arrays in a file, in the order in which they are stored
+KEYS = {"theta": "generative_params", "permeability": "permeability", "fields": "output"}
+ORIENTATIONS = ("ij", "reference")
+
+
+@dataclass(eq=False)
+class FieldDataset:
+    """Fields, and where known the factors that made them.
+
+    Attributes
+    ----------
+    fields : tensor of shape (N, C, n1, n2)
+        Float32, any number of channels C and any grid; axes (sample, channel, x1, x2). Bring
+        channels of different units to one scale: the likelihood weighs all values alike.
+    theta : tensor of shape (N, s), or None
+        Generative factors, float32, in any unit; None where unknown.
+    metadata : dict
+        What made the data; numbers and strings, stored as attributes of the file.
+    orientation_note : str
+        How fields lay in the file that they were loaded from and what said so; empty for data
+        that were not loaded.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit together, or a value is not finite.
+    """
+
+    fields: Float[Tensor, "sample channel x1 x2"]
+    theta: Float[Tensor, "sample factor"] | None = field(default=None, kw_only=True)
+    metadata: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    orientation_note: str = field(default="", init=False)
+
+    names: ClassVar[tuple[str, ...]] = ("theta", "fields")  # of arrays, in the order of KEYS
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        for name, value in self._arrays().items():
+            try:
+                setattr(self, name, torch.as_tensor(value).to(torch.float32).contiguous())
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise DataError(f"{kind}: {name} is not an array of numbers: {error}") from error
+        if problem := _problem(self._arrays()):
+            raise DataError(f"{kind}: {problem[0]} {problem[1]}.")
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}={tuple(v.shape)}" for name, v in self._arrays().items())
+        return f"{type(self).__name__}({shapes})"
+
+    def _arrays(self) -> dict[str, Tensor]:
+        """The arrays that are present, by attribute, in the order in which they are stored."""
+        return {name: getattr(self, name) for name in self.names if getattr(self, name) is not None}
+
+    def split(self, n_train: int = 512, n_test: int = 512) -> tuple[Self, Self]:
+        """First ``n_train`` samples for training, the ``n_test`` after them for testing.
+
+        Raises
+        ------
+        DataError
+            If there are fewer samples than that.
+        """
+        if min(n_train, n_test) < 1 or n_train + n_test > len(self):
+            raise DataError(
+                f"split: {n_train} + {n_test} samples asked of a data set of {len(self)}; both "
+                "parts need one or more, and together no more than there are."
+            )
+        parts = []
+        for role, start, stop in [("train", 0, n_train), ("test", n_train, n_train + n_test)]:
+            arrays = {name: value[start:stop] for name, value in self._arrays().items()}
+            note = {"split": role, "split_start": start, "split_stop": stop}
+            parts.append(type(self)(**arrays, metadata=self.metadata | note))
+        return parts[0], parts[1]
+
+    def save(
+        self, path: str | os.PathLike, *, orientation: Literal["ij", "reference"] = "ij"
+    ) -> Path:
+        """Store as HDF5 with the authors' keys: ``output``, and what else there is.
+
+        The file is written beside ``path`` under a temporary name, synced and renamed: under its
+        final name it is complete or absent. Attributes hold the metadata, the format, the
+        orientation, the version of dvae and a SHA-256 checksum of the arrays.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file; an existing file is replaced.
+        orientation : "ij" or "reference"
+            "ij" stores axes (sample, channel, x1, x2). "reference" stores each field F as
+            ``flipud(F.T)``, like the authors' files: x2 runs up the rows, x1 along the columns.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        DvaeError
+            If the file cannot be written (no permission, disk full).
+        DataError
+            If ``orientation`` is unknown, or a metadata value is no number or string.
+        """
+        path = Path(path)
+        _check_orientation(orientation, ORIENTATIONS)
+        arrays = {}
+        for name, value in self._arrays().items():
+            if orientation == "reference" and name != "theta":
+                value = value.transpose(-1, -2).flip(-2)
+            arrays[KEYS[name]] = np.ascontiguousarray(value.numpy(), dtype="<f4")
+        attributes = self.metadata | {
+            "format": FORMAT,
+            "orientation": orientation,
+            "dvae_version": _version(),
+            "checksum": _checksum(arrays),
+        }
+        try:
+            with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+                for key, value in arrays.items():
+                    file.create_dataset(key, data=value)
+                file.attrs.update(attributes)
+        except (RuntimeError, TypeError) as error:  # HDF5 reports some failures like this
+            raise DataError(
+                f"{path}: could not be written ({error}); nothing new is stored under this name. "
+                "Check the free space, and that metadata holds only numbers and strings."
+            ) from error
+        return path
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike,
+        *,
+        orientation: Literal["ij", "reference"] | None = None,
+    ) -> Self:
+        """Read an HDF5 file of :meth:`save`, of the paper's authors, or of one's own.
+
+        Only ``output`` (N, C, n1, n2) is required; ``generative_params`` (N, s), and for Darcy
+        data ``permeability`` (N, 1, n1, n2), are None where the file has none.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file.
+        orientation : "ij" or "reference", optional
+            How fields lie in the file: with axes (x1, x2), or turned like those of the authors
+            (see :meth:`save`). By default as the file's attribute ``orientation`` says, which
+            ``save`` writes, and without one as they are, which is "ij": it is never guessed.
+
+        Returns
+        -------
+        FieldDataset
+            In "ij" orientation, float32; ``orientation_note`` says what was done. Of the class
+            that ``load`` is called on.
+
+        Raises
+        ------
+        DataError
+            If the file is missing, truncated or damaged, lacks ``output``, or holds shapes that
+            do not fit or values that are not finite; the message names file and key. If its
+            attribute ``orientation`` is neither "ij" nor "reference" and none is given.
+
+        Warns
+        -----
+        UserWarning
+            If the file has all three keys of the authors' files and nothing says how its fields
+            lie, or if ``orientation`` is not what the file says.
+        """
+        path = Path(path)
+        if orientation is not None:
+            _check_orientation(orientation, ORIENTATIONS)
+        arrays, attributes = _read_file(path)
+        own = {name: value for name, value in arrays.items() if name in cls.names}
+        if problem := _problem(own):
+            raise DataError(f"{path}: key {KEYS[problem[0]]!r} {problem[1]}.")
+        stored = attributes.pop("checksum", None)
+        if stored is not None:
+            _compare_checksum(path, stored, arrays)
+        attributes.pop("format", None)
+        declared = attributes.pop("orientation", None)
+        found, note = _orientation(path, orientation, declared, len(arrays) == len(KEYS))
+        if found == "reference":
+            for name in own.keys() - {"theta"}:
+                own[name] = np.flip(own[name], -2).swapaxes(-1, -2)
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
+            for name, value in own.items()
+        }
+        data = cls(**tensors, metadata=attributes)
+        data.orientation_note = note
+        return data
+
+
+def _orientation(
+    path: Path, asked: str | None, declared: Any, like_the_authors: bool
+) -> tuple[str, str]:
+    """How fields lie in a file, and a sentence that says so and why."""
+    meaning = {
+        "ij": "'ij' (fields as they lie)",
+        "reference": "'reference' (fields turned to axes x1, x2)",
+    }
+    if asked is not None:
+        note = f"orientation {meaning[asked]}, as asked"
+        if declared not in (None, asked):
+            note += f", although the file says {declared!r}"
+            warnings.warn(f"{path}: {note}", stacklevel=3)
+        return asked, note
+    if declared is not None:
+        if declared not in ORIENTATIONS:
+            raise DataError(
+                f"{path}: its attribute 'orientation' is {declared!r}, neither 'ij' nor "
+                "'reference'; say with the option orientation how the fields lie."
+            )
+        return declared, f"orientation {meaning[declared]}, as the file says"
+    note = f"orientation {meaning['ij']}: nothing says otherwise"
+    if like_the_authors:
+        note += (
+            "; the file has all keys of the paper authors' files, whose fields lie transposed and "
+            "upside down: if these do too, say so with the option orientation 'reference', if "
+            "not, with 'ij'"
+        )
+        warnings.warn(f"{path}: {note}", stacklevel=3)
+    return "ij", note
+
+
+def _read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays by name, as stored, and attributes."""
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; `dvae generate` makes Darcy data.")
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = {key: _plain(value) for key, value in file.attrs.items()}
+            arrays = {name: _read(file, path, key) for name, key in KEYS.items() if key in file}
+            found = sorted(file)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise DataError(
+            f"{path}: not a complete HDF5 file ({error}); it may be truncated or of another "
+            "format: fetch or generate it again."
+        ) from error
+    if "fields" not in arrays:
+        raise DataError(
+            f"{path}: key 'output' is missing (found: {', '.join(found) or 'nothing'}); it "
+            "must hold the fields, of shape (samples, channels, n1, n2)."
+        )
+    return arrays, attributes
+
+
+def _compare_checksum(path: Path, stored: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Raise DataError unless the arrays are those that were stored."""
+    actual = _checksum({KEYS[name]: value for name, value in arrays.items()})
+    if stored != actual:
+        raise DataError(
+            f"{path}: checksum of the arrays is {actual[:12]}..., the file says "
+            f"{str(stored)[:12]}...: its contents were altered or damaged; fetch or "
+            "generate it again."
+        )
+
+
+def _problem(arrays: dict[str, Any]) -> tuple[str, str] | None:
+    """The first array that is not what it must be, and why; None if all are."""
+    fields = arrays["fields"]
+    count, grid = fields.shape[0] if fields.ndim else 0, tuple(fields.shape[2:])
+    if fields.ndim != 4 or min(fields.shape) == 0:
+        return "fields", f"has shape {tuple(fields.shape)}; it must be (samples, channels, n1, n2)"
+    for name, value in arrays.items():
+        shape = tuple(value.shape)
+        if name == "permeability" and shape != (count, 1, *grid):
+            return name, f"has shape {shape}; beside these fields it must be {(count, 1, *grid)}"
+        if name == "theta" and (value.ndim != 2 or shape[0] != count or shape[1] == 0):
+            return name, f"has shape {shape}; beside these fields it must be ({count}, factors)"
+        finite = np.isfinite(np.asarray(value)).reshape(count, -1).all(axis=1)
+        if not finite.all():
+            return name, (
+                f"holds NaN or infinity in {int((~finite).sum())} of {count} samples, first in "
+                f"sample {int((~finite).argmax())}; every value must be finite: remove or mend them"
+            )
+    return None
+
+
+def _read(file: h5py.File, path: Path, key: str) -> np.ndarray:
+    """One numeric array of the file, as stored."""
+    item = file[key]
+    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
+        raise DataError(f"{path}: key {key!r} is {item!r}; it must be an array of real numbers.")
+    return item[()]
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 of keys, types, shapes and contents."""
+    digest = hashlib.sha256()
+    for key in sorted(arrays):
+        value = np.ascontiguousarray(arrays[key])
+        digest.update(f"{key} {value.dtype.str} {value.shape}".encode())
+        digest.update(value.data)
+    return digest.hexdigest()
+
+
+def _check_orientation(orientation: str, known: tuple[str, ...]) -> None:
+    if orientation not in known:
+        raise DataError(f"orientation is {orientation!r}; choose one of {', '.join(known)}.")
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as a plain Python value."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("dvae")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

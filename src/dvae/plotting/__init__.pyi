@@ -1,0 +1,23 @@
+# What `dvae.plotting` offers; its __init__.py reads it.
+from .decay import plot_convergence as plot_convergence
+from .decay import plot_eigenvalues as plot_eigenvalues
+from .fields import plot_modes as plot_modes
+from .fields import plot_reconstruction as plot_reconstruction
+from .fields import plot_samples as plot_samples
+from .landscape import plot_line_losses as plot_line_losses
+from .landscape import plot_plane as plot_plane
+from .landscape import plot_rd_plane as plot_rd_plane
+from .latents import plot_distributions as plot_distributions
+from .latents import plot_latents as plot_latents
+from .latents import plot_rotation as plot_rotation
+from .provenance import caption_source as caption_source
+from .provenance import mark_smoke as mark_smoke
+from .scores import plot_score_against_labels as plot_score_against_labels
+from .scores import plot_score_scatter as plot_score_scatter
+from .shares import plot_proportions as plot_proportions
+from .shares import plot_threshold_curves as plot_threshold_curves
+from .style import COLOURS as COLOURS
+from .style import WIDTH as WIDTH
+from .style import use_style as use_style
+from .training import plot_architecture as plot_architecture
+from .training import plot_history as plot_history

@@ -1,0 +1,50 @@
+"""The style of the book's figures: width, colours, markers, labels of the quantities."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+__all__ = ["COLOURS", "WIDTH", "use_style"]
+
+WIDTH = 7.0  # inches: 700 px of a book page at 100 px per inch, so that 10 pt text is 14 px high
+COLOURS = sns.color_palette("colorblind").as_hex()
+DIVERGING, SEQUENTIAL, POSITIVE = "RdBu_r", "viridis", "cividis"
+MARKERS = "osD^vX"
+STARS = "*sDX^v"  # solutions, on top of lines or of a plane
+LINE_STYLES = ("-", "--", "-.", ":")
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.formatter.limits": (-3, 4),
+    "axes.formatter.use_mathtext": True,
+    "axes.grid": True,
+    "axes.labelsize": 10,
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 120,
+    "figure.figsize": (WIDTH, 4.0),
+    "figure.titlesize": 11,
+    "font.size": 10,
+    "grid.color": "0.9",
+    "image.cmap": SEQUENTIAL,
+    "image.origin": "lower",
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    "savefig.dpi": 150,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+}
+CHANNELS = ("pressure $p$", "velocity $u_1$", "velocity $u_2$")
+RATE = "rate (nats per sample)"
+DISTORTION = "distortion (nats per sample)"
+BETA = r"$\beta$ (eq. 5)"
+SCORE = "disentanglement score $S_D$"
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults to the style of the book (colour-blind safe, 700 px wide)."""
+    plt.rcParams.update(STYLE)
