@@ -2,7 +2,7 @@
 
     python benchmarks/bench_training.py [--device cpu|cuda] [--quick] [--json [PATH]] [--part NAME]
 
-Four parts, each in one run on one machine:
+Five parts, each in one run on one machine:
 
 - ``pod``: 50 PodVAEs by the calibrated recipe, against single models trained one after the other
   by an ordinary loop with ``torch.optim.Adam``, measured before and after the ensemble;
@@ -10,7 +10,9 @@ Four parts, each in one run on one machine:
   loss of -9.42 per node on test data, same data and model;
 - ``dense``: DenseVAE as one batched program, as single models, and as a pool of processes, and
   the share of the device's measured limits that the batched program reaches;
-- ``grids``: DenseVAE on three grids, members in one batched program against members in turn.
+- ``grids``: DenseVAE on three grids, members in one batched program against members in turn;
+- ``threads``: ensembles with one thread and with several for every operation, on this machine as
+  it is (wait until it is quiet) and beside one process that never rests.
 """
 
 from __future__ import annotations
@@ -32,9 +34,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dvae import DarcyDataset, DenseVAE, PodVAE, fit, make_recipe
 from dvae.models import VAE
+from dvae.threads import one_thread
 from dvae.training import Recipe, initialise
 from dvae.training.ensemble import Ensemble
-from record import add_options, load_now, record
+from record import add_options, busy_processes, load_now, record
 
 PAPER_LOSS = -9.42  # a loss that the paper prints (4.3), here the goal on test data, rate summed
 TARGETS = {"pod_seconds": 60.0, "pod_loss": -12.0, "pod_ratio": 6.0, "recipe_ratio": 10.0}
@@ -390,7 +393,61 @@ def bench_grids(quick: bool, device: str) -> dict:
     return {"rows": rows}
 
 
-PARTS = {"pod": bench_pod, "recipes": bench_recipes, "dense": bench_dense, "grids": bench_grids}
+def with_threads(
+    own: bool, model: VAE, fields: torch.Tensor, members: int, steps: int
+) -> tuple[dict, torch.Tensor]:
+    """Milliseconds of a step with one thread (``own``) or with all, and trained parameters."""
+    before = Ensemble.threads
+    Ensemble.threads = lambda _: one_thread() if own else contextlib.nullcontext()
+    try:
+        recipe = Recipe("benchmark", steps, BATCH, variance=model.decoder.variance.kind)
+        start = time.process_time()
+        done = fit(model, fields, recipe, range(members), progress=False)
+        processor = time.process_time() - start
+    finally:
+        Ensemble.threads = before
+    row = {"ms": 1e3 * done.seconds / steps, "processor_ms": 1e3 * processor / steps}
+    return row, done.ensemble.parameters
+
+
+def bench_threads(quick: bool, device: str) -> dict:
+    """Milliseconds of a training step with one thread and with all, quiet and beside another."""
+    if device != "cpu":
+        return {"rows": []}
+    n = 33
+    waves = torch.randn(256, 8) @ torch.randn(8, 3 * n * n)
+    fields = waves.view(256, 3, n, n) + 0.1 * torch.randn(256, 3, n, n)
+    pod, dense = PodVAE.from_fields(fields), DenseVAE(17, blocks=(1, 2, 1))
+    small = torch.randn(128, *dense.field_shape)
+    cases = [("PodVAE", pod, fields, 1, 300), ("PodVAE", pod, fields, 50, 300)]
+    cases += [("DenseVAE, 17 x 17 nodes", dense, small, 8, 10)]
+    rows = []
+    print("\nmilliseconds of a training step (of the processor), one thread against all")
+    print(f"  {'':26}{'members':>8}{'beside':>8}{'one':>18}{'all':>18}{'ratio':>8}")
+    for busy in (0, 1):
+        for label, model, training, members, steps in cases:
+            with busy_processes(busy):
+                chosen = [
+                    with_threads(own, model, training, members, 4 if quick else steps)
+                    for own in (True, False)
+                ]
+            (own, first), (shared, second) = chosen
+            row = {"model": label, "members": members, "busy": busy, "one": own, "all": shared}
+            row["identical"] = torch.equal(first, second)
+            rows.append(row)
+            cells = "".join(f"{r['ms']:9.1f} ({r['processor_ms']:6.1f})" for r in (own, shared))
+            print(f"  {label:26}{members:8d}{busy:8d}{cells}{shared['ms'] / own['ms']:8.2f}"
+                  f"{'' if row['identical'] else '  other bits'}", flush=True)  # fmt: skip
+    return {"rows": rows}
+
+
+PARTS = {
+    "pod": bench_pod,
+    "recipes": bench_recipes,
+    "dense": bench_dense,
+    "grids": bench_grids,
+    "threads": bench_threads,
+}
 
 
 def main() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import subprocess
+import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from pathlib import Path
 
 from dvae.provenance import provenance
 from dvae.storage import atomic_path
 
-__all__ = ["add_options", "load_now", "record"]
+__all__ = ["add_options", "busy_processes", "load_now", "record"]
 
 STORED = Path(__file__).parent / "measured.json"
 
@@ -31,6 +35,18 @@ def add_options(parser: ArgumentParser) -> None:
 def load_now() -> float | None:
     """Processes that want to run on this machine: above 0 before a start, times are too long."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+@contextlib.contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Processes that compute without end, like those of others on a shared machine."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
 
 
 def record(

@@ -37,3 +37,5 @@ def test_table_is_a_myst_block_with_its_source():
 def test_shares():
     assert share_text(3, 50) == "3 of 50 (2 to 16 %)"
     assert share_text(0, 1000) == "0 of 1000 (0 to 0.4 %)"
+    flags = xr.DataArray([True] * 3 + [False] * 47)
+    assert share_text(flags.sum(), flags.size) == share_text(3, 50)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from bookkit import execute, lint, pages, references, site
+from bookkit import execute, lint, look, pages, references, site
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,11 +32,16 @@ def parser() -> argparse.ArgumentParser:
     slim.add_argument("--jobs", type=int, default=2)
     slim.add_argument("--only", nargs="+", metavar="NN", default=[])
 
-    check = commands.add_parser("lint", help="run ruff over the code cells of the chapters")
+    check = commands.add_parser("lint", help="check lint and size of the code cells of chapters")
     check.add_argument("--fix", action="store_true", help="format and repair the chapters")
 
     scan = commands.add_parser("scan", help="look for external requests and dead links in pages")
     scan.add_argument("folder")
+
+    seen = commands.add_parser("look", help="count what is too wide on built pages, in Chromium")
+    seen.add_argument("pages", nargs="+", type=Path, help="pages, or folders of pages")
+    seen.add_argument("--width", type=int, default=1280, help="of the window, in pixels")
+    seen.add_argument("--pictures", type=Path, help="folder for a picture of every page")
     return top
 
 
@@ -49,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         return references.write(only=options.only, jobs=options.jobs)
     if options.command == "lint":
         return lint.lint(fix=options.fix)
+    if options.command == "look":
+        return look.report(options.pages, options.width, options.pictures)
     return pages.report(options.folder)
 
 

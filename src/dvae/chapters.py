@@ -49,7 +49,8 @@ def shown(figure: Figure, origin: Origin) -> Figure:
 
 def share_text(count: int, total: int) -> str:
     """A count with the 95 % interval of its share (Wilson): "3 of 50 (2 to 16 %)"."""
-    low, high = (100 * bound for bound in wilson_interval(int(count), int(total)))
+    count, total = int(count), int(total)  # xarray's and numpy's numbers say more than digits
+    low, high = (100 * bound for bound in wilson_interval(count, total))
     return f"{count} of {total} ({low:.0f} to {high:.{0 if high >= 1 else 1}f} %)"
 
 

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 from bookkit.chapters import ROOT, Chapter, all_chapters, code_cells, parameters, read, toc_pages
+from bookkit.lint import oversized
 from bookkit.references import FOLDER, KEPT
 
 CHAPTERS = all_chapters()
@@ -55,6 +56,13 @@ def test_no_cell_hides_its_output_with_a_semicolon(chapter: Chapter):
 def test_no_cell_names_a_folder_of_one_machine(chapter: Chapter):
     code = "\n".join(cell.source for cell in code_cells(read(chapter)))
     assert re.findall(r"""["'](?:/home|/Users|/root|/tmp|\.\.?/|[A-Z]:\\)[^"']*""", code) == []
+
+
+@each_chapter
+def test_visible_cells_are_short_and_narrow(chapter: Chapter):
+    problems = oversized(read(chapter))
+    advice = "fold a cell with the tag hide-input, split it, or move its code to the library"
+    assert problems == [], f"book/{chapter.path.name}: {advice}"
 
 
 @each_chapter

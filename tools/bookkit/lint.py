@@ -1,4 +1,4 @@
-"""ruff over the code cells of the chapters, which it does not see inside `.md` files."""
+"""Code cells of the chapters: ruff, which does not see them inside `.md` files, and their size."""
 
 from __future__ import annotations
 
@@ -9,14 +9,41 @@ from pathlib import Path
 
 import nbformat
 
-from .chapters import ROOT, Chapter, all_chapters, read
+from .chapters import ROOT, Chapter, all_chapters, code_cells, read
 
-__all__ = ["lint", "replace_cells"]
+__all__ = ["MOST_COLUMNS", "MOST_LINES", "lint", "oversized", "replace_cells"]
+
+# What a page shows at 1280 pixels without cutting a line off, and what is read at one go.
+MOST_COLUMNS, MOST_LINES = 79, 15
+_NOT_SHOWN = {"hide-input", "remove-input", "remove-cell", "parameters"}
+
+
+def oversized(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return a line for every visible code cell that is too long and every line too wide.
+
+    Folded cells (`hide-input`) and the parameters may be longer; cells count from 1, as in the
+    messages of a failing chapter.
+    """
+    problems = []
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        if _NOT_SHOWN.intersection(cell.metadata.get("tags", [])):
+            continue
+        lines = cell.source.splitlines()
+        where = f"code cell {number} ({lines[0][:40]})"
+        if len(lines) > MOST_LINES:
+            problems.append(f"{where}: {len(lines)} lines, at most {MOST_LINES} are shown unfolded")
+        problems += [
+            f"{where}, line {row}: {len(line)} characters, at most {MOST_COLUMNS}"
+            for row, line in enumerate(lines, start=1)
+            if len(line) > MOST_COLUMNS
+        ]
+    return problems
 
 
 def _ruff(*words: str | Path, root: Path) -> bool:
+    settings = ["--config", root / "pyproject.toml", "--line-length", str(MOST_COLUMNS)]
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", *words, "--config", root / "pyproject.toml"],
+        [sys.executable, "-m", "ruff", *words, *settings],
         capture_output=True,
         text=True,
     )
@@ -49,7 +76,7 @@ def _repair(chapter: Chapter, path: Path) -> None:
 
 
 def lint(fix: bool = False, root: Path = ROOT) -> int:
-    """Check (or, with `fix`, repair) the lint and the format of every chapter's code cells."""
+    """Check (or, with `fix`, repair) lint, format and size of every chapter's code cells."""
     folder = root / "_build" / "lint"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -67,5 +94,9 @@ def lint(fix: bool = False, root: Path = ROOT) -> int:
     else:
         good = _ruff("check", *paths, root=root)
         good = _ruff("format", "--diff", *paths, root=root) and good
+    for chapter in chapters:
+        for problem in oversized(read(chapter)):
+            good = False
+            print(f"book/{chapter.path.name}, {problem}")
     print(f"code cells of {len(chapters)} chapters: {'clean' if good else 'see above'}")
     return int(not good)

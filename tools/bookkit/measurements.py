@@ -27,6 +27,33 @@ def _physics(m: dict) -> list[tuple]:
     return rows
 
 
+def _physics_threads(m: dict) -> list[tuple]:
+    rows = []
+    for name, where in (("quiet", "on a quiet machine"), ("busy", "beside a busy process")):
+        own, shared = m[name]["darcy"], m[name]["darcy-shared"]
+        ours, theirs = (f"{row['ms_per_sample']:.2f} ms" for row in (own, shared))
+        rows.append(
+            (
+                f"Darcy flow, per sample, {where}; {m['ratios'][name]:.1f} times faster than the "
+                "best `spsolve`",
+                f"{ours}, batches side by side",
+                f"{theirs}, operations shared between threads",
+                shared["ms_per_sample"] / own["ms_per_sample"],
+            )
+        )
+    return rows
+
+
+def _training_threads(m: dict) -> list[tuple]:
+    rows = []
+    for row in m["rows"]:
+        where = "beside a busy process" if row["busy"] else "on a quiet machine"
+        one, every = row["one"]["ms"], row["all"]["ms"]
+        what = f"step of {row['members']} {row['model']} {where}"
+        rows.append((what, f"{one:.1f} ms, one thread", f"{every:.1f} ms, all", every / one))
+    return rows
+
+
 def _pod(m: dict) -> list[tuple]:
     what = (
         f"PodVAE, {m['members']} members, {m['steps']} steps; test loss per node "
@@ -140,11 +167,13 @@ def _book(m: dict) -> list[tuple]:
 
 PARTS = {
     "physics": _physics,
+    "physics-threads": _physics_threads,
     "pod": _pod,
     "recipes": _recipes,
     "dense": _dense,
     "dense-cuda": _dense,
     "grids": _grids,
+    "threads": _training_threads,
     "landscape": _landscape,
     "scores-time": _scores,
     "scores-divergence": _divergence,
