@@ -36,6 +36,10 @@ class PodBasis(nn.Module):
     """
 
     shared_between_members = True
+    mean: Tensor
+    scale: Tensor
+    modes: Tensor
+    spread: Tensor
 
     def __init__(self, mean: Tensor, scale: Tensor, modes: Tensor, spread: Tensor):
         super().__init__()
@@ -193,6 +197,9 @@ class PodVAE(VAE):
     prior : str or Prior
         See :func:`dvae.make_prior`.
     """
+
+    encoder: PodEncoder
+    decoder: PodDecoder
 
     def __init__(
         self,

@@ -199,10 +199,10 @@ def fit(
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    seeds = (int(seeds),) if np.ndim(seeds) == 0 else tuple(int(s) for s in seeds)
-    if not seeds or min(seeds) < 0:
-        raise DataError(f"give at least one seed, none of them negative; got {seeds}")
-    return seeds
+    checked = tuple(int(seed) for seed in np.atleast_1d(np.array(seeds, dtype=object)))
+    if not checked or min(checked) < 0:
+        raise DataError(f"give at least one seed, none of them negative; got {checked}")
+    return checked
 
 
 def _checked_fields(fields: Any, dtype: torch.dtype) -> Float[Tensor, "sample channel x1 x2"]:
