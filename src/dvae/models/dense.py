@@ -231,6 +231,13 @@ class DenseVAE(VAE):
     DataError
         If the grid is even or too small for the blocks, the blocks are not an odd number, or a
         count is below 1.
+
+    Examples
+    --------
+    >>> model = DenseVAE(n_nodes=17, blocks=(1, 2, 1))
+    >>> posterior, z, decoding = model(torch.randn(4, 3, 17, 17))
+    >>> posterior.mean.shape, decoding.mean.shape
+    (torch.Size([4, 2]), torch.Size([4, 3, 17, 17]))
     """
 
     def __init__(

@@ -330,6 +330,12 @@ def make_prior(prior: str | Prior, n_latents: int) -> Prior:
         If the name is not one of the above.
     DataError
         If a prior is given whose dimension is not ``n_latents``.
+
+    Examples
+    --------
+    >>> prior = make_prior("hierarchical", n_latents=2)
+    >>> prior.sample(5).shape
+    torch.Size([5, 2])
     """
     if isinstance(prior, Prior):
         if prior.n_latents != n_latents:

@@ -152,6 +152,16 @@ def fit(
         If the device is not there.
     ResultError
         If the checkpoint is damaged or belongs to another run.
+
+    Examples
+    --------
+    >>> from dvae import DarcyDataset, PodVAE
+    >>> data = DarcyDataset.generate("standard-normal", n_samples=48, seed=0, n_nodes=17)
+    >>> model = PodVAE.from_fields(data.fields, n_modes=12)
+    >>> recipe = make_recipe("calibrated", batch_size=16).shortened(0.005)
+    >>> result = fit(model, data, recipe, seeds=(0, 1), progress=False)
+    >>> len(result.models)
+    2
     """
     recipe = make_recipe(recipe)
     where = check_device(device)
