@@ -187,7 +187,7 @@ def kl_divergence_knn(
     if k is None:
         k = max(3, min(_WEIGHTED_K, n // 4)) if weighted else 1
     check_options(k, 3 if weighted else 1, n, version, (*VERSIONS, "weighted"))
-    if weighted:
+    if version == "weighted":
         return float(_weights(k, x.shape[1]) @ _fixed_k_estimates(x, y, k))
     start = k if version == "fixed-k" else 4 * k + 4
     return neighbour_divergence(

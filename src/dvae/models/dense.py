@@ -240,6 +240,9 @@ class DenseVAE(VAE):
     (torch.Size([4, 2]), torch.Size([4, 3, 17, 17]))
     """
 
+    encoder: DenseEncoder
+    decoder: DenseDecoder
+
     def __init__(
         self,
         n_nodes: int = 65,
