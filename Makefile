@@ -1,4 +1,4 @@
-# Everything that the README names. `make` alone lists the targets.
+# Everything that README.md and book/running.md name. `make` alone lists the targets.
 
 PYTHON        ?= python3
 PROFILE       ?= smoke
@@ -23,13 +23,13 @@ NBVAL  := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sani
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book test unit notebooks lint format reproduce references bench lock clean distclean
+.PHONY: help install book test unit notebooks lint types format reproduce references bench figure lock clean distclean
 
 help:  ## list the targets
 	@echo "Targets (each creates $(VENV) first where it is needed):"
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 	@echo "Variables: PROFILE=smoke|laptop|paper  DEVICE=cpu|cuda  ONLY='02 05' (book, references)"
-	@echo "           JOBS=$(JOBS)  SEED=$(SEED)  PYTHON=$(PYTHON)  TORCH_INDEX= (see README, Troubleshooting)"
+	@echo "           JOBS=$(JOBS)  SEED=$(SEED)  PYTHON=$(PYTHON)  TORCH_INDEX= (see book/running.md)"
 
 install: $(STAMP)  ## create the environment .venv from requirements.lock
 
@@ -61,10 +61,14 @@ unit: $(STAMP)  ## unit tests alone
 notebooks: $(STAMP)  ## nbval alone: do the chapters still print what tests/notebooks holds?
 	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist loadfile $(NBVAL) $(PYTEST_ARGS) tests/notebooks
 
-lint: $(STAMP)  ## ruff: lint and format of the library, the tests and the chapters' cells
+lint: $(STAMP)  ## ruff on the library, the tests and the chapters' cells; the layers of imports
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) tools/book.py lint
+	@$(BIN)/lint-imports --no-cache --no-logo
+
+types: $(STAMP)  ## mypy on the library (a minute the first time)
+	@$(PY) -m mypy --cache-dir _build/mypy
 
 format: $(STAMP)  ## format and repair the sources and the chapters' cells
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format . ; $(PY) tools/book.py lint --fix
@@ -79,6 +83,9 @@ references: $(STAMP)  ## execute the chapters again for nbval: tests/notebooks/
 
 bench: $(STAMP)  ## measure speed and memory, for the page How to reproduce: benchmarks/measured.json
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script --json || exit 1; done
+
+figure: $(STAMP)  ## draw the figure of README.md again from stored results
+	@$(PY) tools/readme_figure.py
 
 lock:  ## resolve pyproject.toml again (needs uv): requirements.lock
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv, or UV=path/to/uv" >&2; exit 1; }

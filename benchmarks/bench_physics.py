@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from record import add_options, busy_processes, load_now, record
+from record import add_options, busy_processes, load_now, record, row
 
 N_NODES = 65
 N_SAMPLES = 1024
@@ -183,6 +183,38 @@ def child(name: str) -> None:
     )
 
 
+def alternatives_rows(m: dict) -> list[dict]:
+    """Lines of the book's table."""
+    lines = []
+    for what, ours, others in (
+        ("Darcy flow, KLE2, per sample", "darcy", ("darcy-colamd", "darcy-mmd")),
+        ("all 4225 Karhunen-Loève modes", "kle", ("kle-evr", "kle-evd")),
+    ):
+        own = m["alternatives"][ours]
+        for name in others:
+            other = m["alternatives"][name]
+            mine, theirs = (
+                f"{one['ms_per_sample']:.2f} ms, {one['peak_mib']:.0f} MiB" for one in (own, other)
+            )
+            ratio = other["ms_per_sample"] / own["ms_per_sample"]
+            lines.append(row(what, mine, f"{theirs}, {other['label']}", ratio))
+    return lines
+
+
+def threads_rows(m: dict) -> list[dict]:
+    """Lines of the book's table."""
+    lines = []
+    for name, where in (("quiet", "on a quiet machine"), ("busy", "beside a busy process")):
+        own, shared = (m[name][key]["ms_per_sample"] for key in ("darcy", "darcy-shared"))
+        what = (
+            f"Darcy flow, per sample, {where}; {m['ratios'][name]:.1f} times faster than the best "
+            "`spsolve`"
+        )
+        theirs = f"{shared:.2f} ms, operations shared between threads"
+        lines.append(row(what, f"{own:.2f} ms, batches side by side", theirs, shared / own))
+    return lines
+
+
 def measure(alternatives: Alternatives, threads: int) -> dict[str, dict]:
     """Every alternative in a process of its own; printed as they come."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -255,8 +287,8 @@ def bench_threads(threads: int) -> dict:
 
 
 PARTS = {
-    "alternatives": ("physics", bench_alternatives),
-    "threads": ("physics-threads", bench_threads),
+    "alternatives": ("physics", bench_alternatives, alternatives_rows),
+    "threads": ("physics-threads", bench_threads, threads_rows),
 }
 
 
@@ -271,9 +303,10 @@ def main() -> None:
         return
     print(f"{N_NODES} x {N_NODES} nodes, {arguments.threads} threads, {platform.machine()}")
     for part in [arguments.part] if arguments.part else PARTS:
-        name, run = PARTS[part]
+        name, run, shown = PARTS[part]
         load = load_now()
-        record(arguments.json, name, run(arguments.threads), threads=arguments.threads, load=load)
+        where = {"threads": arguments.threads, "load": load}
+        record(arguments.json, name, run(arguments.threads), shown, **where)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from dvae.models import VAE
 from dvae.threads import one_thread
 from dvae.training import Recipe, initialise
 from dvae.training.ensemble import Ensemble
-from record import add_options, busy_processes, load_now, record
+from record import add_options, busy_processes, load_now, record, row
 
 PAPER_LOSS = -9.42  # a loss that the paper prints (4.3), here the goal on test data, rate summed
 TARGETS = {"pod_seconds": 60.0, "pod_loss": -12.0, "pod_ratio": 6.0, "recipe_ratio": 10.0}
@@ -441,12 +441,83 @@ def bench_threads(quick: bool, device: str) -> dict:
     return {"rows": rows}
 
 
+# ---------------------------------------------------------------- lines of the book's table
+
+
+def pod_rows(m: dict) -> list[dict]:
+    what = (
+        f"PodVAE, {m['members']} members, {m['steps']} steps; test loss per node "
+        f"{m['test_loss_per_node_mean']:.2f} (mean), {m['test_loss_per_node_worst']:.2f} (worst); "
+        f"{m['members_that_reach_the_loss']} reach {m['target_loss_per_node']:g}"
+    )
+    ours = f"{m['seconds']:.1f} s, {m['member_steps_per_second']:,.0f} member-steps/s"
+    theirs = f"{m['one_by_one_member_steps_per_second']:,.0f} member-steps/s, one by one"
+    return [row(what, ours, theirs, m["ratio"])]
+
+
+def recipes_rows(m: dict) -> list[dict]:
+    cells = [
+        f"{m[name]['steps_median']:,.0f} steps, {m[name]['seconds_median']:.1f} s, `{name}`"
+        if m[name]["steps_median"]
+        else f"never in {m[name]['steps_of_the_recipe']:,} steps, `{name}`"
+        for name in ("calibrated", "published")
+    ]
+    members = m["calibrated"]["members"]
+    what = f"PodVAE to a test loss of {PAPER_LOSS:g} per node (median of {members} runs)"
+    return [row(what, *cells, m.get("ratio"))]
+
+
+def dense_rows(m: dict) -> list[dict]:
+    lines = []
+    for found in m["rows"]:
+        others = "".join(
+            f"; {found[key]:.2f} {label}"
+            for key, label in (("batched", "batched"), ("processes", "in processes"))
+            if found[key]
+        )
+        lines.append(
+            row(
+                f"DenseVAE, {found['members']} members, member-steps/s",
+                f"{found['ensemble']:.2f} ({found['share_of_flops']:.0%} of FLOP/s, "
+                f"{found['share_of_bandwidth']:.0%} of bandwidth)",
+                f"{found['one_by_one']:.2f} one by one{others}",
+                found["ratio"],
+            )
+        )
+    return lines
+
+
+def grids_rows(m: dict) -> list[dict]:
+    lines = []
+    for found in m["rows"]:
+        chosen = found["chosen"]
+        other = {"batched": "in turn", "in turn": "batched"}[chosen]
+        blocks = ", ".join(map(str, found["blocks"]))
+        what = (
+            f"DenseVAE ({blocks}), {found['nodes']} x {found['nodes']} nodes, {found['members']} "
+            f"members, batches of {found['batch']}, member-steps/s"
+        )
+        ours, theirs = (f"{found[name]:.1f} {name}" for name in (chosen, other))
+        lines.append(row(what, ours, theirs, found[chosen] / found[other]))
+    return lines
+
+
+def threads_rows(m: dict) -> list[dict]:
+    lines = []
+    for found in m["rows"]:
+        where = "beside a busy process" if found["busy"] else "on a quiet machine"
+        one, every = found["one"]["ms"], found["all"]["ms"]
+        what = f"step of {found['members']} {found['model']} {where}"
+        lines.append(row(what, f"{one:.1f} ms, one thread", f"{every:.1f} ms, all", every / one))
+    return lines
+
+
 PARTS = {
-    "pod": bench_pod,
-    "recipes": bench_recipes,
-    "dense": bench_dense,
-    "grids": bench_grids,
-    "threads": bench_threads,
+    "pod": (bench_pod, pod_rows),
+    "recipes": (bench_recipes, recipes_rows),
+    "dense": (bench_dense, dense_rows),
+    "grids": (bench_grids, grids_rows),
+    "threads": (bench_threads, threads_rows),
 }
 
 
@@ -464,11 +535,12 @@ def main() -> None:
     print(f"{hardware}, {arguments.threads} threads, torch {torch.__version__}")
     for name in [arguments.part] if arguments.part else PARTS:
         load = load_now()
-        measured = PARTS[name](arguments.quick, arguments.device)
+        measure, shown = PARTS[name]
+        measured = measure(arguments.quick, arguments.device)
         measured |= {"quick": arguments.quick, "peak_mib": peak_mib(arguments.device)}
         where = {"threads": arguments.threads, "load": load, "device": arguments.device}
         suffix = "" if arguments.device == "cpu" else f"-{arguments.device}"
-        record(arguments.json, name + suffix, measured, **where)
+        record(arguments.json, name + suffix, measured, shown, **where)
 
 
 def peak_mib(device: str) -> float:

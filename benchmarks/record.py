@@ -8,13 +8,13 @@ import os
 import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dvae.provenance import provenance
 from dvae.storage import atomic_path
 
-__all__ = ["add_options", "busy_processes", "load_now", "record"]
+__all__ = ["add_options", "busy_processes", "load_now", "record", "row"]
 
 STORED = Path(__file__).parent / "measured.json"
 
@@ -51,15 +51,30 @@ def busy_processes(count: int) -> Iterator[None]:
             process.wait()
 
 
+def row(what: str, ours: str, alternative: str = "", ratio: float | None = None) -> dict:
+    """One line of the book's table: what was measured, here and with the alternative."""
+    return {"what": what, "ours": ours, "alternative": alternative, "ratio": ratio}
+
+
 def record(
-    path: Path | None, name: str, measured: dict, *, threads: int, load: float | None, device="cpu"
+    path: Path | None,
+    name: str,
+    measured: dict,
+    shown: Callable[[dict], list[dict]],
+    *,
+    threads: int,
+    load: float | None,
+    device: str = "cpu",
 ) -> None:
-    """Put a measurement into a file; does nothing where no file is given."""
+    """Put a measurement into a file; does nothing where no file is given.
+
+    ``shown`` makes of the numbers the lines that the book's table shows (see :func:`row`).
+    """
     if path is None:
         return
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     made = {"threads": threads, "load_at_start": load, **provenance(device)}
-    content[name] = made | measured
+    content[name] = made | measured | {"shown": shown(measured)}
     with atomic_path(path) as beside:
         beside.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"recorded as {name!r} in {path}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -11,12 +13,15 @@ import sys
 import tomllib
 import zipfile
 from importlib.metadata import packages_distributions, requires
+from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+import dvae
 
 
 @pytest.fixture
@@ -101,9 +106,12 @@ def test_version_is_the_same_everywhere(root, project):
 
 
 def test_library_imports_only_what_it_declares(root, project):
-    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
-    cluster = project["optional-dependencies"]["cluster"]
-    declared |= {canonicalize_name(Requirement(line).name) for line in cluster}
+    def names_of(lines: list[str]) -> set[str]:
+        return {canonicalize_name(Requirement(line).name) for line in lines}
+
+    extras = project["optional-dependencies"]
+    declared = names_of(project["dependencies"] + extras["cluster"])
+    for_pages = declared | names_of(extras["book"])  # what only a chapter calls
     provides = packages_distributions()
     imported: dict[str, str] = {}
     for path in (root / "src").rglob("*.py"):
@@ -116,7 +124,43 @@ def test_library_imports_only_what_it_declares(root, project):
     for module, where in imported.items():
         if module not in sys.stdlib_module_names and module != "dvae":
             names = {canonicalize_name(name) for name in provides.get(module, [module])}
-            assert names & declared, f"{where} imports {module}, which pyproject.toml leaves out"
+            allowed = for_pages if where == "chapters.py" else declared
+            assert names & allowed, f"{where} imports {module}, which pyproject.toml leaves out"
+
+
+def _public_modules() -> list[str]:
+    found = pkgutil.walk_packages(dvae.__path__, "dvae.")
+    return ["dvae", *(module.name for module in found if "._" not in module.name)]
+
+
+@pytest.mark.parametrize("name", _public_modules())
+def test_public_modules_have_their_names_to_themselves(name):
+    """Each is imported and found by its own name, and no public object hides a module."""
+    module = importlib.import_module(name)
+    package, _, leaf = name.rpartition(".")
+    assert not package or getattr(importlib.import_module(package), leaf) is module
+    inside = {m.name for m in pkgutil.iter_modules(getattr(module, "__path__", ()))}
+    assert not inside & set(getattr(module, "__all__", ()))
+
+
+def test_layers_of_imports_are_checked_and_a_wrong_import_is_found(root, tmp_path):
+    """The contracts of pyproject.toml hold for the library and fail for a copy that breaks them."""
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(root / "src", tmp_path / "src", ignore=ignored)
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"]
+
+    def check() -> str:
+        path = {"PYTHONPATH": str(tmp_path / "src")}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | path, capture_output=True, text=True
+        )
+        return f"{done.returncode}: {done.stdout}"
+
+    assert check().startswith("0: ")
+    with (tmp_path / "src" / "dvae" / "models" / "pod.py").open("a") as file:
+        file.write("import dvae.experiments\n")
+    assert "dvae.models.pod -> dvae.experiments" in check()
 
 
 def test_wheel_holds_the_library_and_the_command(root, tmp_path):
@@ -144,6 +188,16 @@ def test_ci_runs_the_commands_of_the_readme(root):
     for command in ("make test", "make book"):
         assert re.search(rf"^{command}\b", script, re.MULTILINE)
         assert re.search(rf"^\s*{command}\b", readme, re.MULTILINE)
+
+
+def test_public_workflow_runs_ci_with_pinned_actions(root):
+    text = (root / ".github" / "workflows" / "ci.yml").read_text()
+    (job,) = yaml.safe_load(text)["jobs"].values()
+    assert job["strategy"]["matrix"]["python-version"] == ["3.11", "3.13"]
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    for step in job["steps"]:
+        assert "uses" not in step or re.search(r"@v\d+\.\d+\.\d+$", step["uses"])
+    assert "secrets" not in text
 
 
 def test_old_python_is_refused_with_advice(root, tmp_path):

@@ -23,7 +23,7 @@ def _attributes(origin: Origin) -> Mapping[str, Any]:
     """Attributes of a result or table, or those of a live computation at a profile."""
     if isinstance(origin, str):
         return {"profile": origin}
-    return getattr(origin, "attrs", origin)
+    return origin.attrs if hasattr(origin, "attrs") else origin
 
 
 def is_smoke(origin: Origin) -> bool:

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -15,7 +15,7 @@ from dvae.errors import DataError, DvaeError
 
 __all__ = ["app", "main"]
 
-USAGE_ERROR = typer.BadParameter.__base__  # of typer's own copy of click, or of click
+USAGE_ERROR: Any = typer.BadParameter.__base__  # of typer's own copy of click, or of click
 
 app = typer.Typer(
     help="Variational autoencoders that disentangle the generative factors of physical fields.",
@@ -115,7 +115,7 @@ def train(
     summary = train_file(
         data,
         output,
-        model=model,
+        model=cast(Literal["pod", "dense"], model),
         prior=prior,
         recipe=recipe,
         n_latents=latents,
@@ -126,7 +126,7 @@ def train(
         label_fraction=label_fraction,
         labels=labels,
         raw_labels=raw_labels,
-        orientation=orientation,
+        orientation=cast(Literal["ij", "reference"] | None, orientation),
         device=device,
         progress=not quiet,
     )

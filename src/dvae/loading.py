@@ -35,6 +35,12 @@ def load_result(
         If experiment or profile is unknown.
     ResultError
         If nothing is stored, or the file is damaged.
+
+    Examples
+    --------
+    >>> data_sets = load_result("baselines", profile="laptop")
+    >>> data_sets["theta"].dims
+    ('trial', 'sample', 'factor')
     """
     try:
         return (store or Store.default()).load(experiment, profile)

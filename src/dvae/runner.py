@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import threading
@@ -144,7 +145,7 @@ def run_experiment(
         if executor is None and (workers == 1 or len(todo) == 1):
             for index, argument in zip(todo, arguments, strict=True):
                 _guard(
-                    lambda a=argument: compute_group(*a, progress),
+                    functools.partial(compute_group, *argument, progress),
                     experiment,
                     profile,
                     groups[index],
@@ -278,8 +279,10 @@ def _difference(old: np.ndarray, new: np.ndarray) -> float:
     old, new = old.astype(float), new.astype(float)
     if np.array_equal(old, new, equal_nan=True):
         return 0.0
-    others = [np.where(np.isfinite(values), 0.0, values) for values in (old, new)]
-    if not np.array_equal(*others, equal_nan=True):  # another shape, or NaN and inf elsewhere
+    rest, other_rest = (np.where(np.isfinite(values), 0.0, values) for values in (old, new))
+    if not np.array_equal(
+        rest, other_rest, equal_nan=True
+    ):  # another shape, or NaN and inf elsewhere
         return math.inf
     finite = np.isfinite(old)
     difference, scale = np.abs(old - new)[finite].max(), np.abs(old[finite]).max()

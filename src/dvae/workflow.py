@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 import xarray as xr
 from jaxtyping import Float
+from matplotlib.figure import Figure, FigureBase
 
 from dvae import plotting
 from dvae.analysis import (
@@ -325,7 +326,7 @@ def _figures(
 ) -> None:
     model = result.models[best]
     plotting.use_style()
-    figures = {"history": plotting.plot_history(result.history)}
+    figures: dict[str, FigureBase] = {"history": plotting.plot_history(result.history)}
     chosen = latents.isel(member=best)
     test = np.flatnonzero(chosen["role"].values == "test")
     truth = fields.fields[test[:1]]
@@ -344,6 +345,7 @@ def _figures(
         groups = {"q(z), training": z[train], "q(z), test": z[test]}
         figures["distributions"] = plotting.plot_distributions(groups, symbols=("$z_1$", "$z_2$"))
     for name, figure in figures.items():
+        assert isinstance(figure, Figure)  # not a part of one: none was given
         with atomic_path(output / f"{name}.png") as temporary:
             figure.savefig(temporary, format="png")
 

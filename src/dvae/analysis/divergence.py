@@ -175,6 +175,13 @@ def kl_divergence_knn(
     adaptive ball and its bias correction in eqs 26 to 29. "Version epsilon-1" of section 5.3 is
     read as eq. 29 with the radius of eqs 26 to 28, which is k = 1. The weighted mean follows Moon
     and Hero, Multivariate f-divergence estimation with confidence, NeurIPS 27 (2014).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.standard_normal((2000, 1)), 1 + rng.standard_normal((2000, 1))
+    >>> kl_divergence_knn(x, y)  # exact: 1/2
+    0.54
     """
     x = as_samples(x, "x", 2)
     y = as_samples(y, "y", 1)
@@ -187,7 +194,7 @@ def kl_divergence_knn(
     if k is None:
         k = max(3, min(_WEIGHTED_K, n // 4)) if weighted else 1
     check_options(k, 3 if weighted else 1, n, version, (*VERSIONS, "weighted"))
-    if weighted:
+    if version == "weighted":
         return float(_weights(k, x.shape[1]) @ _fixed_k_estimates(x, y, k))
     start = k if version == "fixed-k" else 4 * k + 4
     return neighbour_divergence(

@@ -213,7 +213,8 @@ class Landscape:
     def _chunk(self, states: States, draws: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rate and distortion (vector, draw) and S_D (vector,) of some states."""
         ensemble, n = self._members(states), len(self.features)
-        rate, error, means, dims = 0.0, 0.0, [], (0, 0, None, None)
+        rate = error = torch.zeros((), dtype=torch.double)
+        means, dims = [], (0, 0, None, None)
         for batch, noise in zip(
             self.features.split(self.batch_size), self.noise.split(self.batch_size, 1), strict=True
         ):
@@ -395,7 +396,8 @@ class Landscape:
         model = self.model(state).to(self.features.device, torch.float64)
         parameters = list(model.parameters())
         with torch.enable_grad():
-            loss, draw = 0.0, self.noise[0].double()
+            draw = self.noise[0].double()
+            loss = draw.new_zeros(())
             factor = torch.linalg.cholesky(draw.T @ draw / len(draw))
             draw = torch.linalg.solve_triangular(factor, draw.T, upper=False).T
             for noise in (draw, -draw):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
 from dvae.analysis._columns import correlations
 from dvae.errors import DataError
@@ -74,9 +74,9 @@ def signed_permutation(
         permutation or the signs are not of its latents.
     """
     n = model.n_latents
-    permutation, sign = torch.as_tensor(permutation), torch.as_tensor(sign)
-    if sorted(permutation.tolist()) != list(range(n)) or not torch.equal(
-        sign.abs(), torch.ones(n, dtype=sign.dtype)
+    order, signs = torch.as_tensor(permutation), torch.as_tensor(sign)
+    if sorted(order.tolist()) != list(range(n)) or not torch.equal(
+        signs.abs(), torch.ones(n, dtype=signs.dtype)
     ):
         raise DataError(f"give a permutation of {n} latents and a sign, 1 or -1, for each")
     prior = model.prior
@@ -87,22 +87,29 @@ def signed_permutation(
         raise DataError("only an isotropic normal prior is unchanged by permuting and signing axes")
     new = copy.deepcopy(model)
     if isinstance(new, PodVAE):
-        heads = [(new.encoder.network[-1], 0, True), (new.encoder.network[-1], n, False)]
-        entrance = new.decoder.network[0]
+        head, entrance = _linear(new.encoder.network[-1]), _linear(new.decoder.network[0])
+        heads = [(head, 0, True), (head, n, False)]
     elif isinstance(new, DenseVAE):
-        heads = [(new.encoder.mean[-1], 0, True), (new.encoder.log_variance[-1], 0, False)]
-        entrance = new.decoder.mean[0]
+        trunks = ((new.encoder.mean, True), (new.encoder.log_variance, False))
+        heads = [(_linear(trunk[-1]), 0, signed) for trunk, signed in trunks]
+        entrance = _linear(new.decoder.mean[0])
     else:
         raise DataError(
             f"latent axes of {type(model).__name__} are not known, only Pod and DenseVAE"
         )
     for layer, first, signed in heads:
         rows = slice(first, first + n)
-        factor = sign.to(layer.weight) if signed else torch.ones(n).to(layer.weight)
-        layer.weight[rows] = factor[:, None] * layer.weight[rows][permutation]
-        layer.bias[rows] = factor * layer.bias[rows][permutation]
-    entrance.weight.copy_(sign.to(entrance.weight) * entrance.weight[:, permutation])
+        factor = signs.to(layer.weight) if signed else torch.ones(n).to(layer.weight)
+        layer.weight[rows] = factor[:, None] * layer.weight[rows][order]
+        layer.bias[rows] = factor * layer.bias[rows][order]
+    entrance.weight.copy_(signs.to(entrance.weight) * entrance.weight[:, order])
     return new
+
+
+def _linear(module: nn.Module) -> nn.Linear:
+    """A layer of a network whose layers torch calls no more than modules."""
+    assert isinstance(module, nn.Linear)
+    return module
 
 
 @torch.no_grad()

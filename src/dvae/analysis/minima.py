@@ -18,7 +18,7 @@ __all__ = ["Minima", "barrier", "local_minima", "strict_minima"]
 class Minima(NamedTuple):
     """Strict local minima of a curve: positions, climbs, and the standard errors of the climbs."""
 
-    index: Int[np.ndarray, " minimum"]
+    index: Int[np.ndarray, " minimum"]  # type: ignore[assignment]  # takes tuple.index's name
     climb: Float[np.ndarray, " minimum"]
     error: Float[np.ndarray, " minimum"]
 

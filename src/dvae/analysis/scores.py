@@ -49,6 +49,14 @@ def disentanglement_score(z: Latents, theta: Samples, correlation: bool = False)
     -----
     Invariant to shift, scale, sign and order of the latents. Not 1 for z = theta on a finite
     sample, see :func:`ceiling`; blind to two latents that repeat one factor.
+
+    Examples
+    --------
+    >>> theta = np.random.default_rng(0).standard_normal((512, 2))
+    >>> disentanglement_score(-3 * theta[:, ::-1], theta)
+    0.988
+    >>> disentanglement_score(theta @ [[1, 1], [1, -1]], theta)  # turned by 45 degrees
+    0.511
     """
     z, theta = as_pair(z, theta)
     if correlation:

@@ -54,8 +54,8 @@ def _starts(z: np.ndarray, theta: np.ndarray, permute: bool):
     n = z.shape[1]
     identity = tuple(range(n))
     if n <= 3:
-        orders = itertools.permutations(identity) if permute else [identity]
-        return list(itertools.product(orders, itertools.product((1.0, -1.0), repeat=n)))
+        permutations = itertools.permutations(identity) if permute else [identity]
+        return list(itertools.product(permutations, itertools.product((1.0, -1.0), repeat=n)))
     correlation = theta.T @ z / len(z)
     orders = {identity}
     if permute:

@@ -85,6 +85,11 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     References
     ----------
     Wilson, J. Amer. Statist. Assoc. 22 (1927) 209; ``scipy.stats.binomtest``.
+
+    Examples
+    --------
+    >>> wilson_interval(9, 10)
+    Interval(low=0.596, high=0.982)
     """
     _check_confidence(confidence)
     whole = int(successes) == successes and int(trials) == trials

@@ -13,6 +13,7 @@ from dvae.experiments.common import (
     data_settings,
     load_data,
     make_model,
+    plain_recipe,
     recipe_from,
     recipe_settings,
     resampled_history,
@@ -89,6 +90,7 @@ def _architecture_groups(profile: str) -> list[Group]:
         )
         runs += [(name, "twice the rate", faster) for name in (REFERENCE, *PLAIN)]
     seeds = [{"seed": s} for s in range({"smoke": 1, "laptop": 3, "paper": 5}[profile])]
+    grid: dict[str, Any] = {"n_nodes": 33} if laptop else {}
     # on a CPU a group per seed lets workers share the trials; the first seed of all comes first
     parts = [tuple(seeds)] if profile == "paper" else [(seed,) for seed in seeds]
     groups = []
@@ -101,7 +103,7 @@ def _architecture_groups(profile: str) -> list[Group]:
             if laptop:
                 settings["recipe"]["reconstruction_steps"] = settings["recipe"]["steps"]
             shared = (
-                data_settings(profile, **({"n_nodes": 33} if laptop else {}))
+                data_settings(profile, **grid)
                 | {"n_latents": 2, "prior": "standard"}
                 | ARCHITECTURES[name]
                 | settings

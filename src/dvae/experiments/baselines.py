@@ -9,7 +9,7 @@ from dvae.analysis.baselines import ica_latents, pca_latents
 from dvae.analysis.rotation import rotation_angle
 from dvae.analysis.scores import disentanglement_score
 from dvae.analysis.shape import shape_score
-from dvae.experiments.common import data_settings, load_data
+from dvae.experiments.common import data_settings, factors_of, load_data
 from dvae.results.conditions import FACTORS
 from dvae.results.trials import Experiment, Group
 
@@ -28,8 +28,8 @@ def _compute(group: Group, **_) -> xr.Dataset:
     rows = []
     for settings in group.settings():
         training, test = load_data(settings)
-        theta, theta_train = test.theta.numpy(), training.theta.numpy()
-        row = {"theta": (("sample", "factor"), theta.astype(np.float32))}
+        theta, theta_train = factors_of(test), factors_of(training)
+        row: dict[str, tuple] = {"theta": (("sample", "factor"), theta.astype(np.float32))}
         row["theta_train"] = (("train_sample", "factor"), theta_train.astype(np.float32))
         row["ceiling"] = ((), disentanglement_score(theta, theta))
         for name, latents in METHODS.items():

@@ -12,11 +12,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import xarray as xr
+from jaxtyping import Float
 
 from dvae.analysis.degenerate import score_runs
 from dvae.analysis.reconstruction import mean_field_error
@@ -31,6 +32,7 @@ from dvae.training.ensemble import Ensemble
 __all__ = [
     "chunks",
     "data_settings",
+    "factors_of",
     "load_data",
     "make_model",
     "model_settings",
@@ -53,7 +55,7 @@ ADDED = {"learning_rate_schedule": "steps", "warm_up": 0.3, "ramp_steps": 0}  # 
 def data_settings(profile: str, factors: str = "standard-normal", **changes: Any) -> dict[str, Any]:
     """Settings of the data: 65 x 65 nodes, 512 + 512 samples (17 x 17, 48 + 48 at smoke)."""
     smoke = profile == "smoke"
-    settings = {
+    settings: dict[str, Any] = {
         "factors": factors,
         "factor_options": {},
         "n_nodes": 17 if smoke else 65,
@@ -82,10 +84,21 @@ def _generate(key: str) -> tuple[DarcyDataset, DarcyDataset]:
     return data.split(s["n_train"], s["n_test"])
 
 
+def factors_of(data: DarcyDataset) -> Float[np.ndarray, "sample factor"]:
+    """Factors of a data set that has them, as every generated one does."""
+    assert data.theta is not None
+    return data.theta.numpy()
+
+
 def model_settings(profile: str, prior: str = "standard", **changes: Any) -> dict[str, Any]:
     """Settings of the model: DenseVAE at ``paper``, a small PodVAE otherwise."""
     if profile == "paper":
-        settings = {"model": "dense", "blocks": (3, 4, 6, 4, 3), "growth": 4, "features": 2}
+        settings: dict[str, Any] = {
+            "model": "dense",
+            "blocks": (3, 4, 6, 4, 3),
+            "growth": 4,
+            "features": 2,
+        }
     else:
         settings = {"model": "pod", "n_modes": 12, "hidden": (24, 24)}
     return settings | {"n_latents": 2, "prior": prior} | changes
@@ -129,7 +142,10 @@ def plain_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def published_recipe(
-    profile: str, speed: float, phase: float = 1.0, schedule: str = "published"
+    profile: str,
+    speed: float,
+    phase: float = 1.0,
+    schedule: Literal["published", "jump"] = "published",
 ) -> Recipe:
     """The published recipe, with another reconstruction phase; at ``paper`` at its full length.
 
@@ -141,7 +157,7 @@ def published_recipe(
         By what: steps over this number, learning rates times this number (``Recipe.faster``).
     phase : float
         Length of the reconstruction phase over the published length.
-    schedule : str
+    schedule : {"published", "jump"}
         How the weight of the rate goes on from there.
     """
     recipe = RECIPES["published"]
@@ -204,7 +220,7 @@ def score_ensemble(
     data["mean_field_error"] = ("member", np.full(ensemble.n_members, baseline))
     mean, scale = (x.numpy() for x in ensemble.encode(test.fields))
     mean_train = ensemble.encode(training.fields)[0].numpy()
-    theta, theta_train = test.theta.numpy(), training.theta.numpy()
+    theta, theta_train = factors_of(test), factors_of(training)
     scores = {
         "disentanglement": score_runs(disentanglement_score, mean, theta),
         "disentanglement_train": score_runs(disentanglement_score, mean_train, theta_train),

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from dvae.analysis import ceiling, disentanglement_score, shape_score, total_correlation
 from dvae.experiments.common import (
     data_settings,
+    factors_of,
     model_settings,
     recipe_settings,
     score_ensemble,
@@ -53,7 +54,7 @@ def _correlated_compute(group: Group, **arguments) -> xr.Dataset:
     results = fit_labelled(group, training, pool, **arguments)
     data = xr.concat([score_ensemble(r.ensemble, training, test) for r in results], "trial")
     mean, scale = data["latent_mean"].values, data["latent_scale"].values
-    theta = test.theta.numpy().astype(float)
+    theta = factors_of(test).astype(float)
     # one draw of every posterior, the same noise for every trial
     noise = np.random.default_rng(0).standard_normal(mean.shape[1:])
     drawn = mean + scale * noise

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import spsolve
 
 from dvae.analysis.baselines import pca_latents
 from dvae.analysis.scores import ceiling, disentanglement_score
-from dvae.physics import DarcyDataset, DarcySolution, KarhunenLoeve, solve_darcy, well_source
+from dvae.physics import DarcyDataset, KarhunenLoeve, solve_darcy, well_source
 from dvae.results.trials import Experiment, Group
 
 __all__ = [
@@ -188,11 +188,18 @@ def _groups(profile: str) -> list[Group]:
     ]
 
 
-def _errors(solution: DarcySolution, pressure: np.ndarray, velocity: np.ndarray) -> tuple:
-    return (
-        relative_error(solution.pressure[0], pressure),
-        relative_error(solution.velocity[0], velocity),
-    )
+def _solved(
+    permeability: np.ndarray, source: np.ndarray | None, device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pressures and velocities of :func:`dvae.solve_darcy`, as arrays."""
+    solution = solve_darcy(permeability, source, device=device)
+    return np.asarray(solution.pressure), np.asarray(solution.velocity)
+
+
+def _errors(
+    solution: tuple[np.ndarray, np.ndarray], pressure: np.ndarray, velocity: np.ndarray
+) -> tuple[float, float]:
+    return relative_error(solution[0][0], pressure), relative_error(solution[1][0], velocity)
 
 
 def _manufactured(group: Group, device: str) -> xr.Dataset:
@@ -201,21 +208,21 @@ def _manufactured(group: Group, device: str) -> xr.Dataset:
         field, source, pressure, velocity = manufactured(trial["n_nodes"])
         weights = trapezoid(len(field))
         source = source - (source * weights).sum()  # what the trapezoidal rule misses of 0
-        solution = solve_darcy(field[None], source, device=device)
+        solution = _solved(field[None], source, device)
         errors.append(_errors(solution, pressure - (pressure * weights).sum(), velocity))
     return _columns(errors, "pressure_error", "velocity_error")
 
 
 def _wells(group: Group, device: str) -> xr.Dataset:
     fine = group.shared["truth"]
-    truth = solve_darcy(manufactured(fine)[0][None], exact_wells(fine), device=device)
+    true_pressure, true_velocity = _solved(manufactured(fine)[0][None], exact_wells(fine), device)
     errors = []
     for trial in group.trials:
         n = trial["n_nodes"]
         step = (fine - 1) // (n - 1)
         source = exact_wells(n) if trial["wells"] == "exact" else well_source(n)
-        solution = solve_darcy(manufactured(n)[0][None], source, device=device)
-        on_grid = truth.pressure[0, ::step, ::step], truth.velocity[0, :, ::step, ::step]
+        solution = _solved(manufactured(n)[0][None], source, device)
+        on_grid = true_pressure[0, ::step, ::step], true_velocity[0, :, ::step, ::step]
         injected = (source.clip(0) * trapezoid(n)).sum() / (10.0 / 64)
         errors.append((*_errors(solution, *on_grid), injected))
     return _columns(errors, "pressure_error", "velocity_error", "injected")
@@ -250,7 +257,7 @@ def _fields(group: Group, device: str) -> xr.Dataset:
     for row, trial in zip(values, group.trials, strict=True):
         factors = np.where(np.arange(largest) < trial["n_modes"], theta, 0.0)
         fields = coarse.permeability(factors)
-        pressure, velocity = solve_darcy(fields, device=device)
+        pressure, velocity = _solved(fields, None, device)
         wells, weights = well_source(n), trapezoid(n)
         # One continuous field: the fine expansion, by cubic splines on a grid finer again.
         smooth = np.log(fine.permeability(factors))
@@ -274,14 +281,13 @@ def _grid_errors(log_field: Float[np.ndarray, "x1 x2"], n: int, device: str) -> 
     x, finest = np.linspace(0, 1, 2 * n - 1), np.linspace(0, 1, 4 * n - 3)
     spline = RectBivariateSpline(x, x, log_field)
     field = np.exp(spline(finest, finest))
-    truth = solve_darcy(field[None], exact_wells(4 * n - 3), device=device)
-    truth = [truth.pressure[0, ::4, ::4], truth.velocity[0, :, ::4, ::4]]
+    pressure, velocity = _solved(field[None], exact_wells(4 * n - 3), device)
+    truth = pressure[0, ::4, ::4], velocity[0, :, ::4, ::4]
     field, wells = np.ascontiguousarray(field[::4, ::4]), exact_wells(n)
-    ours = solve_darcy(field[None], wells, device=device)
+    ours = _solved(field[None], wells, device)
     other = nonconservative_darcy(field, wells)
     return [
-        relative_error(ours.pressure[0], truth[0]),
-        relative_error(ours.velocity[0], truth[1]),
+        *_errors(ours, *truth),
         relative_error(other[0], truth[0]),
         relative_error(other[1], truth[1]),
     ]
@@ -295,11 +301,12 @@ def _pair(group: Group, device: str) -> xr.Dataset:
         seed=shared["seed"],
         n_nodes=shared["n_nodes"],
     )
+    assert data.theta is not None  # generated
     theta, half = data.theta.double().numpy(), shared["samples"] // 2
     kle = KarhunenLoeve(3, shared["n_nodes"])
     rows = []
     for trial in group.trials:
-        pressure, velocity = solve_darcy(rotated_pair(kle, theta, trial["angle"]), device=device)
+        pressure, velocity = _solved(rotated_pair(kle, theta, trial["angle"]), None, device)
         fields = np.concatenate([pressure[:, None], velocity], axis=1)
         components = pca_latents(fields[:half], fields[half:], shared["components"])[1]
         centred = fields - fields.mean(0)

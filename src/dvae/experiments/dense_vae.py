@@ -8,6 +8,7 @@ import xarray as xr
 from dvae.experiments.common import (
     chunks,
     data_settings,
+    factors_of,
     model_settings,
     recipe_settings,
     resampled_history,
@@ -62,7 +63,7 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
     data["latent_mean_train"], data["latent_scale_train"] = (samples, mean), (samples, scale)
     for name, part in (("theta", test), ("theta_train", training)):
         sample = "sample" if name == "theta" else "train_sample"
-        values = np.tile(part.theta.numpy().astype(np.float32), (m, 1, 1))
+        values = np.tile(factors_of(part).astype(np.float32), (m, 1, 1))
         data[name] = (("trial", sample, "factor"), values)
     # the first test sample and its reconstruction, decoded from the latent mean
     field = ("trial", "channel", "x1", "x2")

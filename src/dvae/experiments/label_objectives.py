@@ -8,6 +8,7 @@ import xarray as xr
 from dvae.analysis import disentanglement_score, score_runs
 from dvae.experiments.common import (
     data_settings,
+    factors_of,
     model_settings,
     recipe_settings,
     resampled_history,
@@ -70,7 +71,7 @@ def score_finite(ensemble: Ensemble, training: DarcyDataset, test: DarcyDataset)
     """Losses, scores and the size of the latents where training may have blown up."""
     mean = ensemble.encode(test.fields)[0].numpy().astype(float)
     losses = ensemble.evaluate(test.fields).rename(member="trial")
-    theta = test.theta.numpy()
+    theta = factors_of(test)
     losses["disentanglement"] = ("trial", score_runs(disentanglement_score, mean, theta))
     losses["largest_latent"] = ("trial", np.abs(mean).max((1, 2)))
     error = np.sqrt(((mean - theta) ** 2).mean((1, 2)) / theta.var(0).mean())

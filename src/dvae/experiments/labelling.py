@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from dvae.experiments.common import load_data, make_model, recipe_from
+from dvae.experiments.common import factors_of, load_data, make_model, recipe_from
 from dvae.physics import DarcyDataset
 from dvae.results.trials import Group
 from dvae.training import Fit, Labels, fit
@@ -75,11 +75,18 @@ def fit_labelled(
             continue
         drawn = [draw_labels(t["n_labels"], t["run"], len(pool)) for t in members]
         everything = [np.concatenate([np.arange(len(training)), len(training) + d]) for d in drawn]
-        chosen = [Labels(len(training) + d, pool.theta.numpy()[d]) for d in drawn]
+        chosen = [Labels(len(training) + d, factors_of(pool)[d]) for d in drawn]
         rates = {k: [t[k] for t in members] for k in ("learning_rate",) if k in members[0]}
         path = None if checkpoint is None else Path(f"{checkpoint}.{name}")
-        options = {"device": device, "progress": progress, "checkpoint": path, **rates, **arguments}
-        samples = {"labels": chosen, "subsets": everything}
+        options: dict[str, Any] = {
+            "device": device,
+            "progress": progress,
+            "checkpoint": path,
+            **rates,
+            **arguments,
+        }
         seeds = [trial["seed"] for trial in members]
-        results.append(fit(model, fields, recipe, seeds, **samples, **options))
+        results.append(
+            fit(model, fields, recipe, seeds, labels=chosen, subsets=everything, **options)
+        )
     return results

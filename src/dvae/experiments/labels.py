@@ -14,6 +14,7 @@ from dvae.analysis import (
 )
 from dvae.experiments.common import (
     data_settings,
+    factors_of,
     model_settings,
     published_recipe,
     recipe_settings,
@@ -74,7 +75,7 @@ def _label_compute(group: Group, **arguments) -> xr.Dataset:
     data = data.assign(
         diverged=("trial", np.concatenate([r.diverged for r in results]).astype(int))
     )
-    theta = test.theta.numpy()
+    theta = factors_of(test)
     error = data["latent_mean"] - xr.DataArray(theta, dims=("sample", "latent"))
     data["factor_error"] = np.sqrt((error**2).mean(("sample", "latent")) / theta.var(0).mean())
     data["posterior_scale"] = data["latent_scale"].mean(("sample", "latent"))
@@ -95,7 +96,7 @@ def _baselines(group: Group, unsupervised: Ensemble, training, test, pool) -> xr
     n = z_test.shape[2]
     parts = training.fields, torch.cat([test.fields, pool.fields])
     components = np.split(pca_latents(*parts, n)[1], [len(test)])
-    theta, theta_pool = test.theta.numpy(), pool.theta.numpy()
+    theta, theta_pool = factors_of(test), pool.theta.numpy()
     runs = [t["run"] for t in group.trials if t["n_labels"] == 0]
     names = ("procrustes", "regression", "pca")
     scores = np.full((len(names), 2, len(group.trials)), np.nan)

@@ -103,7 +103,7 @@ def _compute(group: Group, store: Store, **_) -> xr.Dataset:
     latents: Sequence[np.ndarray]
     if "recipe_name" in shared:
         source = stored_rows(store.load("disentanglement", shared["profile"]), group)
-        latents = source["latent_mean"].values
+        latents = list(source["latent_mean"].values)
         seeds = [trial["seed"] for trial in group.trials]
         labels = {"code": ["VAE"] * m, "recipe": [shared["recipe_name"]] * m, "seed": seeds}
     else:

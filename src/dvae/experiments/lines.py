@@ -48,7 +48,7 @@ def _published_settings(profile: str) -> dict[str, Any]:
 
 def _small_dense_settings(profile: str) -> dict[str, Any]:
     """A DenseVAE that two cores can train: it has batch normalisation, which PodVAE has not."""
-    small = (
+    small: dict[str, Any] = (
         {"n_nodes": 17, "n_train": 48} if profile == "smoke" else {"n_nodes": 33, "n_train": 128}
     )
     recipe = make_recipe("calibrated").shortened(0.1)  # 400 steps
@@ -229,7 +229,7 @@ def _matched(reference: VAE, model: VAE, fields: torch.Tensor) -> list[VAE]:
         means = [one.encoder(fields).mean.numpy() for one in (reference, model)]
     latents = signed_permutation(model, *match_latents(*means))
     every = latents
-    if isinstance(model, PodVAE):
+    if isinstance(reference, PodVAE) and isinstance(latents, PodVAE):
         every = match_hidden_units(reference, latents, fields)
     return [model, latents, every]
 
@@ -258,7 +258,9 @@ def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
         "rate": data["rate"].mean("draw").values,
         "disentanglement": data["disentanglement"].values,
     }
-    reduced = {n: (dims, v.reshape(shape).astype(np.float32)) for n, v in values.items()}
+    reduced: dict[str, Any] = {
+        n: (dims, v.reshape(shape).astype(np.float32)) for n, v in values.items()
+    }
     reduced["minima"] = (dims[:2], minima.reshape(shape[:2]).astype(np.int16))
     every = isinstance(models[0], PodVAE)
     return xr.Dataset(reduced).assign_coords(
@@ -301,7 +303,7 @@ def _planes(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Da
     training, _ = load_data(group.shared)
     fields = training.fields
     model, recipe = make_model(group.shared, fields), recipe_from(group.shared)
-    options = {"device": device, "progress": progress}
+    options: dict[str, Any] = {"device": device, "progress": progress}
     seeds = [SOLUTION_SEED, SOLUTION_SEED + 1, SOLUTION_SEED + 2]
     first, second, third = fit(model, fields, recipe, seeds, **options).models
     collapsing = replace(recipe, beta=COLLAPSING_BETA)

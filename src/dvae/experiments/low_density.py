@@ -30,7 +30,8 @@ VARIANTS = (("standard", 0), ("hierarchical", 0), ("standard", 6), ("standard", 
 def _probe_fields(theta: np.ndarray, n_nodes: int) -> torch.Tensor:
     kle = KarhunenLoeve(theta.shape[1], n_nodes)
     solution = solve_darcy(kle.permeability(torch.as_tensor(theta)))
-    fields = torch.cat([solution.pressure[:, None], solution.velocity], 1)
+    pressure, velocity = (torch.as_tensor(part) for part in solution)
+    fields = torch.cat([pressure[:, None], velocity], 1)
     return fields.to(torch.float32)
 
 

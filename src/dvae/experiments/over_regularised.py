@@ -106,7 +106,7 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
             training.fields,
             recipe,
             seeds,
-            beta=np.tile(weights, len(group.trials)),
+            beta=np.tile(weights, len(group.trials)).tolist(),
             initial=Ensemble([model for model in result.models for _ in weights]),
             device=arguments["device"],
             progress=arguments["progress"],

@@ -14,6 +14,7 @@ from dvae.analysis.shape import shape_score
 from dvae.experiments.common import (
     chunks,
     data_settings,
+    factors_of,
     model_settings,
     recipe_for,
     recipe_settings,
@@ -154,7 +155,7 @@ def _example(result, test: DarcyDataset) -> dict[str, tuple]:
 def _compute(group: Group, **arguments) -> xr.Dataset:
     result, training, test = train(group, **arguments)
     data = score_ensemble(result.ensemble, training, test)
-    theta = test.theta.numpy()
+    theta = factors_of(test)
     looks = [
         _look(
             model,

@@ -12,6 +12,7 @@ from dvae.analysis.rotation import rotation_angle
 from dvae.analysis.scores import disentanglement_score
 from dvae.experiments.common import (
     data_settings,
+    factors_of,
     load_data,
     make_model,
     model_settings,
@@ -54,7 +55,7 @@ def _compute(group: Group, device: str, progress: bool, checkpoint=None) -> xr.D
     """Train afresh up to every stop: the steps before it are those of the whole run."""
     settings = group.shared
     training, test = load_data(settings)
-    whole, theta = recipe_from(settings), test.theta.numpy()
+    whole, theta = recipe_from(settings), factors_of(test)
     seeds = [trial["seed"] for trial in group.trials]
     model = make_model(settings, training.fields)
     angle, score, rate, step = [], [], [], []

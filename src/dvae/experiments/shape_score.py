@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,7 +14,7 @@ from dvae.analysis.rotation import rotation_angle
 from dvae.analysis.scores import disentanglement_score
 from dvae.analysis.shape import shape_score
 from dvae.errors import ResultError
-from dvae.experiments.common import load_data
+from dvae.experiments.common import factors_of, load_data
 from dvae.experiments.disentanglement import DISENTANGLEMENT
 from dvae.results.store import Store
 from dvae.results.trials import Experiment, Group, group_hashes
@@ -56,11 +58,16 @@ def stored_rows(source: xr.Dataset, group: Group) -> xr.Dataset:
 def _compute(group: Group, store: Store, **_) -> xr.Dataset:
     source = stored_rows(store.load("disentanglement", group.shared["profile"]), group)
     settings = json.loads(str(source["settings"].values[0]))
-    theta = load_data(settings)[1].theta.numpy()
+    theta = factors_of(load_data(settings)[1])
     latents = source["latent_mean"].values
-    scores = {"shape": shape_score, "disentanglement": disentanglement_score}
-    scores["angle"] = rotation_angle
-    data = {name: score_runs(score, latents, theta) for name, score in scores.items()}
+    scores: dict[str, Callable[..., float]] = {
+        "shape": shape_score,
+        "disentanglement": disentanglement_score,
+        "angle": rotation_angle,
+    }
+    data: dict[str, Any] = {
+        name: score_runs(score, latents, theta) for name, score in scores.items()
+    }
     data["rate"] = source["rate"].values
     coordinates = {
         "factors": [group.shared["factors"]] * len(latents),

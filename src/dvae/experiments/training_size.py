@@ -17,7 +17,7 @@ from dvae.experiments.common import (
 )
 from dvae.experiments.labels import SPEED
 from dvae.results.trials import Experiment, Group
-from dvae.training import fit
+from dvae.training import Recipe, fit
 
 __all__ = ["SIZES", "TRAINING_SIZE"]
 
@@ -28,7 +28,7 @@ def _size_groups(profile: str) -> list[Group]:
     """One group per recipe, draw of the data and size; smaller sets are parts of larger ones."""
     smoke = profile == "smoke"
     sizes = (16, 48) if smoke else SIZES
-    recipes = {
+    recipes: dict[str, tuple[str | Recipe, int, int]] = {
         "calibrated": ("calibrated", 2, 5),
         "published": (published_recipe(profile, SPEED), 1, 10),
     }

@@ -32,6 +32,8 @@ class Standardisation(nn.Module):
     """
 
     shared_between_members = True
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, shift: Float[Tensor, "channel x1 x2"], scale: Float[Tensor, " channel"]):
         super().__init__()
@@ -39,7 +41,7 @@ class Standardisation(nn.Module):
         self.register_buffer("scale", scale)
 
     @classmethod
-    def identity(cls, shape: tuple[int, int, int]) -> Standardisation:
+    def identity(cls, shape: tuple[int, ...]) -> Standardisation:
         """The fields as they are, as published."""
         return cls(torch.zeros(shape), torch.ones(shape[0]))
 
@@ -160,7 +162,7 @@ class DenseEncoder(Encoder):
 class FieldDecoder(Decoder):
     """p(y|z) from a network for the standardised mean, one variance per node for all channels."""
 
-    def __init__(self, mean: nn.Module, standardisation: Standardisation):
+    def __init__(self, mean: nn.Sequential, standardisation: Standardisation):
         super().__init__()
         self.mean, self.standardisation = mean, standardisation
         channels, *nodes = standardisation.shift.shape
@@ -231,7 +233,17 @@ class DenseVAE(VAE):
     DataError
         If the grid is even or too small for the blocks, the blocks are not an odd number, or a
         count is below 1.
+
+    Examples
+    --------
+    >>> model = DenseVAE(n_nodes=17, blocks=(1, 2, 1))
+    >>> posterior, z, decoding = model(torch.randn(4, 3, 17, 17))
+    >>> posterior.mean.shape, decoding.mean.shape
+    (torch.Size([4, 2]), torch.Size([4, 3, 17, 17]))
     """
+
+    encoder: DenseEncoder
+    decoder: DenseDecoder
 
     def __init__(
         self,

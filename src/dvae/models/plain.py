@@ -89,9 +89,8 @@ class PlainVAE(VAE):
             decoder = [*start, *up]
         elif kind == "mlp":
             sizes = (math.prod(shape), *widths)
-            pairs = list(itertools.pairwise(sizes))
-            down = [nn.Linear(a, b) for a, b in pairs] + [nn.Linear(sizes[-1], 2 * n_latents)]
-            up = [nn.Linear(n_latents, sizes[-1])] + [nn.Linear(b, a) for a, b in reversed(pairs)]
+            down = [nn.Linear(*pair) for pair in itertools.pairwise((*sizes, 2 * n_latents))]
+            up = [nn.Linear(*pair) for pair in itertools.pairwise((n_latents, *reversed(sizes)))]
             encoder = [nn.Flatten(), *_chain(down)]
             decoder = [*_chain(up), nn.Unflatten(1, shape)]
         else:

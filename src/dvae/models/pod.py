@@ -36,6 +36,10 @@ class PodBasis(nn.Module):
     """
 
     shared_between_members = True
+    mean: Tensor
+    scale: Tensor
+    modes: Tensor
+    spread: Tensor
 
     def __init__(self, mean: Tensor, scale: Tensor, modes: Tensor, spread: Tensor):
         super().__init__()
@@ -192,7 +196,18 @@ class PodVAE(VAE):
         Widths of the hidden layers (SiLU) of encoder and decoder; ``()`` gives a linear VAE.
     prior : str or Prior
         See :func:`dvae.make_prior`.
+
+    Examples
+    --------
+    >>> fields = torch.randn(20, 3, 17, 17)
+    >>> model = PodVAE.from_fields(fields, n_modes=12)
+    >>> posterior, z, decoding = model(fields)
+    >>> z.shape, decoding.mean.shape
+    (torch.Size([20, 2]), torch.Size([20, 3, 17, 17]))
     """
+
+    encoder: PodEncoder
+    decoder: PodDecoder
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -91,6 +92,8 @@ class GaussianPrior(Prior):
         Standard deviation, common or one per latent; positive.
     """
 
+    log_variance: Tensor
+
     def __init__(self, n_latents: int, scale: float | tuple[float, ...] = 1.0):
         super().__init__(n_latents)
         scales = torch.as_tensor(scale, dtype=torch.get_default_dtype())
@@ -171,8 +174,9 @@ class _ConditionalNormal(nn.Module):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.mean = nn.Linear(widths[-1], size)
-        self.rectified, self.constant = rectified, variance == "constant"
-        if self.constant:
+        self.rectified = rectified
+        self.log_variance: Tensor | nn.Linear
+        if variance == "constant":
             self.log_variance = nn.Parameter(torch.zeros(size))
         else:
             self.log_variance = nn.Linear(widths[-1], size)
@@ -180,9 +184,9 @@ class _ConditionalNormal(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.body(x)
         mean = torch.relu(self.mean(h)) if self.rectified else self.mean(h)
-        if self.constant:
-            return mean, self.log_variance.expand_as(mean)
-        return mean, self.log_variance(h)
+        if isinstance(self.log_variance, nn.Linear):
+            return mean, self.log_variance(h)
+        return mean, self.log_variance.expand_as(mean)
 
 
 class HierarchicalPrior(Prior):
@@ -232,7 +236,7 @@ class HierarchicalPrior(Prior):
         if decoder_hidden is None:
             decoder_hidden = (16,) if rectified else (16, 16)
         if levels == 1:
-            parent: Prior = GaussianPrior(n_latents)
+            parent: GaussianPrior | HierarchicalPrior = GaussianPrior(n_latents)
         else:
             parent = HierarchicalPrior(
                 n_latents, rectified, variance, encoder_hidden, decoder_hidden, levels - 1
@@ -265,10 +269,10 @@ class HierarchicalPrior(Prior):
         ``n_samples`` grows.
         """
         n, half = self.n_latents, (n_samples + 1) // 2
-        chain: list[HierarchicalPrior] = [self]
-        while isinstance(chain[-1].parent, HierarchicalPrior):
-            chain.append(chain[-1].parent)
-        top = chain[-1].parent
+        chain, top = [self], self.parent
+        while isinstance(top, HierarchicalPrior):
+            chain.append(top)
+            top = top.parent
         shape = (2, half, *z.shape[:-1], n * len(chain))
         noise = torch.randn(shape, dtype=z.dtype, device=z.device, generator=generator)
         upward, downward = (part.split(n, -1) for part in noise)
@@ -282,7 +286,7 @@ class HierarchicalPrior(Prior):
             mean, log_variance = prior.decoder(down[-1])
             down.append(mean + torch.exp(0.5 * log_variance) * epsilon)
         child = z.expand(2 * half, *z.shape)
-        log_encoder, log_joint = 0.0, 0.0
+        log_encoder = log_joint = log_likelihood = z.new_zeros(())
         for prior, pair in zip(chain, zip(up, reversed(down), strict=True), strict=True):
             xi = torch.cat(pair)
             log_encoder = log_encoder + _normal_log_prob(xi, *prior.encoder(child))
@@ -302,7 +306,7 @@ class HierarchicalPrior(Prior):
         return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
 
 
-PRIORS = {
+PRIORS: dict[str, Callable[[int], Prior]] = {
     "standard": GaussianPrior,
     "hierarchical": HierarchicalPrior,
     "hierarchical-rectified": lambda n: HierarchicalPrior(n, rectified=True),
@@ -326,6 +330,12 @@ def make_prior(prior: str | Prior, n_latents: int) -> Prior:
         If the name is not one of the above.
     DataError
         If a prior is given whose dimension is not ``n_latents``.
+
+    Examples
+    --------
+    >>> prior = make_prior("hierarchical", n_latents=2)
+    >>> prior.sample(5).shape
+    torch.Size([5, 2])
     """
     if isinstance(prior, Prior):
         if prior.n_latents != n_latents:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -67,6 +67,8 @@ class DecoderVariance(nn.Module):
     momentum : float
         Weight of the newest batch in the running mean.
     """
+
+    log_variance: Tensor
 
     def __init__(
         self,
@@ -197,7 +199,14 @@ class VAE(nn.Module):
         Dimension n of z.
     field_shape : tuple of int
         (channel, x1, x2).
+
+    Attributes
+    ----------
+    configuration : dict
+        Arguments that build the model again (of the models that can be saved).
     """
+
+    configuration: dict[str, Any]
 
     def __init__(
         self,
@@ -205,14 +214,14 @@ class VAE(nn.Module):
         decoder: Decoder,
         prior: str | Prior,
         n_latents: int,
-        field_shape: tuple[int, int, int],
+        field_shape: tuple[int, ...],
     ):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.prior = make_prior(prior, n_latents)
         self.n_latents, self.field_shape = n_latents, tuple(field_shape)
 
-    def use_variance(self, kind: VarianceKind) -> Self:
+    def use_variance(self, kind: VarianceKind) -> VAE:
         """Choose how the decoder variance is found, in place (:func:`dvae.fit` asks its recipe).
 
         Parameters

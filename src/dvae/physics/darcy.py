@@ -117,6 +117,12 @@ def solve_darcy(
     ----------
     Concus, P. and Golub, G. H. (1973), Use of fast direct methods for the efficient numerical
     solution of nonseparable elliptic equations. SIAM J. Numer. Anal. 10, 1103-1120.
+
+    Examples
+    --------
+    >>> pressure, velocity = solve_darcy(np.ones((1, 17, 17)))
+    >>> pressure[0, 0, 0], pressure[0, -1, -1]  # at the two wells
+    (np.float64(0.3076), np.float64(-0.3076))
     """
     given = torch.as_tensor(permeability)
     if given.ndim != 3 or given.shape[1] != given.shape[2] or given.shape[1] < 3:

@@ -183,8 +183,8 @@ def _flow(
         values = kle.permeability(theta[part])
         solution = solve_darcy(values, device=device, batch_size=batch_size, workers=1)
         permeability[part, 0] = values.to(torch.float32)
-        fields[part, 0] = solution.pressure.to(torch.float32)
-        fields[part, 1:] = solution.velocity.to(torch.float32)
+        fields[part, 0] = torch.as_tensor(solution.pressure)
+        fields[part, 1:] = torch.as_tensor(solution.velocity)
         with bar.get_lock():
             bar.update(len(values))
 

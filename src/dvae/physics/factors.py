@@ -91,8 +91,8 @@ def factor_distribution(
         modes = Independent(Normal(centres, 0.5 * torch.ones(4, 2)), 1)
         return MixtureSameFamily(Categorical(logits=torch.zeros(4)), modes)
     if name == "bimodal":
-        modes = Normal(torch.stack([-ones, ones], dim=1), 0.25 * torch.ones(n_factors, 2))
-        return Independent(MixtureSameFamily(Categorical(torch.ones(n_factors, 2)), modes), 1)
+        pairs = Normal(torch.stack([-ones, ones], dim=1), 0.25 * torch.ones(n_factors, 2))
+        return Independent(MixtureSameFamily(Categorical(torch.ones(n_factors, 2)), pairs), 1)
     correlation = 0.5 if correlation is None else correlation
     lowest = -1 / (n_factors - 1) if n_factors > 1 else -1.0
     if not lowest < correlation < 1:

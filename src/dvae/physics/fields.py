@@ -142,8 +142,8 @@ class FieldDataset:
         }
         try:
             with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-                for key, value in arrays.items():
-                    file.create_dataset(key, data=value)
+                for key, array in arrays.items():
+                    file.create_dataset(key, data=array)
                 file.attrs.update(attributes)
         except (RuntimeError, TypeError) as error:  # HDF5 reports some failures like this
             raise DataError(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from dvae.plotting.style import DIVERGING, SEQUENTIAL, WIDTH
 
 
+@overload
+def make_figure(height: float, figure: None = None) -> Figure: ...
+@overload
+def make_figure(height: float, figure: FigureBase | None) -> FigureBase: ...
 def make_figure(height: float, figure: FigureBase | None = None) -> FigureBase:
     """The given figure, or a new one that is closed for pyplot."""
     if figure is None:
@@ -24,9 +28,17 @@ def make_figure(height: float, figure: FigureBase | None = None) -> FigureBase:
     return figure
 
 
+@overload
+def make_axes(
+    rows: int, columns: int, height: float, figure: None = None, **options: Any
+) -> tuple[Figure, Any]: ...
+@overload
+def make_axes(
+    rows: int, columns: int, height: float, figure: FigureBase | None, **options: Any
+) -> tuple[FigureBase, Any]: ...
 def make_axes(
     rows: int, columns: int, height: float, figure: FigureBase | None = None, **options: Any
-) -> tuple[FigureBase, np.ndarray]:
+) -> tuple[FigureBase, Any]:
     """A figure and its ``rows x columns`` axes."""
     figure = make_figure(height, figure)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def require_length(names: Sequence[str] | None, name: str, count: int) -> None:
         raise DataError(f"{len(names)} {name} were given for {count} entries; give one for each")
 
 
-def require_entries(mapping: Mapping, name: str) -> None:
-    """Refuse a mapping without entries."""
-    if not mapping:
+def require_entries(entries: Sized, name: str) -> None:
+    """Refuse what has no entries."""
+    if not len(entries):
         raise DataError(f"{name} is empty; give at least one entry")

@@ -57,7 +57,7 @@ def plot_samples(
     height = 1.45 * rows + (1.1 if shared else 0.4)
     figure, axes = make_axes(rows, 4, height, figure, sharex=True, sharey=True)
     for row, column in np.ndindex(rows, 4):
-        image = draw_image(axes[row, column], images[row, column], limits[row, column])
+        image = draw_image(axes[row, column], images[row, column], float(limits[row, column]))
         if not shared and column != 2:  # the scale of u1 is that of u2, right beside it
             add_colour_bar(figure, image, axes[row, column], shrink=0.85, pad=0.02)
     for column, title in enumerate((r"$\log K$", *CHANNELS)):

@@ -88,7 +88,7 @@ def _draw_paths(figure: FigureBase, ax: Axes, paths: Mapping[str, Any], record_e
         line = path[:, ::-1]
         steps = plt.Normalize(0, max(last, 1))
         segments = LineCollection(
-            np.stack([line[:-1], line[1:]], axis=1), cmap=SEQUENTIAL, norm=steps, lw=2
+            list(np.stack([line[:-1], line[1:]], axis=1)), cmap=SEQUENTIAL, norm=steps, lw=2
         )
         segments.set_array(record_every * np.arange(len(line) - 1))
         ax.add_collection(segments)

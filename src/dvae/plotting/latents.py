@@ -117,12 +117,13 @@ def plot_distributions(
     names = list(dict.fromkeys([*samples, *grids]))
     require_entries(names, "samples")
     figure = make_figure(4.9, figure)
-    upper, lower = figure.add_gridspec(2, 1, height_ratios=(1.2, 1))
+    layout = figure.add_gridspec(2, 1, height_ratios=(1.2, 1))
+    upper, lower = layout[0].subgridspec(1, len(names)), layout[1].subgridspec(1, 2)
     joints: list[Axes] = []
-    for place in upper.subgridspec(1, len(names)):
+    for i in range(len(names)):
         share = joints[0] if joints else None
-        joints.append(figure.add_subplot(place, sharex=share, sharey=share, aspect="equal"))
-    marginals = [figure.add_subplot(place) for place in lower.subgridspec(1, 2)]
+        joints.append(figure.add_subplot(upper[i], sharex=share, sharey=share, aspect="equal"))
+    marginals = [figure.add_subplot(lower[i]) for i in range(2)]
 
     for name, ax, colour in zip(names, joints, COLOURS, strict=False):
         points, grid = samples.get(name), grids.get(name)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine, TightLayoutEngine
 
 from dvae.plotting._canvas import count_of
 from dvae.plotting.style import COLOURS
@@ -18,7 +19,7 @@ def mark_smoke(figure: Figure) -> Figure:
     """Write "smoke run: not evidence" in a strip at the foot of ``figure``; returns it."""
     strip = 0.25 / figure.get_size_inches()[1]
     engine = figure.get_layout_engine()
-    if engine is not None:
+    if isinstance(engine, ConstrainedLayoutEngine | TightLayoutEngine):
         engine.set(rect=(0, strip, 1, 1 - strip))
     style = {"color": "white", "backgroundcolor": COLOURS[3], "fontsize": 9, "weight": "bold"}
     figure.text(0.99, 0.3 * strip, "smoke run: not evidence", ha="right", va="bottom", **style)

@@ -88,10 +88,10 @@ def plot_score_scatter(
     sizes: dict[str, int] = {}
     s_kl, s_d = as_array(s_kl, "s_kl", "run", sizes), as_array(s_d, "s_d", "run", sizes)
     require_length(groups, "groups", len(s_d))
-    groups = np.asarray(["run"] * len(s_d) if groups is None else groups)
+    names = np.asarray(["run"] * len(s_d) if groups is None else groups)
     figure, [[ax]] = make_axes(1, 1, 3.6)
-    for i, group in enumerate(dict.fromkeys(groups.tolist())):
-        own = groups == group
+    for i, group in enumerate(dict.fromkeys(names.tolist())):
+        own = names == group
         style = {
             "marker": MARKERS[i % len(MARKERS)],
             "color": COLOURS[i % len(COLOURS)],

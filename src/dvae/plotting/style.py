@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import seaborn as sns
 
@@ -13,7 +15,7 @@ DIVERGING, SEQUENTIAL, POSITIVE = "RdBu_r", "viridis", "cividis"
 MARKERS = "osD^vX"
 STARS = "*sDX^v"  # solutions, on top of lines or of a plane
 LINE_STYLES = ("-", "--", "-.", ":")
-STYLE = {
+STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.formatter.limits": (-3, 4),
     "axes.formatter.use_mathtext": True,
@@ -47,4 +49,4 @@ SCORE = "disentanglement score $S_D$"
 
 def use_style() -> None:
     """Set matplotlib's defaults to the style of the book (colour-blind safe, 700 px wide)."""
-    plt.rcParams.update(STYLE)
+    plt.rcParams.update(STYLE)  # type: ignore[arg-type]  # wants each key as a literal

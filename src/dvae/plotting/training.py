@@ -55,7 +55,7 @@ def _draw_stage(ax: Axes, x: float, stage: str, shape: tuple[int, ...], paramete
     kind = "linear" if vector else "dense" if "dense" in stage else "other"
     colour = COLOURS[{"linear": 1, "dense": 2, "other": 0}[kind]]
     ax.bar(x + width / 2, height, width, bottom=-height / 2, color=colour, alpha=0.5)
-    style = {"ha": "center", "rotation": 90, "fontsize": 7.5}
+    style: dict[str, Any] = {"ha": "center", "rotation": 90, "fontsize": 7.5}
     ax.text(x + width / 2, 0, f"{parameters:,}", va="center", **style)
     size = " x ".join(map(str, shape))
     ax.text(x + width / 2, -3.6, f"{_short(stage)}\n{size}", va="top", **style)
@@ -71,7 +71,7 @@ def _short(stage: str) -> str:
 
 
 def plot_history(
-    history: Mapping[str, Float[Any, "*member step"]],
+    history: Mapping[Any, Float[Any, "*member step"]],
     n_nodes: int | None = None,
     skip: float = 0.02,
     marks: Mapping[str, float] | None = None,

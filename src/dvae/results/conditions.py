@@ -252,7 +252,7 @@ def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
             turned = (own["angle"].abs() - DIAGONAL).abs() <= DIAGONAL_WIDTH
             counts = {"runs": len(own), "near_diagonal": int(turned.sum())}
             rows[key] = counts | angle_test(own["angle"].to_numpy())._asdict()
-    levels = list(zip(*rows, strict=True)) or [[], [], []]
+    levels = list(zip(*rows, strict=True)) or [(), (), ()]
     out = pd.DataFrame(
         list(rows.values()),
         index=pd.MultiIndex.from_arrays(levels, names=["factors", "recipe", "prior"]),

@@ -72,8 +72,9 @@ def initialise(template: VAE, seed: int, scheme: Literal["default", "xavier"] = 
     with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in model.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
         if scheme == "xavier":
             for module in model.modules():
                 if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
@@ -323,7 +324,7 @@ class Ensemble:
             z = posterior.loc + posterior.scale * noise
             return torch.tensordot(weights, model.decoder.squared_error(features, z), 1)
 
-        total = 0.0
+        total = features.new_zeros(())
         for batch, weight in zip(
             features.split(batch_size), weights.split(batch_size, 1), strict=True
         ):
@@ -372,16 +373,16 @@ class Ensemble:
         self.template.eval()
         generator = torch.Generator().manual_seed(seed)
         features = self.template.features(fields.to(self.device))
-        rate = distortion = 0.0
+        rates = distortions = torch.zeros((), dtype=torch.double)
         for batch in features.split(batch_size):
             for _ in range(n_samples):
                 noise = torch.randn(len(batch), self.template.noise_size, generator=generator)
                 noise = noise.to(batch)
                 terms = self.loss_terms(self.parameters, batch, noise, in_dims=(None, None))
-                rate = rate + terms.rate.double().sum(1)
-                distortion = distortion + terms.distortion.double().sum(1)
+                rates = rates + terms.rate.double().sum(1)
+                distortions = distortions + terms.distortion.double().sum(1)
         scale = 1.0 / (len(fields) * n_samples)
-        rate, distortion = (rate * scale).cpu().numpy(), (distortion * scale).cpu().numpy()
+        rate, distortion = (rates * scale).cpu().numpy(), (distortions * scale).cpu().numpy()
         values = {
             "rate": ("member", rate),
             "distortion": ("member", distortion),

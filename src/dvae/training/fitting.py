@@ -152,6 +152,16 @@ def fit(
         If the device is not there.
     ResultError
         If the checkpoint is damaged or belongs to another run.
+
+    Examples
+    --------
+    >>> from dvae import DarcyDataset, PodVAE
+    >>> data = DarcyDataset.generate("standard-normal", n_samples=48, seed=0, n_nodes=17)
+    >>> model = PodVAE.from_fields(data.fields, n_modes=12)
+    >>> recipe = make_recipe("calibrated", batch_size=16).shortened(0.005)
+    >>> result = fit(model, data, recipe, seeds=(0, 1), progress=False)
+    >>> len(result.models)
+    2
     """
     recipe = make_recipe(recipe)
     where = check_device(device)
@@ -199,10 +209,10 @@ def fit(
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    seeds = (int(seeds),) if np.ndim(seeds) == 0 else tuple(int(s) for s in seeds)
-    if not seeds or min(seeds) < 0:
-        raise DataError(f"give at least one seed, none of them negative; got {seeds}")
-    return seeds
+    checked = tuple(int(seed) for seed in np.atleast_1d(np.array(seeds, dtype=object)))
+    if not checked or min(checked) < 0:
+        raise DataError(f"give at least one seed, none of them negative; got {checked}")
+    return checked
 
 
 def _checked_fields(fields: Any, dtype: torch.dtype) -> Float[Tensor, "sample channel x1 x2"]:

@@ -274,6 +274,11 @@ def make_recipe(recipe: str | Recipe, **changes) -> Recipe:
     ------
     UnknownNameError
         If the name is not in ``RECIPES``.
+
+    Examples
+    --------
+    >>> make_recipe("calibrated", beta=0.1).shortened(0.01).steps
+    40
     """
     if isinstance(recipe, str):
         if recipe not in RECIPES:
