@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,12 +20,16 @@ SCRATCH = ROOT / "_build" / "kernels"
 NUMERICAL = ["physics", "analysis", "models", "training", "experiments", "test_workflow.py"]
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-sanitize-with", "tests/notebooks/sanitize.cfg"]
 
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+CHOICES = ("OPENBLAS_CORETYPE", "ATEN_CPU_CAPABILITY", "MKL_CBWR")
 KERNELS = {
     "haswell": {"OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2"},
     "haswell-2-threads": {
         "OPENBLAS_CORETYPE": "Haswell",
         "ATEN_CPU_CAPABILITY": "avx2",
-        "THREADS": "2",
+        "OMP_NUM_THREADS": "2",
+        "MKL_NUM_THREADS": "2",
+        "OPENBLAS_NUM_THREADS": "2",
     },
     "zen": {"OPENBLAS_CORETYPE": "Zen", "ATEN_CPU_CAPABILITY": "avx2"},
     "sandybridge": {"OPENBLAS_CORETYPE": "Sandybridge", "ATEN_CPU_CAPABILITY": "default"},
@@ -54,31 +59,31 @@ print(json.dumps(["OpenBLAS " + b for b in sorted(blas)]
 
 def environment(kernel: str) -> dict[str, str]:
     """The variables that choose a kernel, among all others."""
-    chosen = {k: v for k, v in os.environ.items() if k not in {*KERNELS["prescott"]}} | KERNELS[
-        kernel
-    ]
-    threads = chosen.pop("THREADS", "1")
-    for library in ("OMP", "MKL", "OPENBLAS"):
-        chosen[f"{library}_NUM_THREADS"] = threads
+    others = {name: value for name, value in os.environ.items() if name not in CHOICES}
     paths = [str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")]
-    return chosen | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    others["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return others | ONE_THREAD | KERNELS[kernel]
 
 
-def run(kernel: str, arguments: list[str]) -> int:
+def run(kernel: str, jobs: str, selection: list[str]) -> int:
     """Run pytest under one kernel; the margins go to ``_build/kernels/<kernel>.json``."""
     path = SCRATCH / f"{kernel}.json"
     path.unlink(missing_ok=True)
-    head = {"kernel": kernel, "environment": KERNELS[kernel]}
+    head = {"kernel": kernel, "environment": KERNELS[kernel], "selection": selection}
     probe = subprocess.run(
         [sys.executable, "-c", PROBE], env=environment(kernel), capture_output=True, text=True
     )
-    if probe.returncode:
+    if probe.returncode == -signal.SIGILL:
         print(f"{kernel}: not run, this processor lacks its instructions", flush=True)
         path.write_text(json.dumps(head | {"ran": []}))
         return 0
+    if probe.returncode:
+        print(f"{kernel}: {probe.stderr}", flush=True)
+        return 1
     ran = json.loads(probe.stdout)
     print(f"{kernel}: {', '.join(ran)}, as {KERNELS[kernel]}", flush=True)
-    command = [sys.executable, "-m", "pytest", "-p", "margins", "--margins", str(path), *arguments]
+    command = [sys.executable, "-m", "pytest", "-p", "margins", "--margins", str(path)]
+    command += ["-n", jobs, "--dist", "loadfile", *selection]
     code = subprocess.run(command, env=environment(kernel), cwd=ROOT).returncode
     if path.exists():
         path.write_text(json.dumps(head | {"ran": ran} | json.loads(path.read_text()), indent=1))
@@ -100,14 +105,14 @@ def combine(tables: list[dict], below: float) -> dict:
     }
     rows = []
     for table in tables:
-        row = {key: table[key] for key in ("kernel", "environment", "ran")}
+        row = {key: table[key] for key in ("kernel", "environment", "ran", "selection")}
         if table["ran"]:
             own = {w: m[table["kernel"]] for w, m in moving.items() if table["kernel"] in m}
             row |= {
                 "passed": table["passed"],
                 "failed": len(table["failed"]),
                 "failures": table["failed"],
-                "worst_margin": _short(min(own.values(), default=float("inf"))),
+                "worst_margin": _short(min(own.values())) if own else None,
                 "margins_below": sum(margin < below for margin in own.values()),
             }
         rows.append(row)
@@ -151,8 +156,7 @@ def main() -> int:
     selection = options.pytest.split() or [f"tests/{name}" for name in NUMERICAL]
     if options.notebooks:
         selection += [*NBVAL, "tests/notebooks"]
-    arguments = ["-n", options.jobs, "--dist", "loadfile", *selection]
-    codes = [0] if options.combine else [run(kernel, arguments) for kernel in kernels]
+    codes = [0] if options.combine else [run(kernel, options.jobs, selection) for kernel in kernels]
     paths = [SCRATCH / f"{kernel}.json" for kernel in kernels]
     table = combine([json.loads(p.read_text()) for p in paths if p.exists()], options.below)
     for row in table["small_margins"]:
