@@ -7,6 +7,7 @@ SEED          ?= 0
 JOBS          ?= 2
 ONLY          ?=
 PYTEST_ARGS   ?=
+KERNELS       ?= haswell prescott
 TORCH_VERSION := 2.13.0
 # Address of a package index that holds the wanted build of torch; empty: the default one.
 TORCH_INDEX   ?=
@@ -23,7 +24,7 @@ NBVAL  := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sani
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book test unit notebooks lint types format reproduce references bench figure lock clean distclean
+.PHONY: help install book test unit notebooks kernels lint types format reproduce references bench figure lock clean distclean
 
 help:  ## list the targets
 	@echo "Targets (each creates $(VENV) first where it is needed):"
@@ -60,6 +61,9 @@ unit: $(STAMP)  ## unit tests alone
 
 notebooks: $(STAMP)  ## nbval alone: do the chapters still print what tests/notebooks holds?
 	@$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --dist loadfile $(NBVAL) $(PYTEST_ARGS) tests/notebooks
+
+kernels: $(STAMP)  ## numerical tests under other linear-algebra kernels: do the tolerances hold, how closely?
+	@$(PY) tools/kernels.py $(KERNELS) --jobs $(JOBS) $(if $(PYTEST_ARGS),--pytest="$(PYTEST_ARGS)")
 
 lint: $(STAMP)  ## ruff on the library, the tests and the chapters' cells; the layers of imports
 	@$(PY) -m ruff check .

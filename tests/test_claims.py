@@ -97,6 +97,8 @@ def darcy(order: float = 2.0, imbalance: float = 1e-14, sets=(2, 10, 100, 1000))
         ({}, "reproduced", "reproduced"),
         ({"order": 1.0}, "reproduced", "partly"),
         ({"imbalance": 1e-6}, "partly", "partly"),
+        ({"imbalance": 1e-12}, "reproduced", "reproduced"),  # of the order of the tolerance
+        ({"imbalance": 1e-9}, "partly", "partly"),
         ({"order": 1.0, "imbalance": 1e-6}, "partly", "not reproduced"),
         ({"sets": (2, 10)}, "partly", "reproduced"),
     ],

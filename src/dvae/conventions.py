@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "ACCURATE",
     "ALWAYS",
+    "BALANCED",
     "BARRIER",
     "BELOW_LIMIT",
     "DIAGONAL",
@@ -32,6 +33,14 @@ __all__ = [
 
 OVER_REGULARISED = 0.5  # nats: a run with a smaller rate on test data is over-regularised
 ACCURATE = 0.05  # of the variance of the fields about their mean: what a reconstruction may leave
+
+# ------------------------------------------------------------------------------------------ flow
+
+# Imbalance over what the wells inject. The solver stops at |K^-1/2 r| <= 1e-12 |K^-1/2 b|, which
+# leaves a control volume at most 1e-12 times the root of the contrast of K (below 1e4), and adds
+# rounding of 1e-12. It was 1e-12 at first, which a kernel can miss; the results then stored were
+# below 2e-13.
+BALANCED = 1e-10
 
 # ------------------------------------------------------------------------------- disentanglement
 

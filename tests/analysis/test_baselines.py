@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from tolerances import rounding
 
 from dvae.analysis import baselines
 from dvae.analysis.rotation import rotation_angle
@@ -31,7 +32,8 @@ def test_pca_latents_span_the_factors_and_are_white_in_training(uniform):
     z, z_test = baselines.pca_latents(fields_of(train), fields_of(test), 2)
     assert z.shape == (800, 2)
     assert z_test.shape == (300, 2)
-    assert_allclose(np.cov(z.T), np.eye(2), atol=1e-9)
+    # sums over 800 samples of fields that lie 7 away from zero and vary by 1e-3
+    assert_allclose(np.cov(z.T), np.eye(2), atol=rounding(800, 7e3))
     # the test latents are the training map applied to other fields
     design, design_test = (np.column_stack([np.ones(len(t)), t]) for t in (train, test))
     coefficients = np.linalg.lstsq(design, z, rcond=None)[0]

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from tolerances import rounding
 
 from dvae import KarhunenLoeve, solve_darcy, well_source
+from dvae.conventions import BALANCED
 from dvae.experiments.darcy import (
     exact_wells,
     manufactured,
@@ -47,7 +49,7 @@ def test_mass_imbalance_of_a_solution_and_of_something_else():
     field = KarhunenLoeve(20, n).permeability(np.ones((1, 20)))[0]
     source = well_source(n)
     pressure = solve_darcy(field[None]).pressure[0]
-    assert mass_imbalance(field, pressure, source) < 1e-12
+    assert mass_imbalance(field, pressure, source) < BALANCED
     injected = (source.clip(0) * trapezoid(n)).sum()
     # without pressure nothing flows: all of an inner node's source is missing
     at_rest = mass_imbalance(field, 0 * pressure, source)
@@ -115,7 +117,7 @@ def test_runs_at_smoke_and_is_idempotent(tmp_path):
         order = np.log2(exact[name].values[:-1] / exact[name].values[1:])
         assert ((order > 1.9) & (order < 2.1)).all(), order
     fields = result.where(result.kind == "fields", drop=True)
-    assert fields.imbalance.max() < 1e-12
-    assert fields.mean_pressure.max() < 1e-12
+    assert fields.imbalance.max() < BALANCED
+    assert fields.mean_pressure.max() < rounding(2 * 17**2 + 2)  # two sums over the nodes
     pair = result.where((result.kind == "pair") & (result.angle == 0), drop=True)
     assert float(pair.distance[0]) < 1e-6  # the data set itself, but for 32 bits

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 import scipy.sparse.linalg
 import torch
+from tolerances import rounding
 
 from dvae.errors import DataError, DeviceError
 from dvae.physics import KarhunenLoeve, solve_darcy, well_source
@@ -78,14 +79,31 @@ def imbalance(field, pressure, source):
     return out - source * trapezoid(n)
 
 
+def allowed_imbalance(field, source, pressure):
+    """What the stopping rule, |K^-1/2 r| <= 1e-12 |K^-1/2 b| in the 2-norm, leaves in each volume.
+
+    It bounds each |r_i| by sqrt(K_i) times its right side: how far below the last step lands is a
+    matter of rounding. The residual that is updated parts from the true one by as many roundings
+    of |A| |p| as there are steps, here fewer than 100.
+    """
+    load = source * trapezoid(len(source))
+    stop = 1e-12 * np.sqrt((load**2 / field).sum((1, 2), keepdims=True)) * np.sqrt(field)
+    checkers = (-1.0) ** np.indices(source.shape).sum(0)  # with these signs no flux cancels another
+    flux = np.abs(imbalance(field, checkers * np.abs(pressure), 0 * source))
+    return stop + rounding(100) * flux.max((1, 2), keepdims=True)
+
+
 @pytest.mark.parametrize(("n_modes", "n"), [(2, 65), (100, 65), (1000, 65), (1089, 33), (256, 16)])
 def test_mass_balance_and_zero_mean(n_modes, n):
     field = fields(n_modes, 6, n)
     pressure, velocity = solve_darcy(field)
+    allowed = allowed_imbalance(field, well_source(n), pressure)
+    assert (np.abs(imbalance(field, pressure, well_source(n))) < allowed).all()
     injected = (well_source(n).clip(0) * trapezoid(n)).sum()
-    assert np.abs(imbalance(field, pressure, well_source(n))).max() < 1e-12 * injected
+    assert allowed.max() < 1e-11 * injected  # so that this bound still says something
+    # Two sums of n^2 terms with weights that add up to 1: the one subtracted and this one.
     mean = (pressure * trapezoid(n)).sum((1, 2))
-    assert (np.abs(mean) < 1e-12 * np.abs(pressure).max((1, 2))).all()
+    assert (np.abs(mean) < rounding(2 * n * n + 2) * np.abs(pressure).max((1, 2))).all()
     assert (velocity[:, 0, [0, -1], :] == 0).all()
     assert (velocity[:, 1, :, [0, -1]] == 0).all()
 
@@ -162,7 +180,7 @@ def test_agrees_with_a_direct_solution_of_its_own_equations(n_modes, n, scale):
 def test_response_to_the_symmetries_of_the_square():
     field, source = fields(100, 2, 33), well_source(33)
     p, u = solve_darcy(field)
-    close = {"rtol": 0, "atol": 1e-11}
+    close = {"rtol": 0, "atol": 1e-11}  # each solution stops at 1e-12; kernels need up to 1e-12
 
     # Transposition leaves the wells where they are and exchanges the axes.
     q, v = solve_darcy(field.swapaxes(1, 2))
@@ -208,11 +226,12 @@ def test_a_sample_does_not_depend_on_its_companions():
     field = np.concatenate([fields(2, 3, 33), fields(1089, 3, 33)])
     together = solve_darcy(field)
     in_twos = solve_darcy(field, batch_size=2)
-    np.testing.assert_allclose(in_twos.pressure, together.pressure, rtol=0, atol=1e-12)
+    # Each stops at 1e-12 of its load; the kernels need up to 2e-13 (pressure) and 2e-12 (velocity).
+    np.testing.assert_allclose(in_twos.pressure, together.pressure, rtol=0, atol=2e-12)
     for i in range(6):
         alone = solve_darcy(field[i : i + 1])
-        np.testing.assert_allclose(alone.pressure[0], together.pressure[i], rtol=0, atol=1e-12)
-        np.testing.assert_allclose(alone.velocity[0], together.velocity[i], rtol=0, atol=1e-11)
+        np.testing.assert_allclose(alone.pressure[0], together.pressure[i], rtol=0, atol=2e-12)
+        np.testing.assert_allclose(alone.velocity[0], together.velocity[i], rtol=0, atol=2e-11)
 
 
 def test_one_source_for_each_sample():

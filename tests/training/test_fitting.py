@@ -140,6 +140,7 @@ def test_training_is_the_plain_loop_with_torchs_adam(make, name):
     model = make(prior="hierarchical").use_variance(recipe.variance)
     result = fit(model, FIELDS, recipe, [5, 6], labels=labels, progress=False, record_every=1)
     parameters, history = plain_loop(model, 6, recipe, labels)
+    # float64: rounding, which Adam's division by a small gradient lets grow from step to step
     torch.testing.assert_close(result.ensemble.parameters[1], parameters, rtol=0, atol=1e-9)
     recorded = [result.history[q][1] for q in ("rate", "distortion", "beta", "label")]
     np.testing.assert_allclose(np.array(recorded).T, history, rtol=1e-5, atol=1e-9)
