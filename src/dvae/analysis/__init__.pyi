@@ -54,4 +54,5 @@ from .statistics import compare_proportions as compare_proportions
 from .statistics import compare_ranges as compare_ranges
 from .statistics import holm as holm
 from .statistics import kendall_trend as kendall_trend
+from .statistics import share_text as share_text
 from .statistics import wilson_interval as wilson_interval

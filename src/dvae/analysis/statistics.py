@@ -20,6 +20,7 @@ __all__ = [
     "compare_ranges",
     "holm",
     "kendall_trend",
+    "share_text",
     "wilson_interval",
 ]
 
@@ -97,6 +98,13 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
         raise DataError(f"{successes} successes in {trials} trials is impossible")
     interval = stats.binomtest(int(successes), int(trials)).proportion_ci(confidence, "wilson")
     return Interval(float(interval.low), float(interval.high))
+
+
+def share_text(count: int, total: int) -> str:
+    """A count with the 95 % interval of its share (Wilson): "3 of 50 (2 to 16 %)"."""
+    count, total = int(count), int(total)  # xarray's and numpy's numbers say more than digits
+    low, high = (100 * bound for bound in wilson_interval(count, total))
+    return f"{count} of {total} ({low:.0f} to {high:.{0 if high >= 1 else 1}f} %)"
 
 
 def compare_proportions(
