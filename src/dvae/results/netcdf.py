@@ -86,4 +86,9 @@ def _values(stored: h5py.Dataset) -> np.ndarray:
 
 
 def _attributes(stored: h5py.Dataset | h5py.File) -> dict[str, Any]:
-    return {name: stored.attrs[name] for name in stored.attrs if name not in _LAYOUT}
+    attributes = {name: stored.attrs[name] for name in stored.attrs if name not in _LAYOUT}
+    # NetCDF stores a number as an array of one
+    return {
+        name: value[0] if isinstance(value, np.ndarray) and value.shape == (1,) else value
+        for name, value in attributes.items()
+    }
