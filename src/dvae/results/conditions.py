@@ -14,13 +14,14 @@ import xarray as xr
 from jaxtyping import Float
 from scipy.stats import ks_2samp
 
-from dvae.analysis.degenerate import score_runs
-from dvae.analysis.rotation import angle_test, rotation_angle
-from dvae.analysis.scores import ceiling, disentanglement_score
-from dvae.analysis.statistics import (
+from dvae.analysis import (
+    angle_test,
+    ceiling,
     compare_proportions,
+    disentanglement_scores,
     holm,
     kendall_trend,
+    rotation_angles,
     wilson_interval,
 )
 from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, DISENTANGLED, OVER_REGULARISED
@@ -145,8 +146,8 @@ def _scores(result: xr.Dataset, theta: dict[str, np.ndarray]) -> np.ndarray:
     for factors, values in theta.items():
         own = result["factors"].values == factors
         latents = result["latent_mean"].values[own]
-        for column, score in enumerate((disentanglement_score, rotation_angle)):
-            scores[own, column] = score_runs(score, latents, values)
+        scores[own, 0] = disentanglement_scores(latents, values)
+        scores[own, 1] = rotation_angles(latents, values)
     return scores
 
 
