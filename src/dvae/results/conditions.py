@@ -181,15 +181,15 @@ def condition_table(runs: pd.DataFrame) -> pd.DataFrame:
         ``s_d_mean``, ``s_d_min``, ``s_d_max`` and ``ceiling``; ``loss_per_node`` (median);
         ``seconds``, the wall time of all its runs.
     """
-    rows = {}
-    for factors in FACTORS:
-        for recipe in RECIPES:
-            for prior in PRIORS:
-                values = zip(CONDITION, (factors, prior, recipe), strict=True)
-                own = runs.loc[np.logical_and.reduce([runs[k] == v for k, v in values])]
-                rows[factors, recipe, prior] = _summary(own)
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.rename_axis(["factors", "recipe", "prior"])
+    names = ["factors", "recipe", "prior"]
+    runs = pd.DataFrame(runs)
+    runs.attrs = {}  # pandas copies them whenever it selects
+    stored = dict(iter(runs.groupby(names)))
+    rows = {
+        condition: _summary(stored.get(condition, runs.iloc[:0]))
+        for condition in itertools.product(FACTORS, RECIPES, PRIORS)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(names)
 
 
 def _summary(own: pd.DataFrame) -> dict[str, float]:
