@@ -1,4 +1,4 @@
-"""Wall time of starting: `dvae --help`, `import dvae`, `dvae claims`; quiet and beside a busy process.
+"""Wall time of `dvae --help`, `import dvae` and `dvae claims`: quiet, and beside a busy process.
 
     python benchmarks/bench_cli.py [--json [PATH]] [--repeats 5]
 
