@@ -58,6 +58,24 @@ def test_the_installed_command_prints_help():
     assert "Usage: " in done.stdout and not done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"], ["claims", "--help"]])
+def test_help_takes_nothing_that_is_slow_to_import(arguments):
+    code = f"""
+import sys
+from dvae import cli
+sys.argv = ["dvae", *{arguments!r}]
+try:
+    cli.main()
+except SystemExit:
+    pass
+slow = ("torch", "numpy", "scipy", "pandas", "xarray", "sklearn", "matplotlib", "h5py")
+print("imported:", [name for name in slow if name in sys.modules])
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported: []"
+
+
 def test_generate(dvae_command, tmp_path):
     path = tmp_path / "new" / "data.hdf5"
     code, out, err = dvae_command(
@@ -102,7 +120,7 @@ def test_run_status_and_verify(dvae_command, tmp_path):
     code, out, _ = dvae_command("verify", EXPERIMENT, "--fraction", 0.25, "--quiet", *store)
     assert code == 0 and "identical" in out
     code, out, _ = dvae_command("verify", EXPERIMENT, "--json", "--quiet", *store)
-    assert code == 0 and all(one["identical"] for one in json.loads(out))
+    assert code == 0 and all(group["identical"] for group in json.loads(out))
 
     path = Store(tmp_path).path(EXPERIMENT, "smoke")
     path.write_bytes(path.read_bytes()[:3000])
@@ -119,8 +137,8 @@ def broken(monkeypatch):
     def compute(group, **_):
         raise ValueError("no such\nthing")
 
-    one = Experiment("broken", "Fails", 1, lambda p: [Group({"p": p}, ({"seed": 0},))], compute)
-    monkeypatch.setitem(experiments.EXPERIMENTS, "broken", one)
+    fails = Experiment("broken", "Fails", 1, lambda p: [Group({"p": p}, ({"seed": 0},))], compute)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "broken", fails)
 
 
 def test_a_failed_group_is_told_and_gives_another_exit_code(dvae_command, broken, tmp_path):

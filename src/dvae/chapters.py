@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 from matplotlib.figure import Figure
 
-from dvae.analysis.statistics import wilson_interval
+from dvae.analysis import share_text
 from dvae.plotting import caption_source, mark_smoke
 
 __all__ = ["glue_numbers", "is_smoke", "share_text", "shown", "source_line", "table"]
@@ -45,13 +45,6 @@ def source_line(origin: Origin) -> str:
 def shown(figure: Figure, origin: Origin) -> Figure:
     """The figure, marked where its numbers come from a smoke run; the last line of a cell."""
     return mark_smoke(figure) if is_smoke(origin) else figure
-
-
-def share_text(count: int, total: int) -> str:
-    """A count with the 95 % interval of its share (Wilson): "3 of 50 (2 to 16 %)"."""
-    count, total = int(count), int(total)  # xarray's and numpy's numbers say more than digits
-    low, high = (100 * bound for bound in wilson_interval(count, total))
-    return f"{count} of {total} ({low:.0f} to {high:.{0 if high >= 1 else 1}f} %)"
 
 
 def table(

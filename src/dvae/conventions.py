@@ -7,6 +7,7 @@ where it is said.
 from __future__ import annotations
 
 __all__ = [
+    "ABOUT",
     "ACCURATE",
     "ALWAYS",
     "BALANCED",
@@ -16,16 +17,24 @@ __all__ = [
     "DIAGONAL_WIDTH",
     "DISENTANGLED",
     "EQUAL_LOSS",
+    "EQUAL_MEAN",
     "EXACT",
+    "FEW",
     "FLAT",
     "GOOD_SCORE",
     "IDENTICAL",
+    "LINE_END",
+    "MUCH_WORSE",
     "NEARLY_ENTANGLED",
     "NEARLY_PERFECT",
     "OVER_REGULARISED",
+    "SAME_PATH",
     "SAME_SHAPE",
+    "SECOND_ORDER",
     "SHOWN_LOSS",
     "SIGNIFICANT",
+    "START",
+    "TURNED_SCORE",
     "UNLIKE",
 ]
 
@@ -33,6 +42,10 @@ __all__ = [
 
 OVER_REGULARISED = 0.5  # nats: a run with a smaller rate on test data is over-regularised
 ACCURATE = 0.05  # of the variance of the fields about their mean: what a reconstruction may leave
+EQUAL_MEAN = 0.01  # relative: a decoded field or variance that is "equal" to that of the data
+START = 0.1  # share of a training in which every run passes through zero rate
+SAME_PATH = 1e-3  # relative: losses of two runs that are still on the same path
+ABOUT = 0.1  # relative: a size that is "about" the paper's
 
 # ------------------------------------------------------------------------------------------ flow
 
@@ -41,6 +54,7 @@ ACCURATE = 0.05  # of the variance of the fields about their mean: what a recons
 # rounding of 1e-12. It was 1e-12 at first, which a kernel can miss; the results then stored were
 # below 2e-13.
 BALANCED = 1e-10
+SECOND_ORDER = (1.9, 2.1)  # observed orders of a scheme of second order
 
 # ------------------------------------------------------------------------------- disentanglement
 
@@ -48,6 +62,7 @@ DISENTANGLED = 0.9  # of the ceiling S_D(theta, theta): a run with a larger S_D 
 NEARLY_ENTANGLED, NEARLY_PERFECT = 0.25, 0.95  # of the way from 0.5 to the ceiling; of the ceiling
 UNLIKE = 0.3  # difference in S_D of a disentangled and an entangled run, at least
 GOOD_SCORE = 0.9  # S_D of a run with good disentanglement, with labels
+TURNED_SCORE = 0.6  # S_D of a disentangled run after a turn by 45 degrees, at most
 IDENTICAL = 0.99  # concordance of the latents of runs that are "nearly identical"
 DIAGONAL = 45.0  # degrees: the rotation of failed runs that section 5.3 reports
 DIAGONAL_WIDTH = 10.0  # degrees: "around 45" is 35 to 55
@@ -61,8 +76,11 @@ BELOW_LIMIT = 0.95  # of C / n: weights that are clearly below it
 SAME_SHAPE = 0.25  # nats by which the aggregated posterior may exceed a sample of the prior itself
 FLAT = 0.05  # nats: a rate that changes less with the angle counts as constant
 EXACT = 1e-4  # nats: rounding of a rate that cannot change
+LINE_END = 0.99  # of a line between two models: a minimum beyond it is the end itself
+MUCH_WORSE = 10  # times the error of fields: a training that is unstable
 
 # -------------------------------------------------------------------------------------- counting
 
 SIGNIFICANT = 0.05  # p-values below this count
 ALWAYS = 0.9  # share of runs that counts as "always"
+FEW = 0.1  # share of runs or lines below which they are few

@@ -13,6 +13,7 @@ from dvae.analysis.rotation import (
     rotate,
     rotated_encoding,
     rotation_angle,
+    rotation_angles,
     rotation_matrix,
 )
 from dvae.errors import DataError
@@ -133,3 +134,29 @@ def test_two_angles_by_hand():
     assert found.p_value == pytest.approx(stats.kstwo.sf(1 / 3, 2))
     with pytest.raises(DataError, match="angles"):
         angle_test([np.nan, 1.0])
+
+
+def test_angles_of_runs_at_once_are_those_of_single_runs():
+    rng = np.random.default_rng(3)
+    theta = rng.normal(size=(200, 2))
+    runs = theta @ rng.normal(size=(20, 2, 2)) + rng.normal(size=(20, 200, 2))
+    runs[3], runs[4, 7, 0] = 1.0, np.nan  # collapsed, diverged
+    found = rotation_angles(runs, theta)
+    kept = np.isfinite(found)
+    assert np.flatnonzero(~kept).tolist() == [3, 4]
+    assert found[kept].tolist() == [rotation_angle(z, theta) for z in runs[kept]]
+    # and the orthogonal map is the best one: the angle that explains most covariance
+    z, standard = stats.zscore(runs[0]), stats.zscore(theta)
+    covariance = z.T @ standard
+    turns = np.radians(np.arange(-180, 180, 0.01))
+    trace = np.cos(turns) * np.trace(covariance)
+    trace += np.sin(turns) * (covariance[1, 0] - covariance[0, 1])
+    flipped = np.cos(turns) * (covariance[0, 0] - covariance[1, 1])
+    flipped -= np.sin(turns) * (covariance[1, 0] + covariance[0, 1])
+    best = np.degrees(turns[np.argmax(trace if trace.max() > flipped.max() else flipped)])
+    assert (best - found[0] + 45) % 90 - 45 == pytest.approx(0, abs=0.01)
+
+
+def test_angles_of_three_latents_are_refused():
+    with pytest.raises(DataError, match="2 latents"):
+        rotation_angles(np.ones((4, len(LATTICE), 3)), LATTICE)

@@ -315,6 +315,22 @@ def test_disentanglement_score_by_hand():
     assert analysis.disentanglement_score(-5 * MIXED + 2, SIGNS) == pytest.approx(7 / 8)
 
 
+def test_runs_scored_at_once_have_the_numbers_of_single_runs():
+    runs = np.stack([rotated(THETA, angle) for angle in (0, 10, 45)] + [0 * THETA, np.nan * THETA])
+    found = analysis.disentanglement_scores(runs, THETA)
+    single = [analysis.disentanglement_score(z, THETA) for z in runs[:-1]]
+    assert found[:-1].tolist() == single
+    assert found[3] == 0.5 and np.isnan(found[4])  # collapsed, diverged
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"), [((512, 2), "runs, samples, latents"), ((3, 9, 2), "same samples")]
+)
+def test_runs_of_another_shape_are_refused(shape, message):
+    with pytest.raises(DataError, match=message):
+        analysis.disentanglement_scores(np.ones(shape), THETA)
+
+
 def test_covariances_weigh_factors_by_their_scale_and_correlations_do_not():
     unequal = SIGNS * [1.0, 10.0]  # covariances (3, 10) and (0, 10)
     assert analysis.disentanglement_score(MIXED, unequal) == pytest.approx((10 / 13 + 1) / 2)

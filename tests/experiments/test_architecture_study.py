@@ -8,8 +8,9 @@ import math
 import pytest
 
 from dvae.analysis import compare_ranges
-from dvae.experiments.architecture import ARCHITECTURE, ARCHITECTURES, LONGER, PLAIN, REFERENCE
+from dvae.experiments.architecture import ARCHITECTURE, ARCHITECTURES, LONGER
 from dvae.loading import load_result
+from dvae.results.networks import PLAIN, REFERENCE
 from dvae.results.store import Store
 from dvae.runner import run_experiment
 
@@ -91,3 +92,8 @@ def test_separated_ranges_of_equal_networks_have_the_stated_chance():
     ways = list(itertools.combinations(range(6), 3))
     found = [compare_ranges(list(one), sorted(set(range(6)) - set(one))) for one in ways]
     assert (len(ways), found.count("better"), found.count("worse")) == (20, 1, 1)
+
+
+def test_plain_networks_are_those_without_dense_blocks_or_modes():
+    plain = [name for name, settings in ARCHITECTURES.items() if settings["model"] == "plain"]
+    assert list(PLAIN) == plain

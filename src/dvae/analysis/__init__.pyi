@@ -38,9 +38,11 @@ from .rotation import angle_test as angle_test
 from .rotation import rotate as rotate
 from .rotation import rotated_encoding as rotated_encoding
 from .rotation import rotation_angle as rotation_angle
+from .rotation import rotation_angles as rotation_angles
 from .rotation import rotation_matrix as rotation_matrix
 from .scores import ceiling as ceiling
 from .scores import disentanglement_score as disentanglement_score
+from .scores import disentanglement_scores as disentanglement_scores
 from .scores import mean_correlation_coefficient as mean_correlation_coefficient
 from .scores import total_correlation as total_correlation
 from .shape import ShapeMatch as ShapeMatch
@@ -54,4 +56,5 @@ from .statistics import compare_proportions as compare_proportions
 from .statistics import compare_ranges as compare_ranges
 from .statistics import holm as holm
 from .statistics import kendall_trend as kendall_trend
+from .statistics import share_text as share_text
 from .statistics import wilson_interval as wilson_interval

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 
 from dvae.errors import DataError
 
-__all__ = ["Latents", "Samples", "as_encoding", "as_pair", "as_samples", "varying"]
+__all__ = ["Latents", "Samples", "as_encoding", "as_pair", "as_runs", "as_samples", "varying"]
 
 # arrays or tensors
 Samples = Shaped[Any, "sample dimension"]
@@ -49,9 +49,9 @@ def as_samples(
     return array
 
 
-def varying(columns: Float[np.ndarray, "sample column"]) -> Bool[np.ndarray, " column"]:
+def varying(columns: Float[np.ndarray, "*run sample column"]) -> Bool[np.ndarray, "*run column"]:
     """Which columns are not constant, up to rounding in float64."""
-    return np.ptp(columns, axis=0) > 1e-12 * np.abs(columns).max(axis=0)
+    return np.ptp(columns, axis=-2) > 1e-12 * np.abs(columns).max(axis=-2)
 
 
 def as_pair(
@@ -75,6 +75,27 @@ def as_pair(
             "against it; leave it out"
         )
     return z, theta
+
+
+def as_runs(
+    latents: Shaped[Any, "run sample latent"], theta: Samples
+) -> tuple[
+    Float[np.ndarray, "run sample latent"],
+    Float[np.ndarray, "sample factor"],
+    Bool[np.ndarray, " run"],
+]:
+    """Latents (M, N, n) of M runs and factors (N, s), as float64, and which runs are finite.
+
+    Raises
+    ------
+    DataError
+        As :func:`as_pair`, except that latents which are not finite are no error.
+    """
+    runs = np.asarray(latents, dtype=np.float64)
+    if runs.ndim != 3:
+        raise DataError(f"latents must have shape (runs, samples, latents), got {runs.shape}")
+    _, theta = as_pair(np.zeros(runs.shape[1:]), theta)
+    return runs, theta, np.isfinite(runs).all((1, 2))
 
 
 def as_encoding(

@@ -21,11 +21,13 @@ __all__ = [
 MIN_SAMPLES = 32  # below this a regressor or a table of bins has nothing to learn from
 
 
-def standardised(columns: np.ndarray) -> np.ndarray:
+def standardised(
+    columns: Float[np.ndarray, "*run sample column"],
+) -> Float[np.ndarray, "*run sample column"]:
     """Columns of mean 0 and variance 1; constant columns become 0."""
-    centred = columns - columns.mean(0)
-    active = varying(columns)
-    return np.where(active, centred / np.where(active, centred.std(0), 1.0), 0.0)
+    centred = columns - columns.mean(-2, keepdims=True)
+    active = varying(columns)[..., None, :]
+    return np.where(active, centred / np.where(active, centred.std(-2, keepdims=True), 1.0), 0.0)
 
 
 def correlations(a: np.ndarray, b: np.ndarray) -> Float[np.ndarray, "column_a column_b"]:

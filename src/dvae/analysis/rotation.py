@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy import stats
-from scipy.linalg import orthogonal_procrustes
 
-from dvae.analysis._checks import Latents, Samples, as_encoding, as_pair, as_samples, varying
+from dvae.analysis._checks import (
+    Latents,
+    Samples,
+    as_encoding,
+    as_pair,
+    as_runs,
+    as_samples,
+    varying,
+)
 from dvae.analysis.statistics import Values, finite_values
 from dvae.errors import DataError
 
@@ -20,6 +27,7 @@ __all__ = [
     "rotate",
     "rotated_encoding",
     "rotation_angle",
+    "rotation_angles",
     "rotation_matrix",
 ]
 
@@ -148,18 +156,60 @@ def rotation_angle(z: Latents, theta: Samples) -> float:
     factors of equal variance are recovered to sampling error.
     """
     z, theta = as_pair(z, theta)
-    if z.shape[1] != 2 or theta.shape[1] != 2:
-        raise DataError(
-            f"rotation_angle is for 2 latents and 2 factors, got {z.shape[1]} and {theta.shape[1]}"
-        )
+    _check_plane(z.shape[1], theta.shape[1])
     if not varying(z).all():
         return float("nan")
-    z, theta = stats.zscore(z, axis=0), stats.zscore(theta, axis=0)
-    matrix = orthogonal_procrustes(theta, z)[0].T  # z = matrix theta
-    if np.linalg.det(matrix) < 0:
-        matrix = np.diag([1.0, -1.0]) @ matrix
-    angle = np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))
-    return float(45.0 - (45.0 - angle) % 90.0)
+    return float(_procrustes_angle(z, theta))
+
+
+def rotation_angles(
+    latents: Shaped[Any, "run sample 2"], theta: Samples
+) -> Float[np.ndarray, " run"]:
+    """Rotation of every run of an ensemble, all at once; see :func:`rotation_angle`.
+
+    Parameters
+    ----------
+    latents : array of shape (M, N, 2)
+        Latents of M runs.
+    theta : array or tensor of shape (N, 2)
+        Factors of the same samples.
+
+    Returns
+    -------
+    ndarray of shape (M,)
+        Degrees in (-45, 45]. NaN if a latent is constant or the run diverged.
+
+    Raises
+    ------
+    DataError
+        If shapes are invalid, or a factor is constant or not finite.
+    """
+    latents, theta, kept = as_runs(latents, theta)
+    _check_plane(latents.shape[2], theta.shape[1])
+    kept[kept] = varying(latents[kept]).all(-1)
+    angles = np.full(len(latents), np.nan)
+    angles[kept] = _procrustes_angle(latents[kept], theta)
+    return angles
+
+
+def _check_plane(n_latents: int, n_factors: int) -> None:
+    if (n_latents, n_factors) != (2, 2):
+        raise DataError(
+            f"rotation_angle is for 2 latents and 2 factors, got {n_latents} and {n_factors}"
+        )
+
+
+def _procrustes_angle(
+    z: Float[np.ndarray, "*run sample 2"], theta: Float[np.ndarray, "sample 2"]
+) -> Float[np.ndarray, "*run"]:
+    """Angle in degrees of the orthogonal map that fits z to theta, both standardised."""
+    z, theta = ((x - x.mean(-2, keepdims=True)) / x.std(-2, keepdims=True) for x in (z, theta))
+    # z = (left right)^T theta is the least-squares solution (orthogonal Procrustes problem)
+    left, _, right = np.linalg.svd(np.swapaxes(np.swapaxes(z, -1, -2) @ theta, -1, -2))
+    matrix = np.swapaxes(left @ right, -1, -2)
+    flip = np.where(np.linalg.det(matrix) < 0, -1.0, 1.0)  # of the second latent
+    angle = np.degrees(np.arctan2(flip * matrix[..., 1, 0], matrix[..., 0, 0]))
+    return 45.0 - (45.0 - angle) % 90.0
 
 
 class AngleTest(NamedTuple):

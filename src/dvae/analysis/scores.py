@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.special import digamma
 from scipy.stats import rankdata
 
-from dvae.analysis._checks import Latents, Samples, as_pair, as_samples, varying
+from dvae.analysis._checks import Latents, Samples, as_pair, as_runs, as_samples, varying
 from dvae.analysis._columns import correlations, standardised
 from dvae.errors import DataError
 
-__all__ = ["ceiling", "disentanglement_score", "mean_correlation_coefficient", "total_correlation"]
+__all__ = [
+    "ceiling",
+    "disentanglement_score",
+    "disentanglement_scores",
+    "mean_correlation_coefficient",
+    "total_correlation",
+]
 
 
 def disentanglement_score(z: Latents, theta: Samples, correlation: bool = False) -> float:
@@ -59,12 +66,45 @@ def disentanglement_score(z: Latents, theta: Samples, correlation: bool = False)
     0.511
     """
     z, theta = as_pair(z, theta)
-    if correlation:
-        theta = standardised(theta)
-    covariance = np.abs(standardised(z).T @ (theta - theta.mean(0)))
-    share = np.full(z.shape[1], 1 / theta.shape[1])
-    np.divide(covariance.max(1), covariance.sum(1), out=share, where=covariance.any(1))
-    return float(share.mean())
+    return float(_mean_largest_share(z, standardised(theta) if correlation else theta))
+
+
+def disentanglement_scores(
+    latents: Shaped[Any, "run sample latent"], theta: Samples
+) -> Float[np.ndarray, " run"]:
+    """S_D of every run of an ensemble, all at once; see :func:`disentanglement_score`.
+
+    Parameters
+    ----------
+    latents : array of shape (M, N, n)
+        Latents of M runs.
+    theta : array or tensor of shape (N, s)
+        Factors of the same samples.
+
+    Returns
+    -------
+    ndarray of shape (M,)
+        The numbers that :func:`score_runs` gives: NaN for a run that diverged.
+
+    Raises
+    ------
+    DataError
+        If shapes are invalid, or a factor is constant or not finite.
+    """
+    latents, theta, finite = as_runs(latents, theta)
+    scores = np.full(len(latents), np.nan)
+    scores[finite] = _mean_largest_share(latents[finite], theta)
+    return scores
+
+
+def _mean_largest_share(
+    z: Float[np.ndarray, "*run sample latent"], theta: Float[np.ndarray, "sample factor"]
+) -> Float[np.ndarray, "*run"]:
+    """Eq. 6: the largest of a latent's absolute covariances over their sum, averaged."""
+    covariance = np.abs(np.swapaxes(standardised(z), -1, -2) @ (theta - theta.mean(0)))
+    share = np.full(covariance.shape[:-1], 1 / theta.shape[1])
+    np.divide(covariance.max(-1), covariance.sum(-1), out=share, where=covariance.any(-1))
+    return share.mean(-1)
 
 
 def ceiling(theta: Samples, correlation: bool = False) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
+from scipy.special import ndtri
 
 from dvae.errors import DataError
 
@@ -20,6 +22,7 @@ __all__ = [
     "compare_ranges",
     "holm",
     "kendall_trend",
+    "share_text",
     "wilson_interval",
 ]
 
@@ -84,7 +87,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
 
     References
     ----------
-    Wilson, J. Amer. Statist. Assoc. 22 (1927) 209; ``scipy.stats.binomtest``.
+    Wilson, J. Amer. Statist. Assoc. 22 (1927) 209.
 
     Examples
     --------
@@ -95,8 +98,19 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     whole = int(successes) == successes and int(trials) == trials
     if not whole or not 0 <= successes <= trials or trials < 1:
         raise DataError(f"{successes} successes in {trials} trials is impossible")
-    interval = stats.binomtest(int(successes), int(trials)).proportion_ci(confidence, "wilson")
-    return Interval(float(interval.low), float(interval.high))
+    p, n, z = successes / trials, int(trials), float(ndtri(0.5 + 0.5 * confidence))
+    center = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    # at none and at all the bound is 0 and 1, but for rounding
+    low = center - reach if successes > 0 else 0.0
+    return Interval(low, center + reach if successes < trials else 1.0)
+
+
+def share_text(count: int, total: int) -> str:
+    """A count with the 95 % interval of its share (Wilson): "3 of 50 (2 to 16 %)"."""
+    count, total = int(count), int(total)  # xarray's and numpy's numbers say more than digits
+    low, high = (100 * bound for bound in wilson_interval(count, total))
+    return f"{count} of {total} ({low:.0f} to {high:.{0 if high >= 1 else 1}f} %)"
 
 
 def compare_proportions(

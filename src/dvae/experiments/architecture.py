@@ -21,10 +21,11 @@ from dvae.experiments.common import (
     with_settings,
 )
 from dvae.models import VAE, PlainVAE, count_parameters
+from dvae.results.networks import PLAIN, REFERENCE
 from dvae.results.trials import Experiment, Group
 from dvae.training import fit, make_recipe
 
-__all__ = ["ARCHITECTURE", "ARCHITECTURES", "LONGER", "PLAIN", "REFERENCE"]
+__all__ = ["ARCHITECTURE", "ARCHITECTURES", "LONGER"]
 
 
 def _dense(blocks: tuple[int, ...], growth: int = 4) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def _dense(blocks: tuple[int, ...], growth: int = 4) -> dict[str, Any]:
 
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "dense (3, 4, 6, 4, 3), growth 4": _dense((3, 4, 6, 4, 3)),
+    REFERENCE: _dense((3, 4, 6, 4, 3)),
     "growth 2": _dense((3, 4, 6, 4, 3), 2),
     "growth 8": _dense((3, 4, 6, 4, 3), 8),
     "thin blocks (1, 1, 2, 1, 1)": _dense((1, 1, 2, 1, 1)),
@@ -53,8 +54,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "POD + fully connected": {"model": "pod", "n_modes": 12, "hidden": (24, 24)},
 }
 
-REFERENCE = "dense (3, 4, 6, 4, 3), growth 4"
-PLAIN = tuple(name for name, network in ARCHITECTURES.items() if network["model"] == "plain")
 SMOKE_ARCHITECTURES = ("growth 2", "convolutional (8, 16, 32)", "fully connected (128, 64)")
 LONGER = 4  # times the steps; a plain network then costs about what the reference does
 

@@ -11,15 +11,17 @@ import itertools
 import numpy as np
 import pandas as pd
 import xarray as xr
+from jaxtyping import Float
 from scipy.stats import ks_2samp
 
-from dvae.analysis.degenerate import score_runs
-from dvae.analysis.rotation import angle_test, rotation_angle
-from dvae.analysis.scores import ceiling, disentanglement_score
-from dvae.analysis.statistics import (
+from dvae.analysis import (
+    angle_test,
+    ceiling,
     compare_proportions,
+    disentanglement_scores,
     holm,
     kendall_trend,
+    rotation_angles,
     wilson_interval,
 )
 from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, DISENTANGLED, OVER_REGULARISED
@@ -27,6 +29,7 @@ from dvae.errors import ResultError
 from dvae.results.store import Store
 
 __all__ = [
+    "AS_CODED",
     "FACTORS",
     "PRIORS",
     "RECIPES",
@@ -37,22 +40,26 @@ __all__ = [
     "compare_priors",
     "condition_table",
     "crowding",
+    "factors_by_set",
     "held_out_factors",
     "load_runs",
+    "run_table",
     "shape_runs",
     "shape_trends",
     "share_with_interval",
 ]
 
 FACTORS = ("standard-normal", "shifted-normal", "four-modes")
-PRIORS = ("standard", "hierarchical", "hierarchical-rectified")
+AS_CODED = "hierarchical-rectified"  # what the authors' code builds, hence what they trained
+PRIORS = ("standard", "hierarchical", AS_CODED)
 RECIPES = ("calibrated", "annealed", "published")
 SHORT_NAMES = {"hierarchical": "HP", "hierarchical-rectified": "HP, coded"}  # for tables
 CONDITION = ["factors", "prior", "recipe"]
+Factors = dict[str, Float[np.ndarray, "sample factor"]]  # by the name of their set
 
 
-def held_out_factors(profile: str, store: Store | None = None) -> dict[str, np.ndarray]:
-    """Factors theta (sample, factor) of every set's test data, as ``baselines`` has them.
+def held_out_factors(profile: str, store: Store | None = None) -> Factors:
+    """Factors theta of every set's test data, as ``baselines`` has them.
 
     Raises
     ------
@@ -61,8 +68,12 @@ def held_out_factors(profile: str, store: Store | None = None) -> dict[str, np.n
     """
     # the data of the profiles laptop and paper are the same
     profile = "laptop" if profile == "paper" else profile
-    stored = (store or Store.default()).load("baselines", profile)
-    first = stored.isel(trial=stored["data_seed"].values == 0)
+    return factors_by_set((store or Store.default()).load("baselines", profile))
+
+
+def factors_by_set(baselines: xr.Dataset) -> Factors:
+    """Factors theta of every set's test data, from the result of ``baselines``."""
+    first = baselines.isel(trial=baselines["data_seed"].values == 0)
     return dict(zip(first["factors"].values.tolist(), first["theta"].values, strict=True))
 
 
@@ -79,6 +90,30 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
     Returns
     -------
     pandas.DataFrame
+        As :func:`run_table`.
+
+    Raises
+    ------
+    ResultError
+        If nothing is stored.
+    """
+    result = (store or Store.default()).load("disentanglement", profile)
+    return run_table(result, held_out_factors(result.attrs["profile"], store))
+
+
+def run_table(result: xr.Dataset, theta: Factors) -> pd.DataFrame:
+    """One row for every run of a result of ``disentanglement``.
+
+    Parameters
+    ----------
+    result : xarray.Dataset
+        The result.
+    theta : dict of str to array (sample, factor)
+        Factors of the test data by set, from :func:`factors_by_set`.
+
+    Returns
+    -------
+    pandas.DataFrame
         ``factors``, ``prior``, ``recipe``, ``seed``; ``rate`` (nats per sample), ``loss_per_node``
         (paper units), ``relative_error``; ``s_d`` (eq. 6), ``ceiling``, ``angle`` (degrees, modulo
         90, see ``dvae.analysis.rotation_angle``), all of the test data; the booleans
@@ -89,10 +124,8 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
     Raises
     ------
     ResultError
-        If nothing is stored.
+        If the factors of a set are missing.
     """
-    result = (store or Store.default()).load("disentanglement", profile)
-    theta = held_out_factors(result.attrs["profile"], store)
     missing = set(result["factors"].values.tolist()) - set(theta)
     if missing:
         raise ResultError(f"no factors of {sorted(missing)} are stored; run 'dvae run baselines'")
@@ -113,8 +146,8 @@ def _scores(result: xr.Dataset, theta: dict[str, np.ndarray]) -> np.ndarray:
     for factors, values in theta.items():
         own = result["factors"].values == factors
         latents = result["latent_mean"].values[own]
-        for column, score in enumerate((disentanglement_score, rotation_angle)):
-            scores[own, column] = score_runs(score, latents, values)
+        scores[own, 0] = disentanglement_scores(latents, values)
+        scores[own, 1] = rotation_angles(latents, values)
     return scores
 
 
@@ -148,15 +181,15 @@ def condition_table(runs: pd.DataFrame) -> pd.DataFrame:
         ``s_d_mean``, ``s_d_min``, ``s_d_max`` and ``ceiling``; ``loss_per_node`` (median);
         ``seconds``, the wall time of all its runs.
     """
-    rows = {}
-    for factors in FACTORS:
-        for recipe in RECIPES:
-            for prior in PRIORS:
-                values = zip(CONDITION, (factors, prior, recipe), strict=True)
-                own = runs.loc[np.logical_and.reduce([runs[k] == v for k, v in values])]
-                rows[factors, recipe, prior] = _summary(own)
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.rename_axis(["factors", "recipe", "prior"])
+    names = ["factors", "recipe", "prior"]
+    runs = pd.DataFrame(runs)
+    runs.attrs = {}  # pandas copies them whenever it selects
+    stored = dict(iter(runs.groupby(names)))
+    rows = {
+        condition: _summary(stored.get(condition, runs.iloc[:0]))
+        for condition in itertools.product(FACTORS, RECIPES, PRIORS)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(names)
 
 
 def _summary(own: pd.DataFrame) -> dict[str, float]:

@@ -21,6 +21,7 @@ import xarray as xr
 from filelock import FileLock
 
 from dvae.errors import ResultError
+from dvae.results.netcdf import read_netcdf
 from dvae.results.trials import PROFILES, Experiment, Group, check_profile, group_hashes
 from dvae.storage import atomic_path
 
@@ -65,8 +66,7 @@ def read_result(path: str | os.PathLike) -> xr.Dataset:
     if not path.exists():
         raise ResultError(f"no result file {path}; compute it with 'dvae run'")
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as file:
-            data = file.load()
+        data = read_netcdf(path)
     except Exception as error:  # h5py raises many kinds on damaged files
         raise ResultError(f"result file {path} cannot be read ({error}); run it again") from error
     if data.attrs.get("checksum") != _checksum(data):

@@ -1,0 +1,256 @@
+"""What a claim is, how a rule decides it, and the table of all.
+
+A rule is a function that gets the stored results and returns a :class:`Finding`: what was found,
+and one of four verdicts. It is registered with its claim by :func:`rule_of`. Smoke results decide
+nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from dvae.errors import ResultError, UnknownNameError
+from dvae.results.conditions import condition_table, factors_by_set, run_table
+from dvae.results.store import Store
+
+__all__ = [
+    "CLAIMS",
+    "VERDICTS",
+    "Claim",
+    "Finding",
+    "Results",
+    "claims_table",
+    "decide",
+    "either",
+    "grade",
+    "markdown",
+    "rule_of",
+    "select_trials",
+]
+
+VERDICTS = ("reproduced", "partly", "not reproduced", "not yet run")
+
+
+class Results:
+    """Stored results by name, each read once; a smoke result decides nothing and counts as missing.
+
+    Parameters
+    ----------
+    store : Store, optional
+        Where they are; by default the book's store.
+    """
+
+    def __init__(self, store: Store | None = None):
+        self.store = store or Store.default()
+        self._read: dict[str, xr.Dataset] = {}
+
+    def __getitem__(self, name: str) -> xr.Dataset:
+        if name not in self._read:
+            result = self.store.load(name)
+            if result.attrs["profile"] == "smoke":
+                raise ResultError(f"only a smoke result of {name!r} is stored")
+            self._read[name] = result
+        return self._read[name]
+
+    def __contains__(self, name: str) -> bool:
+        try:
+            self[name]
+        except ResultError:
+            return False
+        return True
+
+    @cached_property
+    def conditions(self) -> pd.DataFrame:
+        """Table of the conditions of ``disentanglement`` (``condition_table``)."""
+        factors = factors_by_set(self["baselines"])
+        return condition_table(run_table(self["disentanglement"], factors))
+
+    def condition(self, factors: str, recipe: str, prior: str) -> pd.Series:
+        """One condition; ResultError if it has no runs."""
+        row = self.conditions.loc[(factors, recipe, prior)]
+        if row["runs"] == 0:
+            raise ResultError(f"no run of {factors}, {recipe}, {prior} is stored")
+        return row
+
+    def source(self, names: Sequence[str]) -> dict[str, Any]:
+        """Profile, trials and commit of the results of these names, as far as they are there."""
+        found = [self[name].attrs for name in names if name in self]
+        return {
+            "experiments": tuple(names),
+            "profile": ", ".join(dict.fromkeys(a["profile"] for a in found)),
+            "trials": sum(int(a["trials"]) for a in found),
+            "commit": "; ".join(dict.fromkeys(a["commit"] for a in found)),
+        }
+
+
+class Finding(NamedTuple):
+    """What was found, in words with numbers, and one of ``VERDICTS``."""
+
+    ours: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement or figure of the paper.
+
+    Attributes
+    ----------
+    name : str
+        Row of the table of claims, such as "M2".
+    where : str
+        Section or figure of the paper.
+    statement, paper : str
+        What it says, and the value that it gives.
+    chapter : str
+        Label of the chapter of the book that treats it.
+    experiments : tuple of str
+        Stored results that decide it.
+    decide : callable
+        ``decide(results) -> Finding``.
+    """
+
+    name: str
+    where: str
+    statement: str
+    paper: str
+    chapter: str
+    experiments: tuple[str, ...]
+    decide: Callable[[Results], Finding]
+
+    @property
+    def rule(self) -> str:
+        """What it takes to call the claim reproduced."""
+        return " ".join((inspect.getdoc(self.decide) or "").split())
+
+
+CLAIMS: dict[str, Claim] = {}
+
+Rule = Callable[[Results], Finding]
+
+
+# ------------------------------------------------------------------------- what rules are made of
+
+
+def rule_of(
+    name: str, where: str, statement: str, paper: str, chapter: str, *experiments: str
+) -> Callable[[Rule], Rule]:
+    """Decorator that registers a rule with the claim that it decides; see :class:`Claim`."""
+
+    def register(decide: Rule) -> Rule:
+        CLAIMS[name] = Claim(name, where, statement, paper, chapter, experiments, decide)
+        return decide
+
+    return register
+
+
+def grade(*parts: bool) -> str:
+    """Verdict on a claim of several parts: reproduced if all hold, partly if some do.
+
+    Raises
+    ------
+    ResultError
+        If there are no parts, because no run is of the kind that the claim is about.
+    """
+    if not parts:
+        raise ResultError("the stored results hold no run that this claim is about")
+    return "reproduced" if all(parts) else "partly" if any(parts) else "not reproduced"
+
+
+def either(whole: bool, some: bool) -> str:
+    """Verdict on a claim with a weaker form: reproduced if it holds, partly if the weaker does."""
+    return "reproduced" if whole else "partly" if some else "not reproduced"
+
+
+def select_trials(result: xr.Dataset, **values: Any) -> xr.Dataset:
+    """Trials with the given values of coordinates.
+
+    Not ``Dataset.query``, which takes a condition as text: here a variable that a result of an
+    older version lacks is told apart from a mistake in the condition.
+
+    Raises
+    ------
+    ResultError
+        If the result has no such coordinate.
+    """
+    absent = ", ".join(set(values) - set(map(str, result.variables)))
+    if absent:
+        raise ResultError(f"the stored result {result.attrs.get('experiment')!r} has no {absent}")
+    masks = [result[name].values == value for name, value in values.items()]
+    return result.isel(trial=np.flatnonzero(np.logical_and.reduce(masks)))
+
+
+# -------------------------------------------------------------------------------------- the table
+
+
+def decide(name: str, results: Results | None = None) -> Finding:
+    """Finding on one claim.
+
+    Parameters
+    ----------
+    name : str
+        Row, such as "M2".
+    results : Results, optional
+        Where to look; by default the book's store.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such row.
+    """
+    if name not in CLAIMS:
+        raise UnknownNameError(f"unknown claim {name!r}; choose one of {', '.join(CLAIMS)}")
+    try:
+        return CLAIMS[name].decide(results or Results())
+    except ResultError as error:
+        return Finding(str(error), "not yet run")
+
+
+def claims_table(names: Sequence[str] | None = None, store: Store | None = None) -> pd.DataFrame:
+    """The table of claims.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        Rows; by default all, in the order of the paper.
+    store : Store, optional
+        Where the results are; by default the book's store.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by row: ``where``, ``statement``, ``paper``, ``ours``, ``verdict``, ``rule``,
+        ``chapter`` (label), and of the deciding results ``experiments``, ``profile``, ``trials``
+        and ``commit``.
+
+    Raises
+    ------
+    UnknownNameError
+        If a row does not exist.
+    """
+    results = Results(store)
+    rows = {}
+    for name in CLAIMS if names is None else names:
+        found = decide(name, results)
+        claim = CLAIMS[name]
+        row = {key: getattr(claim, key) for key in ("where", "statement", "paper")}
+        row |= {**found._asdict(), "rule": claim.rule, "chapter": claim.chapter}
+        rows[name] = row | results.source(claim.experiments)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
+
+
+def markdown(table: pd.DataFrame, caption: str, label: str) -> str:
+    """Rows of :func:`claims_table` as a MyST table with a caption and a label."""
+    lines = ["| Row | The paper | Here | Verdict |", "|---|---|---|---|"]
+    for name, row in table.iterrows():
+        paper = f"{row['statement']} ({row['where']}): *{row['paper']}*"
+        lines.append(f"| {name} | {paper} | {row['ours']} | **{row['verdict']}** |")
+    return "\n".join([f":::{{table}} {caption}", f":name: {label}", "", *lines, ":::"])

@@ -1,0 +1,190 @@
+"""Rows T1 and L1 to L5: over-regularisation and the loss around it (sections 4.2 and 4.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from dvae.analysis import barrier, ceiling, share_text
+from dvae.claims.frame import Finding, Results, either, grade, rule_of, select_trials
+from dvae.conventions import (
+    BARRIER,
+    BELOW_LIMIT,
+    DISENTANGLED,
+    EQUAL_LOSS,
+    EQUAL_MEAN,
+    FEW,
+    LINE_END,
+    OVER_REGULARISED,
+    SAME_PATH,
+    SHOWN_LOSS,
+    START,
+    UNLIKE,
+)
+
+__all__ = ["late_rates"]
+
+
+@rule_of(
+    "T1",
+    "4.2, theorem 1, fig. 2",
+    "an over-regularised VAE decodes mean and variance of the data for every z",
+    "equal",
+    "chapter-landscape",
+    "over_regularised",
+)
+def _t1_collapsed_decoder(results: Results) -> Finding:
+    """If every step takes all data, so that the optimum is reached, the decoder's mean, its change
+    with z (both in standard deviations of the data) and its variance (relative) deviate by less
+    than 1 %; partly, if only the mean field does, relative to its norm."""
+    names = ("mean_error_scaled", "spread_over_z", "variance_error")
+    result = results["over_regularised"]
+    mini, full = (select_trials(result, kind=kind) for kind in ("mini-batch", "full batch"))
+    worst = max(float(abs(full[name]).max()) for name in names)
+    mean = float(mini["mean_error"].max())
+    found = (
+        f"all deviations below {100 * worst:.2g} % with all data in each step; with mini-batches "
+        f"the mean field is within {100 * mean:.2g} %"
+    )
+    return Finding(found, either(worst < EQUAL_MEAN, mean < EQUAL_MEAN))
+
+
+@rule_of(
+    "L1",
+    "fig. 3 left",
+    "lines from 10 random initialisations to a desirable solution cross a region of "
+    "over-regularised local minima",
+    "all of 10",
+    "chapter-landscape",
+    "lines",
+)
+def _l1_lines(results: Results) -> Finding:
+    """An over-regularised minimum strictly inside every line of eq. 26; partly, if there is a
+    minimum of any kind inside some."""
+    lines = select_trials(results["lines"], case="main", statistics="stored", variance="stored")
+    inside = (lines["minimum_alpha"].values > 0) & (lines["minimum_alpha"].values < LINE_END)
+    low = inside & (lines["minimum_rate"].values < OVER_REGULARISED)
+    n, k, over = lines.sizes["trial"], int(inside.any(1).sum()), int(low.any(1).sum())
+    found = f"a minimum inside {share_text(k, n)}, over-regularised in {over}"
+    return Finding(found, either(over == n, k > 0))
+
+
+@rule_of(
+    "L2",
+    "fig. 3 right",
+    "no local minimum along 1000 random directions from a desirable solution",
+    "none of 1000",
+    "chapter-landscape",
+    "directions",
+)
+def _l2_directions(results: Results) -> Finding:
+    """No minimum along any plain direction at a loss below 1000, where the figure ends; partly, if
+    along less than a tenth of them."""
+    plain = select_trials(results["directions"], normalisation="norm")
+    n, k = plain.sizes["trial"], int((plain["minimum_loss"].values < SHOWN_LOSS).any(1).sum())
+    points = (plain["loss_per_node"].values < SHOWN_LOSS).sum(1)
+    found = (
+        f"{share_text(k, n)} have one below a loss of 1000, where {np.median(points):.0f} of the "
+        f"{plain.sizes['point']} points of a direction lie"
+    )
+    return Finding(found, either(k == 0, k < FEW * n))
+
+
+@rule_of(
+    "L3",
+    "fig. 4",
+    "a desirable and an over-regularised run share the first part of their path",
+    "shared, then apart",
+    "chapter-landscape",
+    "paths",
+)
+def _l3_paths(results: Results) -> Finding:
+    """Most runs with a quarter of the reconstruction phase end over-regularised, where the run with
+    the whole phase (same seed, hence the same start by construction) does not; partly, if most only
+    pass through zero rate and leave it again."""
+    whole, short = (select_trials(results["paths"], arm=arm) for arm in ("phase 1", "phase 0.25"))
+    same = np.ones(whole["history_rate"].shape, bool)
+    for name in ("history_rate", "history_distortion"):
+        same &= np.isclose(whole[name].values, short[name].values, rtol=SAME_PATH)
+    entries = np.isfinite(whole["history_step"].values).sum(1)
+    shared = np.where(same.all(1), entries, same.argmin(1)) / entries
+    passes = (late_rates(short) < OVER_REGULARISED).any(1)
+    ends = short["rate"].values < OVER_REGULARISED
+    ends &= ~(whole["rate"].values < OVER_REGULARISED)
+    leaves = passes & ~(short["rate"].values < OVER_REGULARISED)
+    n = len(shared)
+    found = (
+        f"the first {100 * np.median(shared):.0f} % (median) shared, by the same seed; "
+        f"{passes.sum()} of {n} short ones pass through zero rate, {ends.sum()} end there alone"
+    )
+    return Finding(found, either(ends.sum() > n / 2, (ends | leaves).sum() > n / 2))
+
+
+def late_rates(paths: xr.Dataset) -> Float[np.ndarray, "run entry"]:
+    """Rates in nats after the first tenth of the training, where all start at zero."""
+    kept = np.isfinite(paths["history_step"].values[0])
+    rate = paths["history_rate"].values[:, kept]
+    return rate[:, int(START * rate.shape[1]) :]
+
+
+@rule_of(
+    "L4",
+    "fig. 4",
+    "the over-regularised region captures many weights beta; between models of neighbouring "
+    "weights the loss has no other minimum",
+    "many; none",
+    "chapter-landscape",
+    "rate_distortion",
+)
+def _l4_weights(results: Results) -> Finding:
+    """Calibrated recipe, two parts. A tenth or more of the converged models with a weight clearly
+    below C / n, the linear limit for two latents that describe everything, are over-regularised. No
+    line between neighbours has a minimum inside."""
+    sweep = results["rate_distortion"]
+    limit = BELOW_LIMIT * 3 / 2  # three channels, two latents
+    below = sweep.isel(trial=np.flatnonzero(sweep["beta"].values < limit))
+    over = int((below["rate"] < OVER_REGULARISED).sum())
+    lines = sweep["neighbour_minima"].values
+    lines = lines[lines >= 0]
+    k = int((lines > 0).sum())
+    found = (
+        f"{share_text(over, below.sizes['trial'])} of the models below the limit are "
+        f"over-regularised; {share_text(k, len(lines))} of the lines have a minimum"
+    )
+    return Finding(found, grade(over >= FEW * below.sizes["trial"], k == 0))
+
+
+@rule_of(
+    "L5",
+    "4.3, fig. 5",
+    "two runs that differ in the seed alone have nearly equal losses (-9.50, -9.42); one is "
+    "disentangled and one not, with higher losses between them",
+    "-9.50 and -9.42",
+    "chapter-landscape",
+    "seed_pairs",
+    "baselines",
+)
+def _l5_seeds(results: Results) -> Finding:
+    """Pairs with losses within 2 %, one end disentangled (S_D above 0.9 of the ceiling on training
+    data) and the other lower by 0.3 or more, and a barrier of 0.1 nats per node or more (median) as
+    trained and after units were matched; partly, if only such a difference with a barrier."""
+    pairs, data = results["seed_pairs"], results["baselines"]
+    theta = select_trials(data, factors="standard-normal", data_seed=0)["theta_train"].values[0]
+    loss, score = pairs["loss_per_node"].values, pairs["disentanglement"].values[:, 0]
+    ends, walls = loss[:, 0][:, [0, -1]], barrier(loss)
+    equal = np.abs(np.diff(ends)[:, 0]) <= EQUAL_LOSS * np.abs(ends).min(1)
+    apart = equal & (np.abs(score[:, -1] - score[:, 0]) >= UNLIKE)
+    best = np.maximum(score[:, 0], score[:, -1])
+    disentangled = apart & (best > DISENTANGLED * ceiling(theta))
+    if not apart.any():
+        return Finding(f"none of {len(apart)} pairs", "not reproduced")
+    trained, matched = (np.median(walls[apart, k]) for k in (0, -1))
+    runs = len(set(pairs["first"].values[apart]) | set(pairs["second"].values[apart]))
+    found = (
+        f"{apart.sum()} of {len(apart)} pairs (of {runs} runs) differ so in S_D, the best end has "
+        f"{best[apart].max():.2f}, {disentangled.sum()} with a disentangled end; "
+        f"barrier {trained:.2g} as trained, {matched:.2g} matched (nats/node)"
+    )
+    lowest = np.median(walls[disentangled][:, [0, -1]], 0).min() if disentangled.any() else 0.0
+    return Finding(found, either(lowest >= BARRIER, trained >= BARRIER))

@@ -1,0 +1,17 @@
+"""One row of the table of conditions, as the tests of several rules need it."""
+
+from __future__ import annotations
+
+
+def condition(
+    disentangled: int = 0, over_regularised: int = 0, near_diagonal: int = 0
+) -> dict[str, float]:
+    """Counts of fifty runs, of which those that are neither count as failed."""
+    failed = 50 - disentangled - over_regularised
+    return {
+        "runs": 50,
+        "disentangled": disentangled,
+        "over_regularised": over_regularised,
+        "failed": failed,
+        "near_diagonal": near_diagonal,
+    }

@@ -1,0 +1,169 @@
+"""Rows T1, L1 to L5 and P3 on results whose verdict is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from dvae.claims import decide
+
+
+def lines(alpha: float, rate: float) -> xr.Dataset:
+    """Ten lines with one minimum each."""
+    names = {"case": "main", "statistics": "stored", "variance": "stored"}
+    return xr.Dataset(
+        {
+            "minimum_alpha": (("trial", "minimum"), np.full((10, 1), alpha)),
+            "minimum_rate": (("trial", "minimum"), np.full((10, 1), rate)),
+        },
+        {name: ("trial", [value] * 10) for name, value in names.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("alpha", "rate", "verdict"),
+    [(0.5, 0.1, "reproduced"), (0.5, 3.0, "partly"), (1.0, 0.1, "not reproduced")],
+)
+def test_lines_need_an_over_regularised_minimum_inside(alpha, rate, verdict):
+    assert decide("L1", {"lines": lines(alpha, rate)}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("count", "loss", "verdict"),
+    [
+        (0, 5.0, "reproduced"),
+        (50, 5000.0, "reproduced"),
+        (5, 5.0, "partly"),
+        (20, 5.0, "not reproduced"),
+    ],
+)
+def test_random_directions_below_the_cut(count, loss, verdict):
+    least = np.full((100, 1), np.nan)
+    least[:count] = loss
+    data = xr.Dataset(
+        {
+            "minimum_loss": (("trial", "minimum"), least),
+            "loss_per_node": (("trial", "point"), np.geomspace(1, 1e6, 7) * np.ones((100, 1))),
+        },
+        {"normalisation": ("trial", ["norm"] * 100)},
+    )
+    assert decide("L2", {"directions": data}).verdict == verdict
+
+
+def seed_pairs(best: float, other: float, wall: tuple[float, float]) -> dict[str, xr.Dataset]:
+    """Pairs of equal losses with a wall between them, as trained and matched."""
+    theta = np.random.default_rng(0).standard_normal((1, 512, 2))
+    curve = np.array([-12.0, 0.0, -12.0])[None, None] + np.zeros((4, 2, 3))
+    curve[:, :, 1] = np.array(wall) - 12.0
+    score = np.broadcast_to([best, 0.6, other], (4, 2, 3))
+    pairs = xr.Dataset(
+        {
+            "loss_per_node": (("trial", "treatment", "point"), curve),
+            "disentanglement": (("trial", "treatment", "point"), score),
+        },
+        {"first": ("trial", [0, 0, 1, 1]), "second": ("trial", [2, 3, 2, 3])},
+    )
+    labels = {"factors": ("trial", ["standard-normal"]), "data_seed": ("trial", [0])}
+    data = xr.Dataset({"theta_train": (("trial", "sample", "factor"), theta)}, labels)
+    return {"seed_pairs": pairs, "baselines": data}
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((0.97, 0.55, (5.0, 5.0)), "reproduced"),
+        ((0.97, 0.55, (5.0, 0.0)), "partly"),
+        ((0.85, 0.52, (5.0, 5.0)), "partly"),
+        ((0.97, 0.55, (0.0, 0.0)), "not reproduced"),
+        ((0.97, 0.95, (5.0, 5.0)), "not reproduced"),
+    ],
+)
+def test_two_seeds(values, verdict):
+    assert decide("L5", seed_pairs(*values)).verdict == verdict
+
+
+def collapsed(full: float, mini: float) -> xr.Dataset:
+    """Deviations from theorem 1 with all data in a step, and of the mean with mini-batches."""
+    kinds = ["full batch", "mini-batch"]
+    names = ("mean_error_scaled", "spread_over_z", "variance_error")
+    data = {name: ("trial", [full, 0.2]) for name in names}
+    return xr.Dataset(data | {"mean_error": ("trial", [0.0, mini])}, {"kind": ("trial", kinds)})
+
+
+@pytest.mark.parametrize(
+    ("full", "mini", "verdict"),
+    [
+        (0.003, 0.5, "reproduced"),
+        (-0.5, 0.004, "partly"),
+        (0.5, 0.5, "not reproduced"),
+    ],
+)
+def test_theorem_1(full, mini, verdict):
+    assert decide("T1", {"over_regularised": collapsed(full, mini)}).verdict == verdict
+
+
+def sweep(captured: int, minima: int) -> xr.Dataset:
+    """Fifty converged models below the limit of 1.5 per node and fifty above it."""
+    rate = np.full(100, 5.0)
+    rate[:captured] = rate[50:] = 0.0
+    inside = np.zeros(100, int)
+    inside[:minima], inside[-1] = 1, -1
+    beta = np.repeat([0.5, 3.0], 50)
+    variables = {"rate": ("trial", rate), "neighbour_minima": ("trial", inside)}
+    return xr.Dataset(variables, {"beta": ("trial", beta)})
+
+
+@pytest.mark.parametrize(
+    ("captured", "minima", "verdict"),
+    [
+        (20, 0, "reproduced"),
+        (0, 0, "partly"),
+        (20, 9, "partly"),
+        (4, 9, "not reproduced"),
+    ],
+)
+def test_captured_weights(captured, minima, verdict):
+    assert decide("L4", {"rate_distortion": sweep(captured, minima)}).verdict == verdict
+
+
+def paths(passing: dict[str, int], ending: dict[str, int]) -> xr.Dataset:
+    """Fifty runs of every arm; the first of them pass through zero rate, or end there."""
+    arms = ("phase 1", "phase 0.25", "constant beta")
+    rate = np.full((3, 50, 100), 5.0)
+    rate[1:, :, 20:] = 4.0  # apart after a fifth
+    final = np.full((3, 50), 5.0)
+    for i, arm in enumerate(arms):
+        rate[i, : passing.get(arm, 0), 50] = 0.0
+        final[i, : ending.get(arm, 0)] = 0.0
+    step = np.tile(np.arange(100.0), (150, 1))
+    return xr.Dataset(
+        {
+            "history_rate": (("trial", "entry"), rate.reshape(150, 100)),
+            "history_distortion": (("trial", "entry"), np.ones((150, 100))),
+            "history_step": (("trial", "entry"), step),
+            "rate": ("trial", final.ravel()),
+        },
+        {"arm": ("trial", np.repeat(arms, 50))},
+    )
+
+
+@pytest.mark.parametrize(
+    ("passing", "ending", "shared", "avoided"),
+    [
+        ({}, {}, "not reproduced", "not reproduced"),
+        ({"phase 0.25": 50}, {}, "partly", "not reproduced"),
+        ({"phase 0.25": 20}, {}, "not reproduced", "not reproduced"),
+        ({"phase 0.25": 50}, {"phase 0.25": 50}, "reproduced", "not reproduced"),
+        ({}, {"phase 0.25": 50, "phase 1": 50}, "not reproduced", "not reproduced"),
+        ({"constant beta": 50}, {}, "not reproduced", "partly"),
+        ({"constant beta": 50}, {"constant beta": 9}, "not reproduced", "reproduced"),
+        ({"constant beta": 5}, {"constant beta": 5}, "not reproduced", "reproduced"),
+        ({"constant beta": 4}, {"constant beta": 4}, "not reproduced", "not reproduced"),
+    ],
+)
+def test_paths(passing, ending, shared, avoided):
+    results = {"paths": paths(passing, ending)}
+    assert decide("L3", results).verdict == shared
+    assert decide("P3", results).verdict == avoided
+    assert "the first 20 %" in decide("L3", results).ours

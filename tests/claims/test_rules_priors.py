@@ -1,0 +1,116 @@
+"""Rows G1 and M1 to M6 on results whose verdict is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from fifty_runs import condition
+
+from dvae.claims import decide, prior_verdict
+
+
+def verdict(name: str, standard: dict, learned: dict) -> str:
+    """Verdict on a row from two conditions."""
+    factors = "shifted-normal" if name == "G1" else "four-modes"
+    rows = {
+        (factors, "published", "standard"): standard,
+        (factors, "published", "hierarchical"): learned,
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return prior_verdict(name, table, "published", "hierarchical")
+
+
+@pytest.mark.parametrize(
+    ("name", "standard", "learned", "expected"),
+    [
+        ("G1", condition(0), condition(25), "reproduced"),
+        ("G1", condition(25), condition(50), "partly"),
+        ("G1", condition(0), condition(3), "partly"),
+        ("G1", condition(3), condition(3), "not reproduced"),
+        ("G1", condition(25), condition(25), "not reproduced"),
+        ("M1", condition(over_regularised=5), condition(), "reproduced"),
+        ("M1", condition(over_regularised=5), condition(over_regularised=1), "partly"),
+        ("M1", condition(), condition(), "not reproduced"),
+        ("M1", condition(over_regularised=40), condition(over_regularised=40), "not reproduced"),
+        ("M2", condition(0), condition(25), "reproduced"),
+        ("M2", condition(0), condition(2), "partly"),
+        ("M2", condition(3), condition(2), "not reproduced"),
+        ("M2", condition(45), condition(48), "not reproduced"),
+        ("M3", condition(), condition(25, near_diagonal=25), "reproduced"),
+        ("M3", condition(), condition(0, near_diagonal=30), "partly"),
+        ("M3", condition(), condition(0, near_diagonal=13), "not reproduced"),
+        ("M3", condition(), condition(50), "not reproduced"),
+        ("M2", condition(0), condition(25) | {"runs": 0}, "not yet run"),
+    ],
+)
+def test_fifty_runs(name, standard, learned, expected):
+    assert verdict(name, standard, learned) == expected
+
+
+def shape_runs(slopes: dict[str, float]) -> xr.Dataset:
+    score = np.linspace(0.5, 0.95, 20)
+    parts = [
+        xr.Dataset(
+            {
+                "shape": ("trial", slope * score),
+                "disentanglement": ("trial", score),
+                "rate": ("trial", np.full(20, 9.0)),
+            },
+            {"factors": ("trial", ["four-modes"] * 20), "recipe": ("trial", [recipe] * 20)},
+        )
+        for recipe, slope in slopes.items()
+    ]
+    return xr.concat(parts, "trial")
+
+
+def test_shape_falls_with_disentanglement():
+    for slopes, expected in (
+        ({"published": -1.0, "annealed": -1.0}, "reproduced"),
+        ({"published": -1.0, "annealed": 1.0}, "partly"),
+        ({"published": 1.0}, "not reproduced"),
+    ):
+        assert decide("M6", {"shape_score": shape_runs(slopes)}).verdict == expected
+
+
+def test_no_run_of_the_kind_decides_nothing():
+    other = shape_runs({"published": -1.0}).assign_coords(
+        factors=("trial", ["shifted-normal"] * 20)
+    )
+    assert decide("M6", {"shape_score": other}).verdict == "not yet run"
+
+
+def turned(half: float, rate: np.ndarray) -> xr.Dataset:
+    """Four models on the four modes, standard and hierarchical, with a curve over the angle."""
+    angle = np.arange(-90.0, 90.1, 7.5)
+    theta = np.random.default_rng(0).standard_normal((4, 256, 2))
+    score = np.where(np.abs(angle) == 45, half, 0.97) * np.ones((4, 1))
+    priors = ["standard", "standard", "hierarchical", "hierarchical-rectified"]
+    return xr.Dataset(
+        {
+            "curve_disentanglement": (("trial", "turn"), score),
+            "curve_rate": (("trial", "turn"), rate * np.ones((4, 1))),
+            "curve_rate_error": (("trial", "turn"), np.full((4, len(angle)), 1e-3)),
+            "curve_rate_standard": (("trial", "turn"), np.full((4, len(angle)), 9.0)),
+            "theta": (("trial", "sample", "factor"), theta),
+        },
+        {"turn": angle, "prior": ("trial", priors), "factors": ("trial", ["four-modes"] * 4)},
+    )
+
+
+ANGLE = np.radians(np.arange(-90.0, 90.1, 7.5))
+
+
+@pytest.mark.parametrize(
+    ("half", "rate", "m4", "m5"),
+    [
+        (0.52, -np.cos(8 * ANGLE), "reproduced", "reproduced"),  # minima at multiples of 45
+        (0.90, 0 * ANGLE, "not reproduced", "partly"),
+        (0.52, -np.cos(ANGLE), "reproduced", "partly"),
+    ],
+)
+def test_turned_latents(half, rate, m4, m5):
+    results = {"priors": turned(half, rate)}
+    assert decide("M4", results).verdict == m4
+    assert decide("M5", results).verdict == m5
