@@ -151,7 +151,7 @@ def _scores(result: xr.Dataset, theta: dict[str, np.ndarray]) -> np.ndarray:
     return scores
 
 
-def share_with_interval(flags: pd.Series) -> dict[str, float]:
+def share_with_interval(flags: pd.Series) -> dict[str, int | float]:
     """Number of runs, of those flagged, their share and its Wilson interval (95 %)."""
     n, k = len(flags), int(flags.sum())
     interval = wilson_interval(k, n) if n else (np.nan, np.nan)
@@ -192,8 +192,8 @@ def condition_table(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(names)
 
 
-def _summary(own: pd.DataFrame) -> dict[str, float]:
-    row: dict[str, float] = {"runs": len(own)}
+def _summary(own: pd.DataFrame) -> dict[str, int | float]:
+    row: dict[str, int | float] = {"runs": len(own)}
     for name in ("over_regularised", "disentangled"):
         counted = share_with_interval(own[name])
         row[name] = counted["count"]
@@ -242,7 +242,7 @@ def compare_priors(table: pd.DataFrame, name: str = "disentangled") -> pd.DataFr
     out = pd.DataFrame.from_dict(rows, orient="index")
     out = out.rename_axis(["factors", "recipe", "prior", "against"])
     done = out["p_value"].notna()
-    out.loc[done, "p_holm"] = holm(out.loc[done, "p_value"])
+    out.loc[done, "p_holm"] = holm(out.loc[done, "p_value"].to_numpy(float))
     return out
 
 
@@ -291,7 +291,7 @@ def angle_table(runs: pd.DataFrame) -> pd.DataFrame:
         index=pd.MultiIndex.from_arrays(levels, names=["factors", "recipe", "prior"]),
         columns=["runs", "near_diagonal", "center", "concentration", "p_value"],
     )
-    out["p_holm"] = holm(out["p_value"])
+    out["p_holm"] = holm(out["p_value"].to_numpy(float))
     return out
 
 
@@ -318,7 +318,7 @@ def compare_angles(runs: pd.DataFrame) -> pd.Series:
                 test = ks_2samp(distances[prior], distances["standard"])
                 rows.append((*condition, prior, test.pvalue))
     out = pd.DataFrame(rows, columns=["factors", "recipe", "prior", "p_holm"])
-    out["p_holm"] = holm(out["p_holm"])
+    out["p_holm"] = holm(out["p_holm"].to_numpy(float))
     return out.set_index(["factors", "recipe", "prior"])["p_holm"]
 
 
@@ -382,9 +382,9 @@ def shape_trends(shapes: pd.DataFrame) -> pd.DataFrame:
         if third > 0:
             order = own.sort_values("disentanglement")["shape"]
             medians = order.iloc[:third].median(), order.iloc[-third:].median()
-            trend = kendall_trend(own["disentanglement"], own["shape"])
+            trend = kendall_trend(own["disentanglement"].to_numpy(), own["shape"].to_numpy())
             rows.append((*condition, len(own), *medians, *trend))
     columns = ["factors", "recipe", "runs", "entangled", "disentangled", "tau", "p_holm"]
     out = pd.DataFrame(rows, columns=columns)
-    out["p_holm"] = holm(out["p_holm"])
+    out["p_holm"] = holm(out["p_holm"].to_numpy(float))
     return out.set_index(["factors", "recipe"])
