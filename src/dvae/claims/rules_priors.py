@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from scipy.stats import binomtest, fisher_exact
 
-from dvae.analysis import ceiling, kendall_trend, local_minima, share_text
+from dvae.analysis import ceiling, kendall_trend, share_text
 from dvae.claims.frame import Finding, Results, either, grade, rule_of, select_trials
 from dvae.conventions import (
     ALWAYS,
@@ -16,11 +15,11 @@ from dvae.conventions import (
     DISENTANGLED,
     EXACT,
     FLAT,
-    OVER_REGULARISED,
     SIGNIFICANT,
     TURNED_SCORE,
 )
-from dvae.results.conditions import AS_CODED
+from dvae.results.conditions import AS_CODED, shape_runs
+from dvae.results.rotations import has_diagonal_minimum
 
 __all__ = ["prior_verdict"]
 
@@ -211,14 +210,9 @@ def _m5_rates(results: Results) -> Finding:
     learned = [p.startswith("hierarchical") for p in four["prior"].values.tolist()]
     learned = four.isel(trial=np.flatnonzero(learned))
     curved = learned.isel(trial=np.flatnonzero(np.ptp(learned["curve_rate"].values, axis=1) > FLAT))
-    near = 0
-    for rate, error in zip(
-        curved["curve_rate"].values, curved["curve_rate_error"].values, strict=True
-    ):
-        data = {"rate": ("angle", rate.astype(float)), "rate_error": ("angle", error.astype(float))}
-        curve = xr.Dataset(data, {"angle": curved["turn"].values})
-        angles = np.abs(local_minima(curve)["angle"].values)
-        near += bool((np.abs(angles - DIAGONAL) <= DIAGONAL_WIDTH).any())
+    near = sum(
+        has_diagonal_minimum(curved.isel(trial=index)) for index in range(curved.sizes["trial"])
+    )
     n, k = learned.sizes["trial"], curved.sizes["trial"]
     found = (
         f"N(0, I): change below {max(constant, EXACT):.0e} nats; HP: {k} of {n} models change by "
@@ -238,9 +232,7 @@ def _m5_rates(results: Results) -> Finding:
 def _m6_shapes(results: Results) -> Finding:
     """Four-mode runs: Kendall's tau of S_KL and S_D is negative at 5 % with every recipe that is
     stored; partly, if with one of them."""
-    frame = results["shape_score"].to_dataframe().reset_index(drop=True)
-    frame = frame[np.isfinite(frame["shape"]) & (frame["rate"] > OVER_REGULARISED)]
-    four = frame[frame["factors"] == "four-modes"]
+    four = shape_runs(results["shape_score"]).query("factors == 'four-modes'")
     found, falls = [], []
     for recipe, own in four.groupby("recipe"):
         tau, p_value = kendall_trend(own["disentanglement"].to_numpy(), own["shape"].to_numpy())

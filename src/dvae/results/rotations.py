@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float
-from scipy.interpolate import RegularGridInterpolator
 
 from dvae.analysis.minima import local_minima
 from dvae.analysis.rotation import rotate
 from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, FLAT
 
-__all__ = ["distance_to_end", "prior_axes", "rate_about_center", "rate_minima"]
+__all__ = [
+    "distance_to_end",
+    "has_diagonal_minimum",
+    "prior_axes",
+    "rate_about_center",
+    "rate_minima",
+]
 
 CONDITION = ["factors", "recipe", "prior"]
 
@@ -42,6 +47,8 @@ def rate_about_center(
         Rate minus that of the latents as they are, in nats per sample. One draw of every q(z|y);
         log p(z) by linear interpolation, so good to a few hundredths of a nat.
     """
+    from scipy.interpolate import RegularGridInterpolator  # takes long: not for `dvae claims`
+
     axis = trial["prior_axis"].values.astype(float)
     density = np.maximum(trial["prior_density"].values.astype(float), 1e-30)
     log_prob = RegularGridInterpolator((axis, axis), np.log(density), "linear", False, None)
@@ -72,13 +79,8 @@ def rate_minima(looks: xr.Dataset) -> pd.DataFrame:
     turn, rows = looks["turn"].values, []
     for index in range(looks.sizes["trial"]):
         trial = looks.isel(trial=index)
-        rate, error = (
-            trial[name].values.astype(float) for name in ("curve_rate", "curve_rate_error")
-        )
-        curve = xr.Dataset({"rate": ("angle", rate), "rate_error": ("angle", error)})
-        minima = local_minima(curve.assign_coords(angle=turn))["angle"].values
+        rate = trial["curve_rate"].values.astype(float)
         curved = bool(np.ptp(rate) > FLAT)
-        near = np.abs(np.abs(minima) - DIAGONAL) <= DIAGONAL_WIDTH
         rows.append(
             {
                 **{key: str(trial[key].values) for key in CONDITION},
@@ -86,10 +88,24 @@ def rate_minima(looks: xr.Dataset) -> pd.DataFrame:
                 "range_about_center": np.ptp(rate_about_center(trial, turn)),
                 "curved": curved,
                 "lowest_at_start": curved and bool(abs(turn[rate.argmin()]) <= DIAGONAL_WIDTH),
-                "minimum_near_diagonal": curved and bool(near.any()),
+                "minimum_near_diagonal": curved and has_diagonal_minimum(trial),
             }
         )
     return pd.DataFrame(rows)
+
+
+def has_diagonal_minimum(trial: xr.Dataset) -> bool:
+    """Whether the rate of a stored model has a local minimum within DIAGONAL_WIDTH of 45 degrees.
+
+    Parameters
+    ----------
+    trial : xarray.Dataset
+        A trial of ``priors``.
+    """
+    rate, error = (trial[name].values.astype(float) for name in ("curve_rate", "curve_rate_error"))
+    curve = xr.Dataset({"rate": ("angle", rate), "rate_error": ("angle", error)})
+    minima = local_minima(curve.assign_coords(angle=trial["turn"].values))["angle"].values
+    return bool((np.abs(np.abs(minima) - DIAGONAL) <= DIAGONAL_WIDTH).any())
 
 
 def prior_axes(looks: xr.Dataset) -> pd.DataFrame:
