@@ -95,7 +95,7 @@ def as_runs(
     if runs.ndim != 3:
         raise DataError(f"latents must have shape (runs, samples, latents), got {runs.shape}")
     _, theta = as_pair(np.zeros(runs.shape[1:]), theta)
-    return runs, theta, np.isfinite(runs).all((1, 2))
+    return runs, theta, np.asarray(np.isfinite(runs).all((1, 2)))
 
 
 def as_encoding(

@@ -64,7 +64,7 @@ def _dense_runs(results: Results) -> xr.Dataset:
     return published if published.sizes["trial"] else runs
 
 
-def _range_text(values: Sequence[float], digits: int = 2) -> str:
+def _range_text(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
     """Smallest and largest value."""
     low, high = f"{min(values):.{digits}f}", f"{max(values):.{digits}f}"
     return low if low == high else f"{low} to {high}"

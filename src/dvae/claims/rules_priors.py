@@ -207,8 +207,8 @@ def _m5_rates(results: Results) -> Finding:
     standard = select_trials(looks, prior="standard")["curve_rate_standard"].values
     constant = float(np.ptp(standard, axis=1).max())
     four = select_trials(looks, factors="four-modes")
-    learned = [p.startswith("hierarchical") for p in four["prior"].values.tolist()]
-    learned = four.isel(trial=np.flatnonzero(learned))
+    hierarchical = [p.startswith("hierarchical") for p in four["prior"].values.tolist()]
+    learned = four.isel(trial=np.flatnonzero(hierarchical))
     curved = learned.isel(trial=np.flatnonzero(np.ptp(learned["curve_rate"].values, axis=1) > FLAT))
     near = sum(
         has_diagonal_minimum(curved.isel(trial=index)) for index in range(curved.sizes["trial"])
