@@ -140,7 +140,8 @@ def test_public_modules_have_their_names_to_themselves(name):
     package, _, leaf = name.rpartition(".")
     assert not package or getattr(importlib.import_module(package), leaf) is module
     inside = {m.name for m in pkgutil.iter_modules(getattr(module, "__path__", ()))}
-    assert not inside & set(getattr(module, "__all__", ()))
+    for shared in inside & set(getattr(module, "__all__", ())):
+        assert getattr(module, shared) is importlib.import_module(f"{name}.{shared}")
 
 
 def test_layers_of_imports_are_checked_and_a_wrong_import_is_found(root, tmp_path):

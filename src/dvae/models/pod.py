@@ -104,7 +104,7 @@ class PodBasis(nn.Module):
 
     def project(
         self, fields: Float[Tensor, "sample channel x1 x2"]
-    ) -> Float[Tensor, "sample mode+1"]:
+    ) -> Float[Tensor, "sample feature"]:
         """Coefficients c of every sample and, last, the squared norm of the residual r."""
         scaled = ((fields - self.mean) / self.scale).flatten(1)
         modes = self.modes.flatten(1)
@@ -138,7 +138,7 @@ class PodEncoder(Encoder):
     def features(self, fields):
         return self.basis.project(fields)
 
-    def from_features(self, features: Float[Tensor, "sample mode+1"]) -> Independent:
+    def from_features(self, features: Float[Tensor, "sample feature"]) -> Independent:
         h = self.network(features[:, :-1] / self.basis.spread[0])
         mean, log_variance = h.chunk(2, -1)
         return encoding_distribution(mean, log_variance)
