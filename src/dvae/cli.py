@@ -6,12 +6,14 @@ import json
 import sys
 import textwrap
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
 
 from dvae.errors import DataError, DvaeError
+from dvae.storage import results_folder
 
 __all__ = ["app", "main"]
 
@@ -252,20 +254,20 @@ def claims(
     as_json: AsJson = False,
 ) -> None:
     """What the paper claims, what was found here, and a verdict by rule."""
-    from dvae.claims import claims_table
+    from dvae.verdicts import decided_claims
 
-    table = claims_table(rows or None, _store(store))
+    decided = decided_claims(results_folder() if store is None else store, rows)
     if as_json:
-        typer.echo(json.dumps(table.reset_index().to_dict("records"), indent=2))
+        typer.echo(json.dumps(decided, indent=2))
         return
-    for name, row in table.iterrows():
-        typer.echo(f"{name:<4}{row['verdict']}")
+    for row in decided:
+        typer.echo(f"{row['claim']:<4}{row['verdict']}")
         for key in ("statement", "ours"):
             label = {"statement": "paper: ", "ours": "here:  "}[key]
             typer.echo(textwrap.fill(row[key], 96, initial_indent=f"    {label}",
                                      subsequent_indent=" " * 11))  # fmt: skip
-    counts = table["verdict"].value_counts()
-    typer.echo(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+    counts = Counter(row["verdict"] for row in decided).most_common()
+    typer.echo(", ".join(f"{n} {verdict}" for verdict, n in counts))
 
 
 def _store(path: Path | None):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dvae.errors import DvaeError
 
-__all__ = ["atomic_path"]
+__all__ = ["atomic_path", "results_folder"]
 
 
 @contextlib.contextmanager
@@ -53,3 +53,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def results_folder() -> Path:
+    """Folder of the results that the book shows.
+
+    ``$DVAE_RESULTS``, else ``results`` of the source checkout that dvae runs from, else
+    ``results`` in the current folder.
+    """
+    if "DVAE_RESULTS" in os.environ:
+        return Path(os.environ["DVAE_RESULTS"])
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout / "results" if (checkout / "pyproject.toml").exists() else Path("results")

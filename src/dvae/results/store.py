@@ -23,7 +23,7 @@ from filelock import FileLock
 from dvae.errors import ResultError
 from dvae.results.netcdf import read_netcdf
 from dvae.results.trials import PROFILES, Experiment, Group, check_profile, group_hashes
-from dvae.storage import atomic_path
+from dvae.storage import atomic_path, results_folder
 
 __all__ = ["Store", "read_result", "write_result"]
 
@@ -81,20 +81,15 @@ class Store:
     Parameters
     ----------
     root : Path
-        By default ``$DVAE_RESULTS``, else ``results`` of the source checkout that dvae runs from,
-        else ``results`` in the current folder.
+        Folder; :meth:`default` is that of the book.
     """
 
     root: Path
 
     @classmethod
     def default(cls) -> Store:
-        """The store that the book shows."""
-        if "DVAE_RESULTS" in os.environ:
-            return cls(Path(os.environ["DVAE_RESULTS"]))
-        checkout = Path(__file__).resolve().parents[3]
-        beside = checkout / "results"
-        return cls(beside if (checkout / "pyproject.toml").exists() else Path("results"))
+        """The store that the book shows: :func:`dvae.storage.results_folder`."""
+        return cls(results_folder())
 
     def path(self, name: str, profile: str) -> Path:
         """Merged file of an experiment and profile."""
