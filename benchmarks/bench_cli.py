@@ -4,8 +4,8 @@
 
 Each is the median over new processes with one thread, and `import dvae` is set against
 `import torch, xarray` of the same round. The busy process counts in Python; how much it takes from
-the others depends on the number of cores. The first round, which fills the caches, is not counted; "after a change" nothing is
-kept, and every claim is decided.
+the others depends on the number of cores. The first round, which fills the caches, is not counted;
+"after a change" nothing is kept, and every claim is decided.
 """
 
 from __future__ import annotations
