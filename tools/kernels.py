@@ -68,7 +68,9 @@ def environment(kernel: str) -> dict[str, str]:
 def run(kernel: str, jobs: str, selection: list[str]) -> int:
     """Run pytest under one kernel; the margins go to ``_build/kernels/<kernel>.json``."""
     path = SCRATCH / f"{kernel}.json"
-    path.unlink(missing_ok=True)
+    margins = path.with_suffix(".margins")
+    for old in (path, margins):
+        old.unlink(missing_ok=True)
     head = {"kernel": kernel, "environment": KERNELS[kernel], "selection": selection}
     probe = subprocess.run(
         [sys.executable, "-c", PROBE], env=environment(kernel), capture_output=True, text=True
@@ -82,11 +84,12 @@ def run(kernel: str, jobs: str, selection: list[str]) -> int:
         return 1
     ran = json.loads(probe.stdout)
     print(f"{kernel}: {', '.join(ran)}, as {KERNELS[kernel]}", flush=True)
-    command = [sys.executable, "-m", "pytest", "-p", "margins", "--margins", str(path)]
+    command = [sys.executable, "-m", "pytest", "-p", "margins", "--margins", str(margins)]
     command += ["-n", jobs, "--dist", "loadfile", *selection]
     code = subprocess.run(command, env=environment(kernel), cwd=ROOT).returncode
-    if path.exists():
-        path.write_text(json.dumps(head | {"ran": ran} | json.loads(path.read_text()), indent=1))
+    if margins.exists():  # not if pytest could not start
+        measured = json.loads(margins.read_text())
+        path.write_text(json.dumps(head | {"ran": ran} | measured, indent=1))
     return code
 
 

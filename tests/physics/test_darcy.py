@@ -226,12 +226,12 @@ def test_a_sample_does_not_depend_on_its_companions():
     field = np.concatenate([fields(2, 3, 33), fields(1089, 3, 33)])
     together = solve_darcy(field)
     in_twos = solve_darcy(field, batch_size=2)
-    # Each stops at 1e-12 of its load; the kernels need up to 2e-13 (pressure) and 2e-12 (velocity).
+    # Each stops at 1e-12 of its load; the kernels need up to 2e-13 (pressure) and 3e-12 (velocity).
     np.testing.assert_allclose(in_twos.pressure, together.pressure, rtol=0, atol=2e-12)
     for i in range(6):
         alone = solve_darcy(field[i : i + 1])
         np.testing.assert_allclose(alone.pressure[0], together.pressure[i], rtol=0, atol=2e-12)
-        np.testing.assert_allclose(alone.velocity[0], together.velocity[i], rtol=0, atol=2e-11)
+        np.testing.assert_allclose(alone.velocity[0], together.velocity[i], rtol=0, atol=3e-11)
 
 
 def test_one_source_for_each_sample():
