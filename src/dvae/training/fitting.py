@@ -186,9 +186,7 @@ def fit(
         raise DataError(f"record_every must be at least 1, got {record_every}")
     features = model.features(fields)
     trainer = Trainer(ensemble.to(where), features.to(where), recipe, members)
-    start = {"parameters": ensemble.parameters, "features": features, **ensemble.buffers}
-    identity = tensors_digest({name: value.detach().cpu() for name, value in start.items()})
-    identity += json.dumps([asdict(recipe), members.digest(), str(where.type), record_every])
+    identity = _identity(ensemble, features, recipe, members, where.type, record_every)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.exists():
         trainer.restore(load_checkpoint(path, identity, where))
@@ -206,6 +204,20 @@ def fit(
         ~trainer.state.alive.cpu().numpy(),
         trainer.state.seconds,
     )
+
+
+def _identity(
+    ensemble: Ensemble,
+    features: Tensor,
+    recipe: Recipe,
+    members: Members,
+    device: str,
+    record_every: int,
+) -> str:
+    """What makes a run this run: a checkpoint of another one is refused."""
+    start = {"parameters": ensemble.parameters, "features": features, **ensemble.buffers}
+    digest = tensors_digest({name: value.detach().cpu() for name, value in start.items()})
+    return digest + json.dumps([asdict(recipe), members.digest(), device, record_every])
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
