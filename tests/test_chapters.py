@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 
 from dvae.chapters import is_smoke, share_text, shown, source_line, table
 
@@ -18,7 +18,7 @@ LAPTOP = xr.Dataset(attrs={"profile": "laptop", "trials": "50", "commit": "01234
 )
 def test_smoke_is_marked_and_nothing_else(origin, smoke):
     assert is_smoke(origin) is smoke
-    figure = shown(plt.figure(), origin)
+    figure = shown(Figure(), origin)
     assert ("not evidence" in "".join(text.get_text() for text in figure.texts)) is smoke
 
 
