@@ -270,3 +270,13 @@ def test_measurements_name_both_sides_and_what_made_them(tmp_path):
     ]
     path.write_text(json.dumps({"pod": made | {"shown": [both], "quick": True}}))
     assert measurements.measurements_table(path) == measurements.MISSING
+
+
+def test_the_stored_kernels_are_shown(tmp_path):
+    path = ROOT / "benchmarks" / "kernels.json"
+    text = measurements.kernels_table(path)
+    stored = json.loads(path.read_text())
+    assert all(run["kernel"] in text for run in stored["kernels"])
+    assert all(small["test"] in text for small in stored["small_margins"])
+    assert sum(run.get("failed", 0) for run in stored["kernels"]) == 0
+    assert "nothing is stored" in measurements.kernels_table(tmp_path / "missing.json")

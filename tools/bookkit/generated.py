@@ -10,7 +10,7 @@ from types import ModuleType
 
 from sphinx.pycode import ModuleAnalyzer
 
-from .measurements import measurements_table
+from .measurements import kernels_table, measurements_table
 
 __all__ = ["api_page", "build_note", "status_table", "write"]
 
@@ -181,7 +181,7 @@ def _claims() -> str:
 
 
 def write(folder: Path, records: list[dict], root: Path) -> None:
-    """Write all parts into a folder; the measurements come from `benchmarks/measured.json`."""
+    """Write all parts into a folder; measurements come from `benchmarks/`."""
     import dvae
 
     parts = {
@@ -190,6 +190,7 @@ def write(folder: Path, records: list[dict], root: Path) -> None:
         "results.md": _stored_results(),
         "claims.md": _claims(),
         "api.md": api_page(dvae),
+        "kernels.md": kernels_table(root / "benchmarks" / "kernels.json"),
         "benchmarks.md": measurements_table(root / "benchmarks" / "measured.json"),
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""Table of `benchmarks/measured.json` for the page "How to reproduce"."""
+"""Tables of what is stored in `benchmarks/`, for the page "How to reproduce"."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-__all__ = ["measurements_table"]
+__all__ = ["kernels_table", "measurements_table"]
 
 MISSING = "`make bench` measures speed and memory; no measurement is stored.\n"
 
@@ -32,4 +32,32 @@ def measurements_table(path: Path) -> str:
     machines = "; ".join(dict.fromkeys(m["hardware"] for m in stored.values()))
     versions = ", ".join(dict.fromkeys(m["torch"] for m in stored.values()))
     lines += ["", f"Machine: {machines}. torch {versions}. Stored in `benchmarks/{path.name}`."]
+    return "\n".join(lines) + "\n"
+
+
+def kernels_table(path: Path) -> str:
+    """Return the table of the numerical tests under several kernels of linear algebra."""
+    if not path.exists():
+        return "`make kernels` runs the numerical tests under other kernels; nothing is stored.\n"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    caption = (
+        "Numerical tests under kernels of linear algebra that processors choose. Margin: what a "
+        "comparison allows over what was measured, the smallest of all that change with the kernel."
+    )
+    lines = [f":::{{table}} {caption}", ":name: table-kernels", ""]
+    lines += [
+        "| Asked for | What ran | Tests passed | Failed | Smallest margin |",
+        "|---|---|---|---|---|",
+    ]
+    for run in stored["kernels"]:
+        if not run["ran"]:
+            lines.append(f"| {run['kernel']} | not on this processor | | | |")
+        elif run["worst_margin"] is not None:  # a run of whole notebooks has no margins
+            cells = [run["kernel"], ", ".join(run["ran"]), run["passed"], run["failed"]]
+            lines.append(f"| {' | '.join(map(str, cells))} | {run['worst_margin']:.1f} |")
+    lines += [":::", "", f"Margins below {stored['below']:g}:", ""]
+    for small in stored["small_margins"]:
+        lines.append(f"- `{small['test']}`: {small['margin']:.1f} under {small['kernel']}")
+    if not stored["small_margins"]:
+        lines.append("- none")
     return "\n".join(lines) + "\n"
