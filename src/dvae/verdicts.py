@@ -24,7 +24,7 @@ LIBRARIES = ("numpy", "pandas", "scipy", "xarray", "h5py")
 
 
 def decided_claims(root: Path, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Rows of :func:`dvae.claims.claims_table`, decided anew only after something changed.
+    """Rows of ``dvae.claims.claims_table``, decided anew only after something changed.
 
     Parameters
     ----------

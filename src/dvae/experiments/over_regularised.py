@@ -126,7 +126,7 @@ def _release(
         fields,
         recipe,
         [trial["seed"] for trial in group.trials for _ in weights],
-        beta=np.tile(weights, len(group.trials)),
+        beta=np.tile(weights, len(group.trials)).tolist(),
         initial=Ensemble([model for model in models for _ in weights]),
         device=device,
         progress=progress,
