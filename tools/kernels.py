@@ -110,7 +110,7 @@ def combine(tables: list[dict], below: float) -> dict:
     for table in tables:
         row = {key: table[key] for key in ("kernel", "environment", "ran", "selection")}
         if table["ran"]:
-            own = {w: m[table["kernel"]] for w, m in moving.items() if table["kernel"] in m}
+            own = {w: m for w, m in table["margins"].items() if w in moving}
             row |= {
                 "passed": table["passed"],
                 "failed": len(table["failed"]),

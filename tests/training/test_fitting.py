@@ -140,8 +140,9 @@ def test_training_is_the_plain_loop_with_torchs_adam(make, name):
     model = make(prior="hierarchical").use_variance(recipe.variance)
     result = fit(model, FIELDS, recipe, [5, 6], labels=labels, progress=False, record_every=1)
     parameters, history = plain_loop(model, 6, recipe, labels)
-    # float64: rounding, which Adam's division by a small gradient lets grow from step to step
-    torch.testing.assert_close(result.ensemble.parameters[1], parameters, rtol=0, atol=1e-9)
+    # Rounding, which Adam's division by small gradients lets grow from step to step, and in one
+    # kernel a hundred times further than in another: up to 6e-10 by the published recipe.
+    torch.testing.assert_close(result.ensemble.parameters[1], parameters, rtol=0, atol=1e-8)
     recorded = [result.history[q][1] for q in ("rate", "distortion", "beta", "label")]
     np.testing.assert_allclose(np.array(recorded).T, history, rtol=1e-5, atol=1e-9)
     if name == "published" and make is pod:  # the schedule is followed down and up
