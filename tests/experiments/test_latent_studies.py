@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from dvae.analysis import disentanglement_score, mean_correlation_coefficient, rotation_angle
+from dvae.analysis import (
+    disentanglement_score,
+    mean_correlation_coefficient,
+    rotation_angle,
+    variance_left,
+)
 from dvae.errors import ResultError
 from dvae.experiments import EXPERIMENTS, find_experiment, latent_scores, priors
 from dvae.experiments.common import load_data, make_model, recipe_from
@@ -18,7 +23,15 @@ from dvae.results.trials import PROFILES, group_hashes
 from dvae.runner import compute_group, run_experiment
 from dvae.training import fit
 
-NAMES = ("dense_vae", "baselines", "priors", "rotation_history", "shape_score", "latent_scores")
+NAMES = (
+    "dense_vae",
+    "dense_runs",
+    "baselines",
+    "priors",
+    "rotation_history",
+    "shape_score",
+    "latent_scores",
+)
 
 
 def first_group(name, **arguments):
@@ -66,12 +79,37 @@ def test_dense_vae_stores_what_the_figures_need():
 
 
 def test_dense_vae_is_the_papers_network_but_at_smoke():
-    group = find_experiment("dense_vae").groups("laptop")[0]
-    model = make_model(group.shared, torch.zeros(2, 3, 65, 65))
-    # a calibrated variance map of 65 x 65 nodes is not trained
-    assert count_parameters(model) == 779_582 - 65**2
-    recipe = group.shared["recipe"]
-    assert (recipe["steps"], recipe["batch_size"], recipe["variance"]) == (8000, 32, "calibrated")
+    recipes = {}
+    for group in find_experiment("dense_vae").groups("laptop"):
+        model = make_model(group.shared, torch.randn(2, 3, 65, 65))
+        # a calibrated variance map of 65 x 65 nodes is not trained
+        assert count_parameters(model) == 779_582 - 65**2
+        standardised = bool((model.encoder.standardisation.scale != 1).any())
+        recipe = group.shared["recipe"]
+        assert (recipe["batch_size"], recipe["variance"]) == (32, "calibrated")
+        key = (group.shared["recipe_name"], recipe["steps"], standardised)
+        recipes[key] = recipes.get(key, 0) + len(group.trials)
+    assert recipes == {("one-cycle", 1200, True): 10, ("calibrated, long", 8000, False): 4}
+
+
+def test_dense_runs_begin_with_what_is_asked_first():
+    groups = find_experiment("dense_runs").groups("laptop")
+    cells = [(g.shared["n_nodes"], g.shared["factors"], g.shared["prior"]) for g in groups]
+    assert {cells.count(cell) for cell in cells if cell[0] == 33} == {50}
+    assert {cells.count(cell) for cell in cells if cell[0] == 65} == {20}
+    assert set(cells[:100]) == {
+        (33, "four-modes", "standard"),
+        (33, "four-modes", "hierarchical-rectified"),
+    }
+    steps = {(g.shared["n_nodes"], g.shared["recipe"]["steps"]) for g in groups}
+    assert steps == {(33, 600), (65, 1200)}
+
+
+def test_dense_runs_keep_every_samples_share_of_the_variance_left():
+    _, data = first_group("dense_runs")
+    left = variance_left(data["relative_error"].values, data["mean_field_error"].values)
+    # one divides by the deviations from the mean field, the other by the same in another order
+    np.testing.assert_allclose(data["variance_left_by_sample"].mean("sample"), left, rtol=1e-4)
 
 
 def test_priors_measure_the_bound_and_the_rotation():

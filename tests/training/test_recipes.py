@@ -87,13 +87,14 @@ def test_a_shortened_recipe_keeps_its_proportions(name):
         assert (step, rate) == (round(long_step / 100), long_rate)
     if whole.floor is not None:
         assert short.floor == (*whole.floor[:2], whole.floor[2] // 100)
+    assert short.ramp_steps == round(whole.ramp_steps / 100)
     same = asdict(replace(short, **{k: asdict(whole)[k] for k in CHANGED}))
     assert same == asdict(whole)
     tiny = whole.shortened(1e-9)
     assert tiny.steps == 1 and (tiny.reconstruction_steps > 0) == (whole.reconstruction_steps > 0)
 
 
-CHANGED = ("steps", "learning_rate_steps", "reconstruction_steps", "floor", "nu")
+CHANGED = ("steps", "learning_rate_steps", "reconstruction_steps", "floor", "nu", "ramp_steps")
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ import xarray as xr
 from dvae.experiments.common import (
     chunks,
     data_settings,
+    dense_settings,
     factors_of,
     model_settings,
     recipe_settings,
     resampled_history,
     score_ensemble,
     train,
+    variance_left_by_sample,
 )
 from dvae.models import count_parameters
 from dvae.results.trials import Experiment, Group
@@ -37,16 +39,18 @@ def _groups(profile: str) -> list[Group]:
         schedule="published",
         learning_rate_steps=((1600, 1e-3), (4500, 5e-4), (7000, 1e-4)),
     )
-    recipes = {"calibrated, long": long}
-    if profile == "paper":
-        recipes["published"] = make_recipe("published")
-    # a small network at smoke, the paper's size (779,582 parameters) otherwise
-    model = model_settings("paper") | ({"blocks": (2, 2, 2)} if profile == "smoke" else {})
-    seeds = [{"seed": seed} for seed in range({"smoke": 1, "laptop": 4, "paper": 20}[profile])]
+    raw, standardised = model_settings("paper"), dense_settings(profile)
+    runs = {"smoke": (1, 0, 0), "laptop": (10, 4, 0), "paper": (20, 20, 20)}[profile]
+    conditions = [
+        ("one-cycle", make_recipe("one-cycle"), standardised, runs[0]),
+        ("calibrated, long", long, raw, runs[1]),
+        ("published", make_recipe("published"), raw, runs[2]),
+    ]
     groups = []
-    for name, recipe in recipes.items():
+    for name, recipe, model, n_runs in conditions:
         shared = data_settings(profile) | model | recipe_settings(profile, recipe)
         shared |= {"recipe_name": name}
+        seeds = [{"seed": seed} for seed in range(n_runs)]
         if profile == "paper":
             groups += chunks(seeds, shared, profile)
         else:  # a CPU gains nothing from training networks of this size in one process
@@ -58,6 +62,7 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
     result, training, test = train(group, **arguments)
     ensemble, m = result.ensemble, len(group.trials)
     data = score_ensemble(ensemble, training, test).merge(resampled_history(result))
+    data["variance_left_by_sample"] = variance_left_by_sample(ensemble, training, test)
     mean, scale = (x.numpy() for x in ensemble.encode(training.fields))
     samples = ("trial", "train_sample", "latent")
     data["latent_mean_train"], data["latent_scale_train"] = (samples, mean), (samples, scale)

@@ -7,6 +7,7 @@ from dvae.experiments.architecture import ARCHITECTURE
 from dvae.experiments.baselines import BASELINES
 from dvae.experiments.correlated_factors import CORRELATED_FACTORS
 from dvae.experiments.darcy import DARCY
+from dvae.experiments.dense_runs import DENSE_RUNS
 from dvae.experiments.dense_vae import DENSE_VAE
 from dvae.experiments.disentanglement import DISENTANGLEMENT
 from dvae.experiments.label_objectives import LABEL_OBJECTIVES
@@ -33,6 +34,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         MODEL_SIZE,
         DISENTANGLEMENT,
         DENSE_VAE,
+        DENSE_RUNS,
         BASELINES,
         SHAPE_SCORE,
         LATENT_SCORES,

@@ -258,8 +258,24 @@ class Ensemble:
             state = {f"model.{k}": v for k, v in {**parameters, **buffers}.items()}
             return functional_call(wrapper, state, arguments)
 
-        batched = vmap(call_member, in_dims=(0, 0, *in_dims), chunk_size=self.members_per_call)
-        return batched(self.split(parameters), self.buffers, *arguments)
+        members = self.split(parameters)
+        if self.members_per_call == 1 or len(parameters) == 1:
+            # one at a time without vmap, which would make grouped convolutions of plain ones
+            return _stacked(
+                [
+                    call_member(
+                        {name: value[i] for name, value in members.items()},
+                        {name: value[i] for name, value in self.buffers.items()},
+                        *(
+                            a if dim is None else a.select(dim, i)
+                            for a, dim in zip(arguments, in_dims, strict=True)
+                        ),
+                    )
+                    for i in range(len(parameters))
+                ]
+            )
+        batched = vmap(call_member, in_dims=(0, 0, *in_dims))
+        return batched(members, self.buffers, *arguments)
 
     def loss_terms(self, parameters: Tensor, *arguments, in_dims=0) -> LossTerms:
         """:meth:`VAE.loss_terms` of every member: rate and distortion (member, sample)."""
@@ -410,6 +426,15 @@ class Ensemble:
                 difference = part.decode(z) - y.to(self.device)
                 error[members] += difference.double().pow(2).flatten(1).sum(1).cpu()
         return (error / fields.double().pow(2).sum().cpu()).sqrt().numpy()
+
+
+def _stacked(results):
+    """Results of single members, tensors or (named) tuples of them, as vmap would return them."""
+    first = results[0]
+    if isinstance(first, Tensor):
+        return torch.stack(results)
+    parts = [_stacked(part) for part in zip(*results, strict=True)]
+    return first._make(parts) if hasattr(first, "_make") else tuple(parts)
 
 
 class _Call(nn.Module):

@@ -1,0 +1,82 @@
+"""Rows N3, G1, M1 to M3: fifty DenseVAEs of every factor set and prior (section 5).
+
+The network of the paper on standardised fields, with the recipe "one-cycle". Most runs are on a
+grid of 33 x 33 nodes, where a run takes about a minute of one core: the same physics, and the same
+blocks of the network on feature maps of a quarter of the nodes. Some are on the paper's 65 x 65.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from dvae.experiments.common import (
+    data_settings,
+    dense_settings,
+    recipe_settings,
+    resampled_history,
+    score_ensemble,
+    train,
+    variance_left_by_sample,
+)
+from dvae.results.conditions import AS_CODED, FACTORS, PRIORS
+from dvae.results.trials import Experiment, Group
+from dvae.training import RECIPES
+
+__all__ = ["DENSE_RUNS"]
+
+COARSE, FINE = 33, 65  # nodes per side
+RECIPE = RECIPES["one-cycle"]
+COARSE_RECIPE = RECIPE.shortened(0.5)
+FINE_RUNS = 20
+# in the order of what is asked first; seeds go from condition to condition, so that a sweep which
+# is interrupted has as many runs of each
+FIRST = [("four-modes", "standard"), ("four-modes", AS_CODED)]
+OTHERS = [(f, p) for f in FACTORS for p in PRIORS if (f, p) not in FIRST]
+
+
+def _groups(profile: str) -> list[Group]:
+    runs = {"smoke": 1, "laptop": 50, "paper": 50}[profile]
+    fine_runs = 0 if profile == "smoke" else FINE_RUNS if profile == "laptop" else runs
+    cells = [(COARSE, *cell, seed) for seed in range(runs) for cell in FIRST]
+    cells += [(FINE, *cell, seed) for seed in range(fine_runs) for cell in FIRST]
+    cells += [(COARSE, *cell, seed) for seed in range(runs) for cell in OTHERS]
+    groups = []
+    for n_nodes, factors, prior, seed in cells:
+        grid = {} if profile == "smoke" else {"n_nodes": n_nodes}
+        recipe = RECIPE if n_nodes == FINE else COARSE_RECIPE
+        shared = (
+            data_settings(profile, factors, **grid)
+            | dense_settings(profile, prior)
+            | recipe_settings(profile, recipe)
+            | {"recipe_name": RECIPE.name}
+        )
+        # on a CPU members of networks of this size gain nothing from training in one process
+        groups.append(Group(shared, ({"seed": seed},)))
+    return groups
+
+
+def _compute(group: Group, **arguments) -> xr.Dataset:
+    result, training, test = train(group, **arguments)
+    data = score_ensemble(result.ensemble, training, test).merge(resampled_history(result))
+    data["variance_left_by_sample"] = variance_left_by_sample(result.ensemble, training, test)
+    m = len(group.trials)
+    data["training_seconds"] = ("trial", np.full(m, result.seconds))
+    data["steps"] = ("trial", np.full(m, result.recipe.steps))
+    data["diverged"] = ("trial", result.diverged.astype(np.int8))
+    shared = ("factors", "prior", "n_nodes")
+    labels = {
+        "seed": [trial["seed"] for trial in group.trials],
+        "recipe": [group.shared["recipe_name"]] * m,
+        **{name: [group.shared[name]] * m for name in shared},
+    }
+    return data.assign_coords({name: ("trial", values) for name, values in labels.items()})
+
+
+DENSE_RUNS = Experiment(
+    "dense_runs",
+    "50 DenseVAEs of every factor distribution and prior (sections 5.1 to 5.3)",
+    1,
+    _groups,
+    _compute,
+)
