@@ -9,6 +9,7 @@ import xarray as xr
 from fifty_runs import condition
 
 from dvae.claims import Results, decide
+from dvae.claims.frame import Network
 from dvae.results.store import Store
 
 
@@ -20,7 +21,7 @@ def test_range_of_scores(low, high, verdict, tmp_path):
     results = Results(Store(tmp_path))
     row = condition(2) | {"s_d_min": low, "s_d_max": high, "ceiling": 0.99}
     key = ("standard-normal", "published", "standard")
-    results.conditions = pd.DataFrame.from_dict({key: row}, orient="index")
+    results.networks = [Network("N", "published", pd.DataFrame.from_dict({key: row}, "index"))]
     assert decide("N3", results).verdict == verdict
 
 

@@ -8,7 +8,9 @@ import pytest
 import xarray as xr
 from fifty_runs import condition
 
-from dvae.claims import decide, prior_verdict
+from dvae.claims import Results, decide, prior_verdict
+from dvae.claims.frame import Network
+from dvae.results.store import Store
 
 
 def verdict(name: str, standard: dict, learned: dict) -> str:
@@ -47,6 +49,35 @@ def verdict(name: str, standard: dict, learned: dict) -> str:
 )
 def test_fifty_runs(name, standard, learned, expected):
     assert verdict(name, standard, learned) == expected
+
+
+def network(name: str, recipe: str, standard: dict, coded: dict) -> Network:
+    """A network with runs of the four modes, and none of HP as described."""
+    rows = {
+        ("four-modes", recipe, prior): row
+        for prior, row in (
+            ("standard", standard),
+            ("hierarchical", condition() | {"runs": 0}),
+            ("hierarchical-rectified", coded),
+        )
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return Network(name, recipe, table.rename_axis(["factors", "recipe", "prior"]))
+
+
+def test_the_papers_network_decides_as_soon_as_it_has_both_priors(tmp_path):
+    pod = network("PodVAE", "published", condition(0), condition(25))
+    for coded, verdict in ((condition(48), "not reproduced"), (condition() | {"runs": 0}, None)):
+        results = Results(Store(tmp_path))
+        results.networks = [network("DenseVAE", "one-cycle", condition(30), coded), pod]
+        found = decide("M2", results)
+        assert found.verdict == (verdict or "reproduced")
+        assert found.ours.index("DenseVAE, `one-cycle`: no HP 30 of 50") < found.ours.index(
+            "PodVAE"
+        )
+        assert ("HP as coded 48 of 50" in found.ours) == (verdict is not None)
+    results.networks = []
+    assert decide("M2", results).verdict == "not yet run"
 
 
 def shape_runs(slopes: dict[str, float]) -> xr.Dataset:

@@ -18,7 +18,14 @@ import pandas as pd
 import xarray as xr
 
 from dvae.errors import ResultError, UnknownNameError
-from dvae.results.conditions import condition_table, factors_by_set, run_table
+from dvae.results.conditions import (
+    AS_CODED,
+    DENSE_NODES,
+    DENSE_RECIPES,
+    condition_table,
+    factors_by_set,
+    run_table,
+)
 from dvae.results.store import Store
 
 __all__ = [
@@ -73,6 +80,36 @@ class Results:
         factors = factors_by_set(self["baselines"])
         return condition_table(run_table(self["disentanglement"], factors))
 
+    @cached_property
+    def networks(self) -> list[Network]:
+        """Networks with runs of the conditions of section 5, the paper's own first."""
+        in_full = self["disentanglement"].attrs["profile"] == "paper"
+        name = f"{'DenseVAE' if in_full else 'PodVAE'}, 65 x 65"
+        networks = [Network(name, "published", self.conditions)]
+        if "dense_runs" in self:
+            on_grid = self["dense_runs"].query(trial=f"n_nodes == {DENSE_NODES}")
+            runs = run_table(on_grid, factors_by_set(self["baselines"]))
+            table = condition_table(runs, DENSE_RECIPES)
+            name = f"DenseVAE, {DENSE_NODES} x {DENSE_NODES}"
+            networks.insert(0, Network(name, DENSE_RECIPES[0], table))
+        return networks
+
+    def deciding_network(
+        self, factors: str, priors: Sequence[str] = ("standard", AS_CODED)
+    ) -> Network:
+        """The first network that has runs of these factors with every one of these priors.
+
+        Raises
+        ------
+        ResultError
+            If none has.
+        """
+        for network in self.networks:
+            rows = [network.table.loc[(factors, network.recipe, prior)] for prior in priors]
+            if all(row["runs"] > 0 for row in rows):
+                return network
+        raise ResultError(f"no run of {factors} with the priors {', '.join(priors)} is stored")
+
     def condition(self, factors: str, recipe: str, prior: str) -> pd.Series:
         """One condition; ResultError if it has no runs."""
         row = self.conditions.loc[(factors, recipe, prior)]
@@ -89,6 +126,14 @@ class Results:
             "trials": sum(int(a["trials"]) for a in found),
             "commit": "; ".join(dict.fromkeys(a["commit"] for a in found)),
         }
+
+
+class Network(NamedTuple):
+    """A network with its grid, the recipe that rules judge it by, and its table of conditions."""
+
+    name: str
+    recipe: str
+    table: pd.DataFrame
 
 
 class Finding(NamedTuple):

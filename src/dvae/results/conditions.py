@@ -7,6 +7,7 @@ means of the test data, and judged by the thresholds of ``dvae.conventions``.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,8 @@ from dvae.results.store import Store
 
 __all__ = [
     "AS_CODED",
+    "DENSE_NODES",
+    "DENSE_RECIPES",
     "FACTORS",
     "PRIORS",
     "RECIPES",
@@ -42,6 +45,7 @@ __all__ = [
     "crowding",
     "factors_by_set",
     "held_out_factors",
+    "load_dense_runs",
     "load_runs",
     "run_table",
     "shape_runs",
@@ -53,6 +57,8 @@ FACTORS = ("standard-normal", "shifted-normal", "four-modes")
 AS_CODED = "hierarchical-rectified"  # what the authors' code builds, hence what they trained
 PRIORS = ("standard", "hierarchical", AS_CODED)
 RECIPES = ("calibrated", "annealed", "published")
+DENSE_RECIPES = ("one-cycle",)  # of ``dense_runs``
+DENSE_NODES = 33  # nodes per side of the grid on which every condition of ``dense_runs`` has runs
 SHORT_NAMES = {"hierarchical": "HP", "hierarchical-rectified": "HP, coded"}  # for tables
 CONDITION = ["factors", "prior", "recipe"]
 Factors = dict[str, Float[np.ndarray, "sample factor"]]  # by the name of their set
@@ -99,6 +105,18 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
     """
     result = (store or Store.default()).load("disentanglement", profile)
     return run_table(result, held_out_factors(result.attrs["profile"], store))
+
+
+def load_dense_runs(
+    profile: str | None = None, store: Store | None = None, n_nodes: int = DENSE_NODES
+) -> pd.DataFrame:
+    """One row for every stored run of ``dense_runs`` on a grid of ``n_nodes`` nodes per side.
+
+    Columns as :func:`run_table`, which see; arguments and errors as :func:`load_runs`.
+    """
+    result = (store or Store.default()).load("dense_runs", profile)
+    factors = held_out_factors(result.attrs["profile"], store)
+    return run_table(result.query(trial=f"n_nodes == {n_nodes}"), factors)
 
 
 def run_table(result: xr.Dataset, theta: Factors) -> pd.DataFrame:
@@ -164,13 +182,15 @@ def share_with_interval(flags: pd.Series) -> dict[str, int | float]:
     }
 
 
-def condition_table(runs: pd.DataFrame) -> pd.DataFrame:
+def condition_table(runs: pd.DataFrame, recipes: Sequence[str] = RECIPES) -> pd.DataFrame:
     """A row for every declared condition, whether it has runs or not.
 
     Parameters
     ----------
     runs : pandas.DataFrame
-        From :func:`load_runs`.
+        From :func:`load_runs` or :func:`load_dense_runs`.
+    recipes : sequence of str
+        The recipes that are declared for them.
 
     Returns
     -------
@@ -187,7 +207,7 @@ def condition_table(runs: pd.DataFrame) -> pd.DataFrame:
     stored = dict(iter(runs.groupby(names)))
     rows = {
         condition: _summary(stored.get(condition, runs.iloc[:0]))
-        for condition in itertools.product(FACTORS, RECIPES, PRIORS)
+        for condition in itertools.product(FACTORS, recipes, PRIORS)
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(names)
 
