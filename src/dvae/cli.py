@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 import traceback
@@ -31,6 +32,13 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Profile = Annotated[str, typer.Option(help="smoke, laptop or paper.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def _folder(name: str | Path) -> Path:
+    """The folder of a name; an empty one would be the current folder."""
+    if not os.fspath(name):
+        raise DataError("the output folder has no name; leave --output out for 'trained'")
+    return Path(name)
 
 
 @app.callback()
@@ -74,14 +82,28 @@ def generate(
 @app.command()
 def train(
     data: Annotated[Path, typer.Argument(help="HDF5 file with key 'output'.")],
-    output: Annotated[Path, typer.Option(help="Folder for models, history and scores.")] = Path(
-        "trained"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Folder for models, history and scores.", parser=_folder)
+    ] = Path("trained"),
     model: Annotated[str, typer.Option(help="dense or pod.")] = "pod",
     prior: Annotated[
         str, typer.Option(help="standard, hierarchical, hierarchical-rectified or mixture.")
     ] = "standard",
-    recipe: Annotated[str, typer.Option(help="Recipe, see the book's chapter 3.")] = "annealed",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="elbo (beta = 1 per sample, eq. 5, noise annealed), or one of the paper's "
+            "experiments, with beta = 1 per node: annealed, calibrated, published, "
+            "published-hierarchical."
+        ),
+    ] = "elbo",
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the rate per sample (eq. 5) instead of the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
     latents: Annotated[int, typer.Option(help="Number of latent variables.")] = 2,
     members: Annotated[int, typer.Option(help="Models to train at once.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first model.")] = 0,
@@ -112,6 +134,7 @@ def train(
     A run that was interrupted goes on where it was when started again with the same arguments,
     and one that is complete is not repeated.
     """
+    os.environ["MPLBACKEND"] = "agg"  # figures become files; a notebook's backend may not exist
     from dvae.workflow import train_file
 
     summary = train_file(
@@ -120,6 +143,7 @@ def train(
         model=cast(Literal["pod", "dense"], model),
         prior=prior,
         recipe=recipe,
+        beta=beta,
         n_latents=latents,
         members=members,
         seed=seed,

@@ -23,6 +23,7 @@ __all__ = [
     "FLAT",
     "GOOD_SCORE",
     "IDENTICAL",
+    "IN_USE",
     "LINE_END",
     "MUCH_WORSE",
     "NEARLY_ENTANGLED",
@@ -41,6 +42,7 @@ __all__ = [
 # ------------------------------------------------------------------------------------------ runs
 
 OVER_REGULARISED = 0.5  # nats: a run with a smaller rate on test data is over-regularised
+IN_USE = 0.1  # nats: a latent that tells less of a sample is not in use
 ACCURATE = 0.05  # of the variance of the fields about their mean: what a reconstruction may leave
 EQUAL_MEAN = 0.01  # relative: a decoded field or variance that is "equal" to that of the data
 START = 0.1  # share of a training in which every run passes through zero rate

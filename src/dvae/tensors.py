@@ -8,7 +8,7 @@ import os
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from dvae.errors import ResultError
@@ -31,6 +31,8 @@ def write_tensors(
 ) -> None:
     """Write a safetensors file with a digest of everything in it; written beside and renamed.
 
+    Equal tensors and metadata make equal files.
+
     Raises
     ------
     DvaeError
@@ -39,7 +41,23 @@ def write_tensors(
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_path(path) as temporary:
         digest = tensors_digest(tensors, metadata)
-        save_file(tensors, str(temporary), metadata | {"digest": digest})
+        try:
+            contents = save(tensors, metadata | {"digest": digest})
+        except SafetensorError as error:
+            raise ResultError(f"{path} cannot be written as a safetensors file: {error}") from error
+        temporary.write_bytes(_ordered(contents))
+
+
+def _ordered(contents: bytes) -> bytes:
+    """A safetensors file with its header in alphabetical order, which safetensors leaves to chance.
+
+    The header is JSON behind its length in 8 bytes, filled up with spaces to a multiple of 8; the
+    positions of tensors in it count from its end.
+    """
+    length = int.from_bytes(contents[:8], "little")
+    header = json.dumps(json.loads(contents[8 : 8 + length]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + contents[8 + length :]
 
 
 def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -35,7 +35,6 @@ __all__ = ["Landscape", "loss_per_node"]
 
 State = Float[Tensor, " state"]
 States = Float[Tensor, "vector state"]
-LOG_VARIANCE = "decoder.variance.log_variance"
 DENSE_HESSIAN = 512  # parameters up to which the whole Hessian is computed
 FLOATS_AT_ONCE = 2**20  # feature values in flight: bounds memory, does not change results
 
@@ -235,13 +234,14 @@ class Landscape:
 
     def _distortion(self, ensemble: Ensemble, error: Tensor) -> Float[Tensor, "vector draw"]:
         """Distortion from mean squared errors (vector, draw, *groups), in which it is linear."""
-        module = self._ensemble.template.decoder.variance
+        template = self._ensemble.template
+        module, name = template.decoder.variance, template.log_variance_name
         if self.variance == "calibrated":
-            log_variance = (error.mean(1) / module.count).log()
-        elif LOG_VARIANCE in ensemble.buffers:
-            log_variance = ensemble.buffers[LOG_VARIANCE].double()
+            log_variance = module.per_value(error.mean(1)).log()
+        elif name in ensemble.buffers:
+            log_variance = ensemble.buffers[name].double()
         else:
-            log_variance = ensemble.split(ensemble.parameters)[LOG_VARIANCE].double()
+            log_variance = ensemble.split(ensemble.parameters)[name].double()
         module = copy.deepcopy(module).eval()
 
         def member_distortion(log_variance, error):

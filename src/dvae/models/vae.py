@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Independent
 
@@ -69,6 +69,7 @@ class DecoderVariance(nn.Module):
     """
 
     log_variance: Tensor
+    count: int | Tensor
 
     def __init__(
         self,
@@ -80,7 +81,8 @@ class DecoderVariance(nn.Module):
         momentum: float = 0.05,
     ):
         super().__init__()
-        self.count, self.log_jacobian, self.momentum = count, log_jacobian, momentum
+        self.log_jacobian, self.momentum = log_jacobian, momentum
+        self.count = count
         self.register_buffer("log_variance", torch.full(groups, float(initial_log_variance)))
         self.kind: VarianceKind = "calibrated"
         self.set_kind(kind)
@@ -105,6 +107,24 @@ class DecoderVariance(nn.Module):
             self.register_buffer("log_variance", value)
         self.kind = kind
 
+    def restrict(self, count: int | Int[Tensor, "*groups"]) -> None:
+        """Count fewer values: of every group, or of each (0 where it has none).
+
+        The errors of the values that are left out must be 0.
+        """
+        if isinstance(count, Tensor):
+            del self.count
+            self.register_buffer("count", count, persistent=False)
+        else:
+            self.count = count
+
+    def per_value(self, squared_error: Tensor, samples: float | Tensor = 1) -> Tensor:
+        """Mean squared error of a value in every group; 1 in a group without values."""
+        if isinstance(self.count, Tensor):
+            mean = squared_error / (self.count.clamp_min(1) * samples)
+            return torch.where(self.count > 0, mean, 1.0)
+        return squared_error / (self.count * samples)
+
     def forward(
         self,
         squared_error: Float[Tensor, "sample *groups"],
@@ -113,7 +133,7 @@ class DecoderVariance(nn.Module):
         """Distortion -log p(y|z) of each sample in nats; ``floor`` bounds the variance below."""
         log_variance = self.log_variance
         if self.kind == "calibrated" and self.training:
-            variance = squared_error.mean(0) / self.count
+            variance = self.per_value(squared_error.mean(0))
             if floor is not None:
                 variance = torch.maximum(variance, floor.expand_as(variance))
             log_variance = variance.log()
@@ -207,6 +227,7 @@ class VAE(nn.Module):
     """
 
     configuration: dict[str, Any]
+    log_variance_name: ClassVar[str] = "decoder.variance.log_variance"  # of the buffer or parameter
 
     def __init__(
         self,
@@ -251,6 +272,15 @@ class VAE(nn.Module):
     def noise_size(self) -> int:
         """Standard normal numbers per sample that :meth:`loss_terms` consumes."""
         return self.n_latents + self.prior.noise_size
+
+    @property
+    def field_dtype(self) -> torch.dtype:
+        """Precision in which fields are read: that of the parameters."""
+        return next(self.parameters()).dtype
+
+    def observed(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Tensor:
+        """The values of fields that the model reads: all of them."""
+        return fields
 
     def features(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Tensor:
         """Features of the fields after a check of their shape.

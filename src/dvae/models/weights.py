@@ -9,13 +9,15 @@ from pathlib import Path
 from dvae.errors import DataError, ResultError
 from dvae.models.dense import DenseVAE
 from dvae.models.pod import PodBasis, PodVAE
+from dvae.models.units import FieldUnits, UnitsVAE
 from dvae.models.vae import VAE
 from dvae.tensors import read_tensors, write_tensors
 
 __all__ = ["load_model", "save_model"]
 
 FORMAT = "dvae-model-1"
-SHARED = ("basis", "standardisation")  # of encoder and decoder
+UNITS = "encoder.units."
+SHARED = ("basis", "standardisation", "units")  # of encoder and decoder
 KINDS = {"DenseVAE": DenseVAE, "PodVAE": PodVAE}
 
 
@@ -29,7 +31,7 @@ def save_model(path: str | os.PathLike, model: VAE) -> Path:
     DvaeError
         If the file cannot be written.
     """
-    kind = type(model).__name__
+    kind = model.kind if isinstance(model, UnitsVAE) else type(model).__name__
     if kind not in KINDS:
         raise DataError(f"only {', '.join(KINDS)} can be saved, not {kind}")
     if not isinstance(model.configuration["prior"], str):
@@ -41,9 +43,11 @@ def save_model(path: str | os.PathLike, model: VAE) -> Path:
             model.configuration | {"variance": model.decoder.variance.kind}
         ),
     }
-    # encoder and decoder share a basis or a standardisation: store it once
+    # a model inside of units is stored as it is without them, beside the units; and what encoder
+    # and decoder share once
     shared = tuple(f"decoder.{name}." for name in SHARED)
-    tensors = {k: v for k, v in model.state_dict().items() if not k.startswith(shared)}
+    named = {name.replace(".inner.", ".", 1): v for name, v in model.state_dict().items()}
+    tensors = {name: v for name, v in named.items() if not name.startswith(shared)}
     write_tensors(path, tensors, metadata)
     return Path(path)
 
@@ -60,6 +64,7 @@ def load_model(path: str | os.PathLike) -> VAE:
     if not path.is_file():
         raise ResultError(f"{path}: there is no such file; train a model with 'dvae train'")
     tensors, metadata = read_tensors(path)
+    units = {k.removeprefix(UNITS): tensors.pop(k) for k in list(tensors) if k.startswith(UNITS)}
     if metadata.get("format") != FORMAT or metadata.get("kind") not in KINDS:
         raise ResultError(f"{path}: not a model file of dvae (format {metadata.get('format')!r})")
     configuration = json.loads(metadata["configuration"])
@@ -80,4 +85,4 @@ def load_model(path: str | os.PathLike) -> VAE:
         model.to(dtype).load_state_dict(tensors)
     except RuntimeError as error:
         raise ResultError(f"{path}: weights do not fit the architecture: {error}") from error
-    return model.eval()
+    return (UnitsVAE(model, FieldUnits(**units)) if units else model).eval()

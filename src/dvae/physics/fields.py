@@ -35,11 +35,16 @@ class FieldDataset:
     ----------
     fields : tensor of shape (N, C, n1, n2)
         Float32, any number of channels C and any grid; axes (sample, channel, x1, x2). Bring
-        channels of different units to one scale: the likelihood weighs all values alike.
+        channels of different units to one scale, or let :class:`dvae.models.UnitsVAE` do it: the
+        likelihood weighs all values alike.
     theta : tensor of shape (N, s), or None
         Generative factors, float32, in any unit; None where unknown.
     metadata : dict
         What made the data; numbers and strings, stored as attributes of the file.
+    exact : bool
+        Keep arrays of double precision as they are, and allow values that are missing (NaN) at the
+        same place in every sample: fields as people bring them, for
+        :class:`dvae.models.FieldUnits`.
     orientation_note : str
         How fields lay in the file that they were loaded from and what said so; empty for data
         that were not loaded.
@@ -53,6 +58,7 @@ class FieldDataset:
     fields: Float[Tensor, "sample channel x1 x2"]
     theta: Float[Tensor, "sample factor"] | None = field(default=None, kw_only=True)
     metadata: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    exact: bool = field(default=False, kw_only=True)
     orientation_note: str = field(default="", init=False)
 
     names: ClassVar[tuple[str, ...]] = ("theta", "fields")  # of arrays, in the order of KEYS
@@ -61,10 +67,12 @@ class FieldDataset:
         kind = type(self).__name__
         for name, value in self._arrays().items():
             try:
-                setattr(self, name, torch.as_tensor(value).to(torch.float32).contiguous())
+                tensor = torch.as_tensor(value)
+                kept = self.exact and tensor.dtype == torch.float64
+                setattr(self, name, tensor.to(tensor.dtype if kept else torch.float32).contiguous())
             except (TypeError, ValueError, RuntimeError) as error:
                 raise DataError(f"{kind}: {name} is not an array of numbers: {error}") from error
-        if problem := _problem(self._arrays()):
+        if problem := _problem(self._arrays(), self.exact):
             raise DataError(f"{kind}: {problem[0]} {problem[1]}.")
 
     def __len__(self) -> int:
@@ -95,7 +103,7 @@ class FieldDataset:
         for role, start, stop in [("train", 0, n_train), ("test", n_train, n_train + n_test)]:
             arrays = {name: value[start:stop] for name, value in self._arrays().items()}
             note = {"split": role, "split_start": start, "split_stop": stop}
-            parts.append(type(self)(**arrays, metadata=self.metadata | note))
+            parts.append(type(self)(**arrays, metadata=self.metadata | note, exact=self.exact))
         return parts[0], parts[1]
 
     def save(
@@ -158,6 +166,7 @@ class FieldDataset:
         path: str | os.PathLike,
         *,
         orientation: Literal["ij", "reference"] | None = None,
+        exact: bool = False,
     ) -> Self:
         """Read an HDF5 file of :meth:`save`, of the paper's authors, or of one's own.
 
@@ -172,11 +181,13 @@ class FieldDataset:
             How fields lie in the file: with axes (x1, x2), or turned like those of the authors
             (see :meth:`save`). By default as the file's attribute ``orientation`` says, which
             ``save`` writes, and without one as they are, which is "ij": it is never guessed.
+        exact : bool
+            Double precision is kept, and a mask of missing values allowed (see the class).
 
         Returns
         -------
         FieldDataset
-            In "ij" orientation, float32; ``orientation_note`` says what was done. Of the class
+            In "ij" orientation; ``orientation_note`` says what was done. Of the class
             that ``load`` is called on.
 
         Raises
@@ -197,7 +208,7 @@ class FieldDataset:
             _check_orientation(orientation, ORIENTATIONS)
         arrays, attributes = _read_file(path)
         own = {name: value for name, value in arrays.items() if name in cls.names}
-        if problem := _problem(own):
+        if problem := _problem(own, exact):
             raise DataError(f"{path}: key {KEYS[problem[0]]!r} {problem[1]}.")
         stored = attributes.pop("checksum", None)
         if stored is not None:
@@ -208,11 +219,13 @@ class FieldDataset:
         if found == "reference":
             for name in own.keys() - {"theta"}:
                 own[name] = np.flip(own[name], -2).swapaxes(-1, -2)
-        tensors = {
-            name: torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
-            for name, value in own.items()
-        }
-        data = cls(**tensors, metadata=attributes)
+        tensors = {}
+        for name, value in own.items():
+            double = exact and value.dtype != np.float32
+            tensors[name] = torch.from_numpy(
+                np.ascontiguousarray(value, dtype=np.float64 if double else np.float32)
+            )
+        data = cls(**tensors, metadata=attributes, exact=exact)
         data.orientation_note = note
         return data
 
@@ -282,7 +295,7 @@ def _compare_checksum(path: Path, stored: Any, arrays: dict[str, np.ndarray]) ->
         )
 
 
-def _problem(arrays: dict[str, Any]) -> tuple[str, str] | None:
+def _problem(arrays: dict[str, Any], exact: bool) -> tuple[str, str] | None:
     """The first array that is not what it must be, and why; None if all are."""
     fields = arrays["fields"]
     count, grid = fields.shape[0] if fields.ndim else 0, tuple(fields.shape[2:])
@@ -294,13 +307,37 @@ def _problem(arrays: dict[str, Any]) -> tuple[str, str] | None:
             return name, f"has shape {shape}; beside these fields it must be {(count, 1, *grid)}"
         if name == "theta" and (value.ndim != 2 or shape[0] != count or shape[1] == 0):
             return name, f"has shape {shape}; beside these fields it must be ({count}, factors)"
-        finite = np.isfinite(np.asarray(value)).reshape(count, -1).all(axis=1)
+        values = np.asarray(value)
+        finite = np.isfinite(values).reshape(count, -1)
+        if name == "fields" and exact and not finite.all():
+            if problem := _moving_gap(values):
+                return name, problem
+            continue
+        finite = finite.all(axis=1)
         if not finite.all():
             return name, (
                 f"holds NaN or infinity in {int((~finite).sum())} of {count} samples, first in "
                 f"sample {int((~finite).argmax())}; every value must be finite: remove or mend them"
             )
     return None
+
+
+def _moving_gap(fields: Float[np.ndarray, "sample channel x1 x2"]) -> str | None:
+    """What is wrong with fields that hold values which are not finite; None for a fixed mask."""
+    gaps = ~np.isfinite(fields)
+    always = np.isnan(fields).all(axis=0)
+    if always.all():
+        return "holds NaN only"
+    wrong = gaps & ~always
+    if not wrong.any():
+        return None
+    sample, channel, i, j = np.argwhere(wrong)[0]
+    return (
+        f"holds NaN or infinity in {int(wrong.any((1, 2, 3)).sum())} of {len(fields)} samples "
+        "where other samples hold numbers, first in "
+        f"sample {sample}, channel {channel}, node ({i}, {j}); values may be missing only at the "
+        "same place in every sample: fill or drop those samples"
+    )
 
 
 def _read(file: h5py.File, path: Path, key: str) -> np.ndarray:

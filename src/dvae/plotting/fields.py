@@ -129,7 +129,8 @@ def plot_reconstruction(
     """Truth beside reconstruction and error, a channel a row (figs 2, 6, 8, 11).
 
     Truth and reconstructions of a channel share one scale, their errors (reconstruction minus
-    truth) another; the number in an error's corner is its norm relative to the truth's.
+    truth) another; nodes where the truth is NaN, outside of the domain, stay blank; the number
+    in an error's corner is its norm relative to the truth's.
 
     Parameters
     ----------
@@ -147,12 +148,16 @@ def plot_reconstruction(
         If shapes do not agree.
     """
     sizes: dict[str, int] = {}
-    truth = as_array(truth, "truth", "channel x1 x2", sizes)
+    truth = as_array(truth, "truth", "channel x1 x2", sizes, finite=False)
+    blank = np.isnan(truth)
     models = mean if isinstance(mean, Mapping) else {"": mean}
     require_entries(models, "mean")
     means = [
-        as_array(m, f"mean {name}".strip(), "channel x1 x2", sizes) for name, m in models.items()
+        as_array(m, f"mean {name}".strip(), "channel x1 x2", sizes, finite=False)
+        for name, m in models.items()
     ]
+    for field, name in [(truth, "truth"), *zip(means, models, strict=True)]:
+        as_array(np.where(blank, 0.0, field), name or "mean", "channel x1 x2")
     if channels is None:
         default = CHANNELS if len(truth) == 3 else [f"channel {i + 1}" for i in range(len(truth))]
         channels = default
@@ -174,6 +179,11 @@ def plot_reconstruction(
     return figure
 
 
+def _largest(field: np.ndarray) -> float:
+    """Largest magnitude of what is drawn; 0 of nothing."""
+    return float(np.abs(np.nan_to_num(field)).max())
+
+
 def _draw_channel(
     figure: FigureBase,
     axes: np.ndarray,
@@ -182,17 +192,18 @@ def _draw_channel(
     signed: bool,
 ) -> None:
     """A row of ``plot_reconstruction``: the truth, then each mean and its error."""
+    means = [np.where(np.isnan(truth), np.nan, mean) for mean in means]
     errors = [mean - truth for mean in means]
-    limit = max(np.abs(field).max() for field in (truth, *means))
-    error_limit = max(np.abs(field).max() for field in errors)
+    limit = max(_largest(field) for field in (truth, *means))
+    error_limit = max(_largest(field) for field in errors)
     image = draw_image(axes[0], truth, limit, signed)
-    norm = np.linalg.norm(truth)
+    norm = np.linalg.norm(np.nan_to_num(truth))
     for i, (mean, error) in enumerate(zip(means, errors, strict=True)):
         draw_image(axes[1 + 2 * i], mean, limit, signed)
         error_image = draw_image(axes[2 + 2 * i], error, error_limit)
         if norm > 0:
             box = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1.5}
-            relative = f"{100 * np.linalg.norm(error) / norm:.2g} %"
+            relative = f"{100 * np.linalg.norm(np.nan_to_num(error)) / norm:.2g} %"
             axes[2 + 2 * i].text(0.02, 0.02, relative, fontsize=9, bbox=box)
     add_colour_bar(figure, image, axes[:-1], shrink=0.9, location="left", pad=0.01)
     add_colour_bar(figure, error_image, axes[-1], shrink=0.9)

@@ -37,6 +37,7 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.5,
     "savefig.dpi": 150,
+    "text.usetex": False,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
 }

@@ -349,9 +349,9 @@ class Ensemble:
                 total = total + self.call(
                     error, self.parameters, batch, noise, weight, in_dims=(None, None, 0)
                 )
-        count = n_samples * self.template.decoder.variance.count * weights.sum(1)
-        variance = total / count.view(-1, *[1] * (total.ndim - 1))
-        self.buffers["decoder.variance.log_variance"].copy_(variance.log())
+        drawn = n_samples * weights.sum(1).view(-1, *[1] * (total.ndim - 1))
+        variance = self.template.decoder.variance.per_value(total, drawn)
+        self.buffers[self.template.log_variance_name].copy_(variance.log())
 
     @_with_own_threads
     @torch.no_grad()

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dvae.errors import DataError
+from dvae.errors import DataError, DvaeError
 from dvae.models.vae import VAE
 from dvae.tensors import tensors_digest
 from dvae.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -98,6 +99,7 @@ def fit(
     progress: bool = True,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_seconds: float = 60.0,
+    keep_checkpoint: bool = False,
     record_every: int | None = None,
     monitor: Callable[[int, Ensemble], None] | None = None,
 ) -> Fit:
@@ -132,6 +134,9 @@ def fit(
         Show a progress bar with mean rate, distortion and beta.
     checkpoint : path, optional
         File to save the state to and, if it exists, to go on from. Removed at the end.
+    keep_checkpoint : bool
+        Leave the last state there instead, for a caller who has more to do: the same call then
+        returns at once what was trained.
     checkpoint_seconds : float
         Least time between two saves.
     record_every : int, optional
@@ -167,7 +172,7 @@ def fit(
     where = check_device(device)
     seeds = _checked_seeds(seeds)
     model = copy.deepcopy(model).use_variance(recipe.variance)
-    fields = _checked_fields(fields, next(model.parameters()).dtype)
+    fields = _checked_fields(fields, model)
     ensemble = _start(model, seeds, initial)
     members = Members(
         seeds,
@@ -191,10 +196,12 @@ def fit(
     if path is not None and path.exists():
         trainer.restore(load_checkpoint(path, identity, where))
     _run(trainer, path, identity, checkpoint_seconds, record_every, progress, monitor)
+    if path is not None and keep_checkpoint:
+        _save(path, trainer.state, identity)
     ensemble.parameters = trainer.state.parameters
     ensemble.calibrate(trainer.features, weights=members.weights(trainer.features))
     ensemble.to("cpu")
-    if path is not None:
+    if path is not None and not keep_checkpoint:
         path.unlink(missing_ok=True)
     return Fit(
         ensemble,
@@ -227,13 +234,17 @@ def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return checked
 
 
-def _checked_fields(fields: Any, dtype: torch.dtype) -> Float[Tensor, "sample channel x1 x2"]:
-    """Fields of a tensor or of an object that has some, all finite, in the model's precision."""
-    fields = torch.as_tensor(getattr(fields, "fields", fields)).to(dtype)
+def _checked_fields(fields: Any, model: VAE) -> Float[Tensor, "sample channel x1 x2"]:
+    """Fields of a tensor or of an object that has some, in the model's precision.
+
+    All that the model reads must be finite.
+    """
+    fields = torch.as_tensor(getattr(fields, "fields", fields)).to(model.field_dtype)
     if not len(fields):
         raise DataError("there are no training samples")
-    if not bool(torch.isfinite(fields).all()):
-        bad = int((~torch.isfinite(fields.flatten(1)).all(1)).nonzero()[0, 0])
+    finite = torch.isfinite(model.observed(fields))
+    if not bool(finite.all()):
+        bad = int((~finite.flatten(1).all(1)).nonzero()[0, 0])
         raise DataError(
             f"the training fields hold values that are not finite, first in sample {bad}"
         )
@@ -323,8 +334,16 @@ def _run(trainer, path, identity, checkpoint_seconds, record_every, progress, mo
                 monitor(state.step, trainer.ensemble)
             due = time.monotonic() - saved >= checkpoint_seconds
             if path is not None and due and state.step < recipe.steps:
-                save_checkpoint(path, state, identity)
+                _save(path, state, identity)
                 saved = time.monotonic()
+
+
+def _save(path: Path, state: TrainingState, identity: str) -> None:
+    """Save a checkpoint; one that cannot be written is no reason to lose what is trained."""
+    try:
+        save_checkpoint(path, state, identity)
+    except DvaeError as error:
+        warnings.warn(f"no checkpoint, training goes on: {error}", stacklevel=2)
 
 
 def _history(state: TrainingState, seeds: tuple[int, ...], record_every: int) -> xr.Dataset:

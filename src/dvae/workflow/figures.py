@@ -1,0 +1,67 @@
+"""Figures of a run, as PNG."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import xarray as xr
+from matplotlib.figure import Figure, FigureBase
+
+from dvae import plotting
+from dvae.models import VAE
+from dvae.physics import FieldDataset
+from dvae.storage import atomic_path
+from dvae.training import Fit
+from dvae.workflow.outputs import Outputs
+
+__all__ = ["draw_figures"]
+
+
+def draw_figures(
+    outputs: Outputs, result: Fit, fields: FieldDataset, latents: xr.Dataset, best: int
+) -> None:
+    """History of all models; reconstruction and latents of the one with the lowest loss."""
+    chosen = latents.isel(member=best)
+    test = chosen["role"].values == "test"
+    drawings: dict[str, Callable[[], FigureBase]] = {
+        "history": lambda: plotting.plot_history(result.history),
+        "reconstruction": lambda: _reconstruction(result.models[best], fields, test),
+    }
+    if fields.theta is not None:
+        drawings["latents"] = lambda: _latents_against_factors(chosen, test)
+    if latents.sizes["latent"] == 2:
+        drawings["distributions"] = lambda: _distributions(chosen, test)
+    if not outputs.make("figures", plotting.use_style):
+        return
+    for name, draw in drawings.items():
+        outputs.make(f"figure {name}.png", functools.partial(_save, outputs, name, draw))
+
+
+def _save(outputs: Outputs, name: str, draw: Callable[[], FigureBase]) -> None:
+    figure = draw()
+    assert isinstance(figure, Figure)  # not a part of one: none was given
+    with atomic_path(outputs.folder / f"{name}.png") as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _reconstruction(model: VAE, fields: FieldDataset, test: np.ndarray) -> FigureBase:
+    truth = fields.fields[np.flatnonzero(test)[:1]]
+    with torch.no_grad():
+        mean = model.decoder(model.encoder(truth).base_dist.loc).base_dist.loc
+    channels = [f"channel {i + 1}" for i in range(truth.shape[1])]
+    return plotting.plot_reconstruction(truth[0], mean[0], channels=channels)
+
+
+def _latents_against_factors(chosen: xr.Dataset, test: np.ndarray) -> FigureBase:
+    z, scale, theta = (chosen[n].values for n in ("latent_mean", "latent_scale", "theta"))
+    held_out = z[test], theta[test], scale[test]
+    return plotting.plot_latents(z[~test], theta[~test], test=held_out)
+
+
+def _distributions(chosen: xr.Dataset, test: np.ndarray) -> FigureBase:
+    z = chosen["latent_mean"].values
+    groups = {"q(z), training": z[~test], "q(z), test": z[test]}
+    return plotting.plot_distributions(groups, symbols=("$z_1$", "$z_2$"))

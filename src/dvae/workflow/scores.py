@@ -1,0 +1,156 @@
+"""Losses, latents in use and scores of the models of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+
+from dvae.analysis import (
+    ceiling,
+    disentanglement_score,
+    mean_correlation_coefficient,
+    score_runs,
+    shape_score,
+    total_correlation,
+)
+from dvae.conventions import IN_USE, OVER_REGULARISED
+from dvae.errors import DataError
+from dvae.models import UnitsVAE
+from dvae.physics import FieldDataset
+from dvae.training import Ensemble, Fit
+from dvae.training.split import Split
+
+__all__ = ["MIN_SCORED", "information", "losses", "make_latents", "score_models", "scored_factors"]
+
+MIN_SCORED = 32  # test samples below which no score is computed
+
+Encoded = Float[np.ndarray, "member sample latent"]
+
+
+def losses(
+    result: Fit,
+    test: Float[Tensor, "sample channel x1 x2"],
+    knows: Float[np.ndarray, "member latent"],
+) -> pd.DataFrame:
+    """Losses on test samples, and what is in use, a row for each member.
+
+    ``relative_error`` is about the mean field, in units of the channels' spreads: 1 for a model
+    that answers with the mean field. ``knows`` is from :func:`information`.
+    """
+    ensemble = result.ensemble
+    table = ensemble.evaluate(test, relative_error=False).to_dataframe().reset_index(drop=True)
+    table["relative_error"] = _relative_error(ensemble, test)
+    table["latents_in_use"] = (knows > IN_USE).sum(1)
+    dead = (table["rate"] < OVER_REGULARISED) | (table["latents_in_use"] == 0)
+    table.insert(0, "member", range(len(table)))
+    table.insert(1, "seed", result.seeds)
+    table.insert(2, "diverged", result.diverged)
+    table.insert(3, "over_regularised", dead)
+    return table
+
+
+def _relative_error(
+    ensemble: Ensemble, fields: Float[Tensor, "sample channel x1 x2"], batch_size: int = 64
+) -> Float[np.ndarray, " member"]:
+    """Root of the squared error of decoded latent means over the squares about the mean field."""
+    assert isinstance(ensemble.template, UnitsVAE)
+    units, mean = ensemble.template.units, ensemble.encode(fields)[0]
+    error, size = torch.zeros(ensemble.n_members, dtype=torch.double), 0.0
+    for first in range(0, len(fields), batch_size):
+        batch = slice(first, first + batch_size)
+        truth = units(fields[batch])
+        size += float(truth.double().pow(2).sum())
+        for member in range(ensemble.n_members):
+            decoded = ensemble.part(slice(member, member + 1)).decode(mean[[member], batch])[0]
+            error[member] += (units(decoded) - truth).double().pow(2).sum()
+    return (error / size).sqrt().numpy()
+
+
+def information(mean: Encoded, scale: Encoded) -> Float[np.ndarray, "member latent"]:
+    r"""Nats that each latent tells of a sample, were its means normal.
+
+    .. math:: \tfrac12 \log(1 + \mathrm{var}_y[\mu_i(y)] / \mathrm{mean}_y[\sigma_i^2(y)])
+    """
+    return 0.5 * np.log1p(mean.var(1) / (scale**2).mean(1))
+
+
+def scored_factors(
+    theta: Float[np.ndarray, "sample factor"], test: np.ndarray
+) -> tuple[list[int], list[str]]:
+    """Factors that vary among the test samples, and a sentence for each that does not."""
+    kept, lines = [], []
+    for j, column in enumerate(theta.T):
+        if np.ptp(column[test]) > 1e-12 * np.abs(column[test]).max():
+            kept.append(j)
+            continue
+        where = "file" if np.ptp(column) == 0 else "test part"
+        lines.append(
+            f"factor {j + 1} is the same in every sample of the {where}: left out of the scores"
+        )
+    return kept, lines
+
+
+def score_models(
+    mean: Float[np.ndarray, "member sample latent"],
+    alive: np.ndarray,
+    theta: Float[np.ndarray, "sample factor"] | None,
+) -> pd.DataFrame:
+    """Scores of the test samples' latents; NaN for members that are not ``alive``.
+
+    ``theta`` holds the factors of the same samples, all of which vary, if they are known.
+    """
+    table = pd.DataFrame(index=range(len(mean)))
+
+    def add(name: str, score, *arguments) -> None:
+        table[name] = np.nan
+        table.loc[alive, name] = score_runs(score, mean[alive], *arguments)
+
+    add("total_correlation", total_correlation)
+    if theta is None or not theta.shape[1]:
+        return table
+    # factors in their own units would be weighed by their spread (eq. 6)
+    centred = theta - theta.mean(0)
+    centred = centred / np.abs(centred).max(0)
+    theta = centred / centred.std(0)
+    add("s_d", disentanglement_score, theta)
+    table["s_d_ceiling"] = np.where(alive, ceiling(theta), np.nan)
+    add("mcc", mean_correlation_coefficient, theta)
+    if theta.shape[1] == mean.shape[2]:
+        add("s_kl", _shape_score, theta)
+    return table
+
+
+def _shape_score(z: np.ndarray, theta: np.ndarray) -> float:
+    """S_KL, or NaN where values repeat, as on a grid: they have no density to compare."""
+    try:
+        return shape_score(z, theta)
+    except DataError:
+        return float("nan")
+
+
+def make_latents(
+    result: Fit, fields: FieldDataset, split: Split, mean: Encoded, scale: Encoded
+) -> xr.Dataset:
+    """Latents of all samples with their roles, and what is known of the factors."""
+    role = np.full(len(fields), "training")
+    role[split.test] = "test"
+    latents = xr.Dataset(
+        {
+            "latent_mean": (("member", "sample", "latent"), mean),
+            "latent_scale": (("member", "sample", "latent"), scale),
+            "information": (("member", "latent"), information(mean, scale), {"units": "nats"}),
+        },
+        coords={"role": ("sample", role), "seed": ("member", list(result.seeds))},
+    )
+    if split.labels and split.scaling:
+        labelled = np.zeros(len(fields), dtype=np.int8)
+        labelled[split.training[split.labels.index]] = 1
+        latents["labelled"] = ("sample", labelled)
+        latents.attrs |= {"label_shift": split.scaling.shift, "label_scale": split.scaling.scale}
+    if fields.theta is not None:
+        latents["theta"] = (("sample", "factor"), fields.theta.double().numpy())
+    return latents

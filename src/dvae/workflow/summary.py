@@ -1,0 +1,98 @@
+"""What a run tells people."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from dvae.analysis import linear_collapse
+from dvae.physics import FieldDataset
+from dvae.training import Fit, Recipe, Spectrum
+from dvae.training.split import Split
+
+__all__ = ["make_summary"]
+
+COLUMNS = ("member", "seed", "rate", "distortion", "relative_error", "latents_in_use")
+SCORES = ("s_d", "s_d_ceiling", "mcc", "s_kl")
+NO_WEIGHT = 1e-9  # a beta at which every solution of the linear theory exists
+
+
+def make_summary(
+    fields: FieldDataset,
+    result: Fit,
+    scores: pd.DataFrame,
+    split: Split,
+    spectrum: Spectrum,
+    notes: list[str],
+) -> list[str]:
+    """Lines on data, losses and scores, and advice on models that ignore the data."""
+    n, channels, n1, n2 = fields.fields.shape
+    recipe = result.recipe
+    shown = [*COLUMNS, *(c for c in SCORES if c in scores and scores[c].notna().any())]
+    lines = [
+        f"{n} samples of {channels} fields on {n1} x {n2} nodes; "
+        f"{len(scores)} models, recipe {recipe.name}, {recipe.steps} steps, {result.seconds:.1f} s",
+        "test data, rate and distortion in nats per sample, error relative to the spread about "
+        "the mean field:",
+        scores[shown].to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="-"),
+        fields.orientation_note,
+        loss_line(recipe, n1 * n2),
+    ]
+    if split.labels and split.scaling:
+        lines.append(f"{len(split.labels.index)} labelled samples (eq. 28)")
+        pairs = zip(split.scaling.scale, split.scaling.shift, strict=True)
+        parts = [f"{s:.4g} z{i} {m:+.4g}" for i, (s, m) in enumerate(pairs, 1)]
+        lines.append("factors from latents: " + ", ".join(parts))
+    lines += notes
+    if fields.theta is None:
+        lines.append("no factors in the file: nothing to score disentanglement against")
+    if diverged := int(scores["diverged"].sum()):
+        lines.append(f"{diverged} of {len(scores)} models diverged (left as they were before)")
+    dead = scores["over_regularised"] & ~scores["diverged"]
+    if dead.any():
+        lines += _advice(int(dead.sum()), len(scores), recipe, n1 * n2, spectrum)
+    return lines
+
+
+def loss_line(recipe: Recipe, total_nodes: int) -> str:
+    """The loss in words: beta in both conventions, and whose they are."""
+    beta = recipe.beta * total_nodes
+    if np.isclose(beta, 1.0):
+        name = "the ELBO"
+    elif np.isclose(recipe.beta, 1.0) or recipe.name.startswith("published"):
+        name = "the paper's weight"
+    else:
+        name = "more weight on the rate than" if beta > 1 else "less weight on the rate than"
+        name += " in the ELBO"
+    return (
+        f"loss: eq. 5 with beta = {beta:.4g} per sample ({name}), {recipe.beta:.3g} per node; "
+        f"decoder variance {recipe.variance}"
+    )
+
+
+def _advice(
+    dead: int, members: int, recipe: Recipe, total_nodes: int, spectrum: Spectrum
+) -> list[str]:
+    """Why models ignore the data, by the linear theory, and what to try."""
+    beta = recipe.beta * total_nodes
+    share = spectrum.leading / spectrum.total
+    solutions = linear_collapse(spectrum.variances(), spectrum.n_values, 1, NO_WEIGHT)
+    limit = solutions[-1].exists_below
+    facts = (
+        f"{dead} of {members} models ignore the data (rate near 0, no latent in use; not scored): "
+        f"{spectrum.n_values} values of a sample vary, the first principal direction holds "
+        f"{100 * share[0]:.3g} % of their variance, and with calibrated noise it carries "
+        f"information only for beta below {limit:.3g} per sample, here {beta:.3g}"
+    )
+    if beta >= limit:
+        remedy = f"try --beta 1 (the ELBO), or any beta below {limit:.3g}"
+        if limit <= 2:
+            remedy = (
+                "the data look like noise: no direction stands out; give more samples or smoother "
+                f"fields, or try a beta below {limit:.3g}"
+            )
+    else:
+        remedy = "so training was too short or unlucky: try more --steps, or several --members"
+        if recipe.name != "elbo":
+            remedy += ", or --recipe elbo, whose noise is annealed"
+    return [facts, f"what to try: {remedy}"]

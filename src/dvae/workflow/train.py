@@ -1,0 +1,364 @@
+"""``train_file``: check a file and the settings, train, and keep everything that comes out."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+
+from dvae.errors import DataError, DvaeError, UnknownNameError
+from dvae.models import VAE, DenseVAE, FieldUnits, PodBasis, PodVAE, UnitsVAE, save_model
+from dvae.physics import FieldDataset
+from dvae.provenance import provenance
+from dvae.training import RECIPES, Fit, Recipe, Spectrum, elbo_recipe, fit, make_recipe
+from dvae.training.ensemble import check_device
+from dvae.training.split import Split, split_samples
+from dvae.workflow.figures import draw_figures
+from dvae.workflow.findings import describe_fields
+from dvae.workflow.limits import check_latents, check_sizes
+from dvae.workflow.outputs import Outputs, write_text
+from dvae.workflow.scores import (
+    MIN_SCORED,
+    information,
+    losses,
+    make_latents,
+    score_models,
+    scored_factors,
+)
+from dvae.workflow.summary import make_summary
+
+__all__ = ["train_file"]
+
+POD_MODES, POD_HIDDEN = 40, (64, 64)
+CHECKPOINT = "training.checkpoint"
+
+
+def train_file(
+    data: str | os.PathLike,
+    output: str | os.PathLike = "trained",
+    *,
+    model: Literal["pod", "dense"] = "pod",
+    prior: str = "standard",
+    recipe: str = "elbo",
+    beta: float | None = None,
+    n_latents: int = 2,
+    members: int = 1,
+    seed: int = 0,
+    steps: int | None = None,
+    test_fraction: float = 0.2,
+    label_fraction: float = 0.0,
+    labels: str | os.PathLike | None = None,
+    raw_labels: bool = False,
+    orientation: Literal["ij", "reference"] | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> str:
+    """Train VAEs on a file of fields, score them, and store models, results and figures.
+
+    Everything is checked before training starts. A run that was interrupted goes on from its
+    checkpoint when called again with the same arguments, and one that is complete is not repeated.
+
+    Parameters
+    ----------
+    data : path-like
+        HDF5 file for :meth:`dvae.FieldDataset.load`: ``output`` (N, C, n1, n2), any number of
+        channels in any units and any grid (``model="dense"`` needs a square grid with an odd number
+        of nodes), and optionally ``generative_params`` (N, s). Values that are missing (NaN) at
+        the same place in every sample, and values that never vary, are left out of the loss.
+    output : path-like
+        Folder to write to.
+    model : {"pod", "dense"}
+        Architecture.
+    prior : str
+        See :func:`dvae.make_prior`.
+    recipe : str
+        "elbo" for the loss of eq. 5 with beta = 1 per sample (:func:`dvae.training.elbo_recipe`),
+        or a recipe of the paper's experiments (:func:`dvae.make_recipe`), whose beta is per node.
+    beta : float, optional
+        Weight of the rate per sample (eq. 5) instead of the recipe's.
+    n_latents : int
+        Latent variables n.
+    members : int
+        Models with different seeds.
+    seed : int
+        Seed of the first model, of the split and of the choice of labelled samples.
+    steps : int, optional
+        Length of training; the recipe's phases are shortened or stretched alike.
+    test_fraction : float
+        Share of samples kept for losses and scores.
+    label_fraction : float
+        Share of training samples whose ``generative_params`` are used (eq. 28), the same ones for
+        every member.
+    labels : path-like, optional
+        CSV file of labelled samples instead (:func:`dvae.training.split.load_labels`); they go to
+        the training data.
+    raw_labels : bool
+        Labels as they are, as in the paper, whose factors have about the prior's mean and
+        variance; otherwise standardised by the labelled samples.
+    orientation : {"ij", "reference"}, optional
+        How the fields lie in the file, see :meth:`dvae.FieldDataset.load`; by default as the
+        file's attribute says, and without one as they are. The summary says which.
+    device : str
+        "cpu" or "cuda".
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    str
+        Summary for people, also in ``output/summary.txt``. Beside it: ``models/*.safetensors``
+        (:func:`dvae.load_model`), ``scores.csv``, ``history.nc``, ``latents.nc``, figures as PNG,
+        and ``settings.json``.
+
+    Raises
+    ------
+    DataError
+        If data, labels or arguments do not fit, or ``output`` holds a run with other arguments.
+    UnknownNameError
+        If a prior or recipe is unknown.
+    DeviceError
+        If the device is not there.
+    """
+    if not os.fspath(output):
+        raise DataError("the output folder has no name; leave the option out for 'trained'")
+    output = Path(output)
+    check_device(device)
+    fields = FieldDataset.load(data, orientation=orientation, exact=True)
+    if members < 1:
+        raise DataError(f"members must be at least 1, got {members}")
+    split = split_samples(
+        fields,
+        n_latents,
+        seed=seed,
+        test_fraction=test_fraction,
+        label_fraction=label_fraction,
+        labels=labels,
+        raw_labels=raw_labels,
+    )
+    template, spectrum = _template(model, fields.fields[split.training], n_latents, prior)
+    check_sizes(template, members)
+    chosen = _recipe(recipe, beta, steps, spectrum, template.total_nodes)
+    settings = {
+        "data": _file_digest(data),
+        "orientation": orientation,
+        "labels": None if labels is None else _file_digest(labels),
+        "model": model,
+        "prior": prior,
+        "recipe": recipe,
+        "beta": beta,
+        "n_latents": n_latents,
+        "members": members,
+        "seed": seed,
+        "steps": chosen.steps,
+        "test_fraction": test_fraction,
+        "label_fraction": label_fraction,
+        "raw_labels": raw_labels,
+    }
+    summary, checkpoint = output / "summary.txt", output / CHECKPOINT
+    new = _claim(output / "settings.json", settings)
+    if not new and summary.exists() and not checkpoint.exists():
+        return summary.read_text(encoding="utf-8")
+    seeds = range(seed, seed + members)
+    result = _train(
+        template, fields.fields[split.training], chosen, seeds, split, output, device, progress
+    )
+    return _keep(Outputs(output), result, fields, split, spectrum, device)
+
+
+# --------------------------------------------------------------------------- before training
+
+
+def _recipe(
+    name: str, beta: float | None, steps: int | None, spectrum: Spectrum, total_nodes: int
+) -> Recipe:
+    """A recipe, shortened or stretched to some number of steps; ``beta`` is per sample."""
+    if name == "elbo":
+        recipe = elbo_recipe(spectrum, total_nodes, 1.0 if beta is None else beta)
+    elif name not in RECIPES:
+        raise UnknownNameError(f"unknown recipe {name!r}; choose one of elbo, {', '.join(RECIPES)}")
+    else:
+        changes = {} if beta is None else {"beta": beta / total_nodes}
+        recipe = make_recipe(name, **changes)
+    if steps is None:
+        return recipe
+    if steps < 1:
+        raise DataError(f"steps must be at least 1, got {steps}")
+    return recipe.shortened(steps / recipe.steps)
+
+
+def _template(
+    model: str,
+    fields: Float[torch.Tensor, "sample channel x1 x2"],
+    n_latents: int,
+    prior: str,
+) -> tuple[UnitsVAE, Spectrum]:
+    """Model to train, and the spectrum of the standardised fields."""
+    if n_latents < 1:
+        raise DataError(f"latents must be at least 1, got {n_latents}")
+    if model not in ("pod", "dense"):
+        raise DataError(f"model must be 'pod' or 'dense', got {model!r}")
+    units = FieldUnits.from_fields(fields)
+    check_latents(n_latents, len(fields), units.n_values)
+    scaled = units(fields)
+    basis = PodBasis.from_fields(scaled, POD_MODES)
+    spectrum = Spectrum.of(basis, scaled, units.n_values)
+    if model == "pod":
+        inner: VAE = PodVAE(basis, n_latents, POD_HIDDEN, prior)
+        return UnitsVAE(inner, units), spectrum
+    n1, n2 = fields.shape[-2:]
+    if n1 != n2:
+        raise DataError(f"the dense model needs a square grid, got {n1} x {n2}; use the pod model")
+    inner = DenseVAE(n_nodes=n1, channels=fields.shape[1], n_latents=n_latents, prior=prior)
+    return UnitsVAE(inner, units), spectrum
+
+
+def _train(
+    template: VAE,
+    fields: torch.Tensor,
+    recipe: Recipe,
+    seeds: range,
+    split: Split,
+    output: Path,
+    device: str,
+    progress: bool,
+) -> Fit:
+    """Trained members, of which one or more did not diverge."""
+    result = fit(
+        template,
+        fields,
+        recipe,
+        seeds,
+        labels=split.labels,
+        device=device,
+        progress=progress,
+        checkpoint=output / CHECKPOINT,
+        keep_checkpoint=True,
+    )
+    if result.diverged.all():
+        raise DataError(
+            "every model met a loss that is not finite; look for values far outside the others "
+            "in fields and labels, or try another recipe or seed"
+        )
+    return result
+
+
+def _file_digest(path: str | os.PathLike) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _claim(path: Path, settings: dict[str, Any]) -> bool:
+    """Write the settings of a run to its folder; False if they are there already."""
+    if path.exists():
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{path} is damaged ({error}); choose another output folder") from error
+        changed = [key for key in settings if stored.get(key) != settings[key]]
+        if changed:
+            raise DataError(
+                f"{path.parent} holds a run with other {', '.join(changed)}; "
+                "choose another output folder, or remove that one"
+            )
+        return False
+    write_text(path, json.dumps(settings, indent=2) + "\n")
+    return True
+
+
+# ---------------------------------------------------------------------------- after training
+
+
+def _keep(
+    outputs: Outputs,
+    result: Fit,
+    fields: FieldDataset,
+    split: Split,
+    spectrum: Spectrum,
+    device: str,
+) -> str:
+    """Write everything, the models first; a part that fails is a warning. The summary.
+
+    The checkpoint goes last, and only if nothing is missing: a restart then makes what is, without
+    training again.
+    """
+    folder, made_by = outputs.folder, provenance(device)
+    saved = [
+        outputs.make(
+            f"model of member {i}",
+            functools.partial(
+                save_model, folder / "models" / f"member_{i:03d}.safetensors", member
+            ),
+        )
+        for i, member in enumerate(result.models)
+    ]
+    mean, scale = (x.numpy() for x in result.ensemble.encode(fields.fields))
+    table = losses(result, fields.fields[split.test], information(mean, scale))
+    latents = make_latents(result, fields, split, mean, scale).assign_attrs(made_by)
+    for name, data in {
+        "history.nc": result.history.assign_attrs(made_by),
+        "latents.nc": latents,
+    }.items():
+        outputs.make(name, functools.partial(outputs.write_netcdf, name, data))
+    table, notes = _scored(outputs, table, mean[:, split.test], fields, split)
+    outputs.make("scores.csv", lambda: write_text(folder / "scores.csv", _csv(table)))
+    best = int(table["loss_per_node"].where(~table["diverged"]).idxmin())
+    draw_figures(outputs, result, fields, latents, best)
+    if not all(saved):
+        raise DvaeError(_unsaved(outputs))
+    notes += describe_fields(fields.fields, _units(result)) + outputs.notes()
+    lines = make_summary(fields, result, table, split, spectrum, notes)
+    lines.append(f"lowest loss: member {best}; the figures show it")
+    lines.append(f"wrote {folder}: models/, scores.csv, history.nc, latents.nc, *.png")
+    text = "\n".join(lines)
+    outputs.make("summary.txt", lambda: write_text(folder / "summary.txt", text))
+    if not outputs.failed:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    return text
+
+
+def _scored(
+    outputs: Outputs,
+    table: pd.DataFrame,
+    mean: Float[np.ndarray, "member sample latent"],
+    fields: FieldDataset,
+    split: Split,
+) -> tuple[pd.DataFrame, list[str]]:
+    """The table of losses with scores beside them, and what to say of the factors."""
+    notes: list[str] = []
+    if len(split.test) < MIN_SCORED:
+        return table, [f"{len(split.test)} test samples are fewer than {MIN_SCORED}: no scores"]
+    theta = None
+    if fields.theta is not None:
+        values = fields.theta.double().numpy()
+        varying, notes = scored_factors(values, split.test)
+        theta = values[split.test][:, varying]
+    alive = ~(table["diverged"] | table["over_regularised"]).to_numpy()
+    found: list[pd.DataFrame] = []
+    outputs.make("scores", lambda: found.append(score_models(mean, alive, theta)))
+    return pd.concat([table, *found], axis=1), notes
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, float_format="%.6g")
+
+
+def _units(result: Fit) -> FieldUnits:
+    assert isinstance(result.ensemble.template, UnitsVAE)
+    return result.ensemble.template.units
+
+
+def _unsaved(outputs: Outputs) -> str:
+    """What to tell when a model could not be stored."""
+    again = "they will be trained again"
+    if (outputs.folder / CHECKPOINT).exists():
+        again = f"what was trained is in {CHECKPOINT} and is not trained again"
+    reasons = "; ".join(f"no {part}: {reason}" for part, reason in outputs.failed.items())
+    return f"{reasons}. Make room and run the same command: {again}"

@@ -1,0 +1,90 @@
+"""What was trained is kept, whatever fails after it, and a restart does not train again."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from dvae import DvaeError
+from dvae.training.trainer import Trainer
+from dvae.workflow import figures, outputs, scores, train, train_file
+
+QUIET = {"steps": 30, "n_latents": 1, "progress": False}
+
+
+@pytest.fixture
+def path(tmp_path):
+    theta = np.random.default_rng(0).uniform(1, 3, size=200)
+    x, y = np.linspace(0, 1, 6)[:, None], np.linspace(0, 1, 5)
+    with h5py.File(tmp_path / "waves.h5", "w") as file:
+        file["output"] = (np.sin(theta[:, None, None] * x) * (1 + y))[:, None]
+        file["generative_params"] = theta[:, None]
+    return tmp_path / "waves.h5"
+
+
+def no_room(*_, **__):
+    raise DvaeError("cannot write it: No space left on device")
+
+
+def no_latex(*_, **__):
+    raise RuntimeError("latex could not be found")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "failure", "missing"),
+    [
+        (figures.plotting, "use_style", no_latex, "warning: no figures: RuntimeError"),
+        (
+            figures.Figure,
+            "savefig",
+            no_latex,
+            "warning: no figure history.png: RuntimeError: latex",
+        ),
+        (train, "score_models", no_latex, "warning: no scores: RuntimeError: latex"),
+        (outputs.Outputs, "write_netcdf", no_room, "warning: no latents.nc: cannot write it"),
+    ],
+)
+def test_a_part_that_fails_is_a_warning(path, tmp_path, monkeypatch, place, name, failure, missing):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, failure)
+        text = train_file(path, out, **QUIET)
+    assert missing in text
+    assert (out / "models" / "member_000.safetensors").exists()
+    assert (out / "scores.csv").exists()
+    before = (out / "models" / "member_000.safetensors").read_bytes()
+    # once the reason is gone, the same command makes the rest from what was trained
+    monkeypatch.setattr(Trainer, "advance", None)
+    text = train_file(path, out, **QUIET)
+    assert "warning" not in text
+    assert (out / "models" / "member_000.safetensors").read_bytes() == before
+    assert (out / "latents.nc").exists() and (out / "history.png").exists()
+    assert not (out / "training.checkpoint").exists()
+
+
+def test_models_that_cannot_be_stored_are_an_error_and_not_trained_again(
+    path, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "save_model", no_room)
+        with pytest.raises(DvaeError, match=r"no model of member 0: cannot write it.*not trained"):
+            train_file(path, out, **QUIET)
+    assert (out / "scores.csv").exists() and not (out / "summary.txt").exists()
+    monkeypatch.setattr(Trainer, "advance", None)
+    train_file(path, out, **QUIET)
+    assert (out / "models" / "member_000.safetensors").exists()
+
+
+def test_training_goes_on_where_no_checkpoint_can_be_written(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("dvae.training.fitting.save_checkpoint", no_room)
+    with pytest.warns(UserWarning, match="no checkpoint, training goes on: cannot write it"):
+        train_file(path, tmp_path / "out", **QUIET)
+    assert (tmp_path / "out" / "models" / "member_000.safetensors").exists()
+
+
+def test_scores_of_models_that_ignore_the_data_are_left_out():
+    z = np.random.default_rng(0).normal(size=(2, 64, 2))
+    table = scores.score_models(z, np.array([True, False]), z[0] + 0.1 * z[1])
+    assert table.loc[0].notna().all() and table.loc[1].isna().all()

@@ -1,0 +1,169 @@
+"""Fields as people have them: units, masks, constants, no labels; and models that find causes."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+from dvae import DarcyDataset, DataError, load_model
+from dvae.models import FieldUnits
+from dvae.physics import FieldDataset
+from dvae.workflow import train_file
+from dvae.workflow.findings import describe_fields
+
+QUIET = {"progress": False}
+
+
+def bumps(n: int, seed: int = 0):
+    """One channel: a bump of varying position and width, which are returned as factors."""
+    rng = np.random.default_rng(seed)
+    position, width = rng.uniform(3, 7, n), rng.uniform(1, 2.25, n)
+    x, y = np.linspace(0, 10, 16)[:, None], np.linspace(0, 1, 11)
+    bump = np.exp(-(((x - position[:, None, None]) / width[:, None, None]) ** 2))
+    return (bump * np.sin(np.pi * y))[:, None], np.c_[position, width]
+
+
+def write(path, fields, theta=None):
+    with h5py.File(path, "w") as file:
+        file["output"] = fields
+        if theta is not None:
+            file["generative_params"] = theta
+    return path
+
+
+def scores_of(folder):
+    return pd.read_csv(folder / "scores.csv").iloc[0]
+
+
+def test_one_channel_without_labels_is_found_by_default_and_not_with_beta_per_node(tmp_path):
+    fields, _ = bumps(200)
+    path = write(tmp_path / "bumps.h5", fields)
+    train_file(path, tmp_path / "elbo", steps=400, **QUIET)
+    found = scores_of(tmp_path / "elbo")
+    assert found["latents_in_use"] == 2
+    assert found["rate"] > 8
+    assert found["relative_error"] < 0.1
+    # the linear theory of one channel: with the paper's weight, 176 per sample, nothing switches on
+    text = train_file(path, tmp_path / "published", recipe="annealed", steps=400, **QUIET)
+    dead = scores_of(tmp_path / "published")
+    assert dead["latents_in_use"] == 0
+    assert dead["relative_error"] == pytest.approx(1, abs=0.1)  # as good as the mean field
+    assert "beta = 176 per sample (the paper's weight), 1 per node" in text
+    assert "1 of 1 models ignore the data" in text
+    assert "try --beta 1 (the ELBO)" in text
+
+
+def test_darcy_pressure_alone(tmp_path):
+    data = DarcyDataset.generate("standard-normal", 200, 0, n_nodes=17)
+    path = write(tmp_path / "pressure.h5", data.fields[:, :1].numpy(), data.theta.numpy())
+    train_file(path, tmp_path / "out", steps=400, **QUIET)
+    found = scores_of(tmp_path / "out")
+    assert found["latents_in_use"] == 2
+    assert found["relative_error"] < 0.05
+    assert found["mcc"] > 0.5
+
+
+def test_units_and_an_offset_change_nothing_but_the_units(tmp_path):
+    fields, _ = bumps(80)
+    out = {}
+    for name, brought in {"plain": fields, "pascal": 101325 + 0.01 * fields}.items():
+        path = write(tmp_path / f"{name}.h5", brought)
+        text = train_file(path, tmp_path / name, steps=150, **QUIET)
+        assert "fields are standardised for training" in text
+        out[name] = scores_of(tmp_path / name)
+    # the standardised fields agree to 1e-9, single precision and training amplify that a little
+    assert out["pascal"]["rate"] == pytest.approx(out["plain"]["rate"], rel=0.02)
+    error = out["plain"]["relative_error"]
+    assert out["pascal"]["relative_error"] == pytest.approx(error, rel=0.05)
+    # density of y = 101325 + 0.01 x: log 100 more for each of the values that vary
+    units = FieldUnits.from_fields(torch.as_tensor(fields))
+    shift = units.n_values * np.log(0.01)
+    assert out["pascal"]["distortion"] == pytest.approx(
+        out["plain"]["distortion"] + shift, rel=0.01
+    )
+    # a stored model takes and gives pascals
+    model = load_model(tmp_path / "pascal" / "models" / "member_000.safetensors")
+    brought = torch.as_tensor(101325 + 0.01 * fields)
+    with torch.no_grad():
+        z = model.encoder(brought).mean
+        back = model.decoder(z).mean
+    with xr.open_dataset(tmp_path / "pascal" / "latents.nc", engine="h5netcdf") as latents:
+        np.testing.assert_allclose(z, latents["latent_mean"].values[0], atol=1e-4)
+    left = (back - brought).norm() / (brought - brought.mean(0)).norm()
+    assert left == pytest.approx(error, rel=0.5)
+
+
+@pytest.mark.parametrize("model", ["pod", "dense"])
+def test_a_mask_is_left_out_of_the_loss(tmp_path, model):
+    data = DarcyDataset.generate("standard-normal", 40, 0, n_nodes=17)
+    fields = data.fields.double().numpy()
+    hole = np.zeros((3, 17, 17), bool)
+    hole[:, 5:12, 5:12] = True
+    hole[0, 0, 0] = True  # one channel only
+    losses = []
+    for name, filled in {"missing": np.nan, "fill value": 9.97e36}.items():
+        path = write(tmp_path / f"{name}.h5", np.where(hole, filled, fields))
+        out = tmp_path / name
+        text = train_file(path, out, model=model, steps=6, seed=1, **QUIET)
+        known = int((~hole & (np.ptp(fields, axis=0) > 0)).sum())
+        assert ("148 of 867 values of a sample are missing" in text) == (name == "missing")
+        assert ("the largest is 9.97e+36" in text) == (name == "fill value")
+        losses.append(scores_of(out)[["rate", "distortion"]].to_numpy(float))
+        assert np.isfinite(losses[-1]).all()
+        trained = load_model(out / "models" / "member_000.safetensors")
+        assert trained.units.n_values == known
+        with torch.no_grad():
+            decoded = trained.decoder(torch.zeros(1, 2)).mean[0].numpy()
+        np.testing.assert_array_equal(np.isnan(decoded), hole & (name == "missing"))
+        if name == "fill value":
+            np.testing.assert_allclose(decoded[hole], filled)
+    np.testing.assert_array_equal(*losses)  # whatever fills the hole
+
+
+def test_missing_values_that_move_are_refused_with_the_first_place(tmp_path):
+    fields, _ = bumps(20)
+    fields[:, 0, 2, 3] = np.nan  # a mask
+    fields[7, 0, 4, 5] = np.nan
+    with pytest.raises(DataError, match=r"1 of 20 samples .* sample 7, channel 0, node \(4, 5\)"):
+        train_file(write(tmp_path / "gaps.h5", fields), tmp_path / "out", **QUIET)
+    fields[:] = np.nan
+    with pytest.raises(DataError, match="holds NaN only"):
+        train_file(write(tmp_path / "void.h5", fields), tmp_path / "out", **QUIET)
+    with pytest.raises(DataError, match="every value must be finite"):  # nobody asked for masks
+        FieldDataset.load(tmp_path / "gaps.h5")
+
+
+def describe(fields):
+    fields = torch.as_tensor(fields)
+    return "\n".join(describe_fields(fields, FieldUnits.from_fields(fields)))
+
+
+def test_a_sentence_for_what_is_odd_in_fields():
+    fields = np.random.default_rng(0).normal(size=(12, 2, 6, 6))
+    plain = describe(fields)
+    assert len(plain.splitlines()) == 1
+    assert "spread of each channel" in plain
+    constant = np.concatenate([fields, np.full((12, 1, 6, 6), 3.0)], 1)
+    assert "channel 3 is the same in every training sample" in describe(constant)
+    assert "8 of 12 samples repeat another one" in describe(np.tile(fields[:4], (3, 1, 1, 1)))
+    wrong = fields.copy()
+    wrong[5, 1, 2, 3] = -9e33
+    assert "channel 2 holds -9e+33 in sample 5 at node (2, 3)" in describe(wrong)
+    with pytest.raises(DataError, match="the fields do not vary"):
+        describe(np.ones((5, 1, 3, 3)))
+
+
+def test_a_factor_that_does_not_vary_is_left_out_of_the_scores(tmp_path):
+    fields, theta = bumps(170)
+    theta = np.c_[np.ones(170), theta, np.zeros(170)]
+    order = np.random.default_rng(0).permutation(170)
+    theta[np.sort(order[:136])[0], 3] = 1.0  # varies, but only among the training samples
+    path = write(tmp_path / "bumps.h5", fields, theta)
+    text = train_file(path, tmp_path / "out", steps=250, **QUIET)
+    assert "factor 1 is the same in every sample of the file" in text
+    assert "factor 4 is the same in every sample of the test part" in text
+    assert scores_of(tmp_path / "out")["mcc"] > 0.5  # of the two that vary
