@@ -72,9 +72,9 @@ def test_the_papers_network_decides_as_soon_as_it_has_both_priors(tmp_path):
         results.networks = [network("DenseVAE", "one-cycle", condition(30), coded), pod]
         found = decide("M2", results)
         assert found.verdict == (verdict or "reproduced")
-        assert found.ours.index("DenseVAE, `one-cycle`: no HP 30 of 50") < found.ours.index(
-            "PodVAE"
-        )
+        first, second = found.ours.split(". ")
+        assert first.startswith("DenseVAE: `one-cycle` no HP 30 of 50")
+        assert second.startswith("PodVAE: `published` no HP 0 of 50")
         assert ("HP as coded 48 of 50" in found.ours) == (verdict is not None)
     results.networks = []
     assert decide("M2", results).verdict == "not yet run"
