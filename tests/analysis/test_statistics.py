@@ -9,6 +9,7 @@ from scipy import stats
 from dvae.analysis.statistics import (
     bootstrap_interval,
     compare_proportions,
+    comparison_power,
     holm,
     kendall_trend,
     wilson_interval,
@@ -116,3 +117,23 @@ def test_holm_keeps_the_error_rate_of_the_family():
     share = np.mean([holm(row).min() < 0.05 for row in p])
     assert share == pytest.approx(1 - (1 - 0.05 / 9) ** 9, abs=0.015)
     assert np.mean(p.min(1) < 0.05) > 0.3
+
+
+def test_power_is_the_share_of_simulated_experiments_that_find_the_difference():
+    rng = np.random.default_rng(0)
+    first, other = rng.binomial(12, 0.2, 4000), rng.binomial(9, 0.7, 4000)
+    pairs = set(zip(first.tolist(), other.tolist(), strict=True))
+    found = {(a, b): compare_proportions(a, 12, b, 9).p_value < 0.05 for a, b in pairs}
+    simulated = np.mean([found[pair] for pair in zip(first.tolist(), other.tolist(), strict=True)])
+    assert comparison_power(0.2, 12, 0.7, 9) == pytest.approx(simulated, abs=0.02)
+
+
+def test_power_in_closed_form():
+    # certain counts 0 of 4 and 4 of 4 have p = 2 / 70; of 3 and 3 it is 2 / 20
+    assert comparison_power(0.0, 4, 1.0, 4) == pytest.approx(1)
+    assert comparison_power(0.0, 3, 1.0, 3) == 0
+    # found from 6 of 50 on (p = 0.027; 5 of 50 has 0.056): the paper's own counts of M1
+    assert comparison_power(0.1, 50, 0.0, 50) == pytest.approx(stats.binom.sf(5, 50, 0.1))
+    assert comparison_power(0.3, 50, 0.3, 50) < 0.05
+    with pytest.raises(DataError, match="between 0 and 1"):
+        comparison_power(1.2, 50, 0.0, 50)

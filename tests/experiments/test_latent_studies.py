@@ -89,7 +89,11 @@ def test_dense_vae_is_the_papers_network_but_at_smoke():
         assert (recipe["batch_size"], recipe["variance"]) == (32, "calibrated")
         key = (group.shared["recipe_name"], recipe["steps"], standardised)
         recipes[key] = recipes.get(key, 0) + len(group.trials)
-    assert recipes == {("one-cycle", 1200, True): 10, ("calibrated, long", 8000, False): 4}
+    assert recipes == {
+        ("one-cycle", 1200, True): 10,
+        ("calibrated, long", 8000, False): 4,
+        ("one-cycle, raw fields", 1200, False): 2,
+    }
 
 
 def test_dense_runs_begin_with_what_is_asked_first():

@@ -177,7 +177,7 @@ def test_batched_evaluation_is_that_of_the_single_models(make, prior):
     ensemble.buffers["decoder.variance.log_variance"].add_(0.3)
     mean, scale = ensemble.encode(FIELDS, batch_size=16)
     decoded = ensemble.decode(mean[:, :5])
-    losses = ensemble.evaluate(FIELDS, n_samples=3, seed=9, batch_size=16)
+    losses = ensemble.evaluate(FIELDS, n_samples=3, seed=9, batch_size=16, by_sample=True)
     for k in range(3):
         model = ensemble.member(k)
         posterior = model.encoder(FIELDS).base_dist
@@ -185,17 +185,21 @@ def test_batched_evaluation_is_that_of_the_single_models(make, prior):
         torch.testing.assert_close(scale[k], posterior.scale)
         torch.testing.assert_close(decoded[k], model.decoder(mean[k, :5]).base_dist.loc)
         generator = torch.Generator().manual_seed(9)
-        rate, distortion = [], []
+        rates, distortions = [], []
         for batch in FIELDS.split(16):
             for _ in range(3):
                 noise = torch.randn(len(batch), model.noise_size, generator=generator).double()
                 terms = model.loss_terms(model.features(batch), noise)
-                rate.append(terms.rate)
-                distortion.append(terms.distortion)
-        rate, distortion = float(torch.cat(rate).mean()), float(torch.cat(distortion).mean())
+                rates.append(terms.rate)
+                distortions.append(terms.distortion)
+        rate, distortion = (float(torch.cat(parts).mean()) for parts in (rates, distortions))
         assert float(losses["rate"][k]) == pytest.approx(rate)
         assert float(losses["distortion"][k]) == pytest.approx(distortion)
         assert float(losses["loss_per_node"][k]) == pytest.approx(distortion / 289 + rate)
+        last = torch.stack([d / 289 + r for d, r in zip(distortions[-3:], rates[-3:], strict=True)])
+        by_sample = losses["loss_by_sample"].values[k]
+        np.testing.assert_allclose(by_sample[-last.shape[1] :], last.mean(0))
+        assert float(by_sample.mean()) == pytest.approx(distortion / 289 + rate)
         error = (model.decoder(mean[k]).base_dist.loc - FIELDS).pow(2).sum() / FIELDS.pow(2).sum()
         assert float(losses["relative_error"][k]) == pytest.approx(float(error.sqrt()))
 

@@ -54,6 +54,7 @@ from .statistics import Trend as Trend
 from .statistics import bootstrap_interval as bootstrap_interval
 from .statistics import compare_proportions as compare_proportions
 from .statistics import compare_ranges as compare_ranges
+from .statistics import comparison_power as comparison_power
 from .statistics import holm as holm
 from .statistics import kendall_trend as kendall_trend
 from .statistics import share_text as share_text

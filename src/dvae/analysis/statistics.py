@@ -20,6 +20,7 @@ __all__ = [
     "bootstrap_interval",
     "compare_proportions",
     "compare_ranges",
+    "comparison_power",
     "holm",
     "kendall_trend",
     "share_text",
@@ -155,6 +156,51 @@ def compare_proportions(
         float(p - q + np.hypot(first.high - p, q - other.low)),
         min(1.0, float(stats.fisher_exact(table).pvalue)),
     )
+
+
+def comparison_power(
+    share: float, trials: int, other_share: float, other_trials: int, significance: float = 0.05
+) -> float:
+    """Probability that Fisher's exact test tells two shares apart, by summing over all counts.
+
+    Parameters
+    ----------
+    share, other_share : float
+        The true shares, between 0 and 1.
+    trials, other_trials : int
+        At least 1.
+    significance : float
+        p-values below this count.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; where the shares are equal, the probability of a false alarm.
+
+    Raises
+    ------
+    DataError
+        If a number is out of range.
+
+    Examples
+    --------
+    >>> round(comparison_power(0.0, 20, 0.5, 20), 3)
+    0.979
+    """
+    if min(trials, other_trials) < 1 or not (0 <= share <= 1 and 0 <= other_share <= 1):
+        raise DataError(
+            f"power needs shares between 0 and 1 and at least 1 trial, got {share} of {trials} "
+            f"and {other_share} of {other_trials}"
+        )
+    power = 0.0
+    for total in range(trials + other_trials + 1):
+        first = np.arange(max(0, total - other_trials), min(trials, total) + 1)
+        given = stats.hypergeom.pmf(first, trials + other_trials, total, trials)
+        p_values = np.array([given[given <= own * (1 + 1e-7)].sum() for own in given])
+        joint = stats.binom.pmf(first, trials, share)
+        joint = joint * stats.binom.pmf(total - first, other_trials, other_share)
+        power += float(joint[p_values < significance].sum())
+    return power
 
 
 def holm(p_values: Values) -> Float[np.ndarray, " trial"]:

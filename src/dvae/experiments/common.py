@@ -45,7 +45,6 @@ __all__ = [
     "resampled_history",
     "score_ensemble",
     "train",
-    "variance_left_by_sample",
     "with_settings",
 ]
 
@@ -204,7 +203,11 @@ def train(
 
 
 def score_ensemble(
-    ensemble: Ensemble, training: DarcyDataset, test: DarcyDataset, latents: bool = True
+    ensemble: Ensemble,
+    training: DarcyDataset,
+    test: DarcyDataset,
+    latents: bool = True,
+    by_sample: bool = False,
 ) -> xr.Dataset:
     """Losses and scores of every member, in evaluation mode, over the dimension ``trial``.
 
@@ -212,9 +215,10 @@ def score_ensemble(
     what the mean of the training fields would score as ``relative_error``. Scores use latent means
     and 2 factors: S_D (eq. 6), its correlation form, and the rotation angle in degrees; NaN for
     members that diverged.
-    ``latents`` adds mean and standard deviation of q(z|y) on the test data.
+    ``latents`` adds mean and standard deviation of q(z|y) on the test data; ``by_sample`` the loss
+    and the share of the variance left of every test sample, of which a few may decide the mean.
     """
-    losses = ensemble.evaluate(test.fields)
+    losses = ensemble.evaluate(test.fields, by_sample=by_sample)
     losses_train = ensemble.evaluate(training.fields, relative_error=False)
     data = losses.merge(losses_train.rename({n: f"{n}_train" for n in losses_train.data_vars}))
     baseline = mean_field_error(training.fields, test.fields)
@@ -233,19 +237,21 @@ def score_ensemble(
         scores["angle"] = score_runs(rotation_angle, mean, theta)
     for name, values in scores.items():
         data[name] = ("member", values)
+    if by_sample:
+        left = _variance_left_by_sample(ensemble, training, test)
+        data["variance_left_by_sample"] = ("member", "sample"), left
     if latents:
         data["latent_mean"] = (("member", "sample", "latent"), mean)
         data["latent_scale"] = (("member", "sample", "latent"), scale)
     return data.rename(member="trial")
 
 
-def variance_left_by_sample(
+def _variance_left_by_sample(
     ensemble: Ensemble, training: DarcyDataset, test: DarcyDataset
-) -> xr.DataArray:
+) -> Float[np.ndarray, "member sample"]:
     """Squared error of every test sample over the mean squared deviation from the mean field.
 
-    Its mean over samples is the share of the variance left (``analysis.variance_left``); a few
-    extreme draws of the factors can decide it, which the median over samples shows.
+    Its mean over samples is the share of the variance left (``analysis.variance_left``).
     """
     deviation = (test.fields - training.fields.mean(0)).double().pow(2).flatten(1).sum(1).mean()
     left = []
@@ -253,7 +259,7 @@ def variance_left_by_sample(
         member = ensemble.part(slice(index, index + 1))
         error = member.decode(member.encode(test.fields)[0])[0] - test.fields
         left.append((error.double().pow(2).flatten(1).sum(1) / deviation).numpy())
-    return xr.DataArray(np.stack(left), dims=("trial", "sample"))
+    return np.stack(left)
 
 
 def resampled_history(result: Fit, entries: int = HISTORY) -> xr.Dataset:

@@ -17,7 +17,6 @@ from dvae.experiments.common import (
     resampled_history,
     score_ensemble,
     train,
-    variance_left_by_sample,
 )
 from dvae.results.conditions import AS_CODED, FACTORS, PRIORS
 from dvae.results.trials import Experiment, Group
@@ -58,8 +57,9 @@ def _groups(profile: str) -> list[Group]:
 
 def _compute(group: Group, **arguments) -> xr.Dataset:
     result, training, test = train(group, **arguments)
-    data = score_ensemble(result.ensemble, training, test).merge(resampled_history(result))
-    data["variance_left_by_sample"] = variance_left_by_sample(result.ensemble, training, test)
+    data = score_ensemble(result.ensemble, training, test, by_sample=True).merge(
+        resampled_history(result)
+    )
     m = len(group.trials)
     data["training_seconds"] = ("trial", np.full(m, result.seconds))
     data["steps"] = ("trial", np.full(m, result.recipe.steps))

@@ -15,7 +15,6 @@ from dvae.experiments.common import (
     resampled_history,
     score_ensemble,
     train,
-    variance_left_by_sample,
 )
 from dvae.models import count_parameters
 from dvae.results.trials import Experiment, Group
@@ -40,11 +39,12 @@ def _groups(profile: str) -> list[Group]:
         learning_rate_steps=((1600, 1e-3), (4500, 5e-4), (7000, 1e-4)),
     )
     raw, standardised = model_settings("paper"), dense_settings(profile)
-    runs = {"smoke": (1, 0, 0), "laptop": (10, 4, 0), "paper": (20, 20, 20)}[profile]
+    runs = {"smoke": (1, 0, 0, 0), "laptop": (10, 4, 0, 2), "paper": (20, 20, 20, 2)}[profile]
     conditions = [
         ("one-cycle", make_recipe("one-cycle"), standardised, runs[0]),
         ("calibrated, long", long, raw, runs[1]),
         ("published", make_recipe("published"), raw, runs[2]),
+        ("one-cycle, raw fields", make_recipe("one-cycle"), raw, runs[3]),
     ]
     groups = []
     for name, recipe, model, n_runs in conditions:
@@ -61,8 +61,7 @@ def _groups(profile: str) -> list[Group]:
 def _compute(group: Group, **arguments) -> xr.Dataset:
     result, training, test = train(group, **arguments)
     ensemble, m = result.ensemble, len(group.trials)
-    data = score_ensemble(ensemble, training, test).merge(resampled_history(result))
-    data["variance_left_by_sample"] = variance_left_by_sample(ensemble, training, test)
+    data = score_ensemble(ensemble, training, test, by_sample=True).merge(resampled_history(result))
     mean, scale = (x.numpy() for x in ensemble.encode(training.fields))
     samples = ("trial", "train_sample", "latent")
     data["latent_mean_train"], data["latent_scale_train"] = (samples, mean), (samples, scale)

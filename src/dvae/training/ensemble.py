@@ -14,7 +14,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -362,6 +362,7 @@ class Ensemble:
         seed: int = 0,
         batch_size: int = 64,
         relative_error: bool = True,
+        by_sample: bool = False,
     ) -> xr.Dataset:
         """Losses of every member on a data set, in evaluation mode.
 
@@ -377,6 +378,9 @@ class Ensemble:
             Samples per evaluation.
         relative_error : bool
             Also decode the latent means and compare fields.
+        by_sample : bool
+            Also give ``loss_by_sample`` (member, sample), whose mean is ``loss_per_node``: a few
+            extreme samples may decide it, which the median shows.
 
         Returns
         -------
@@ -389,21 +393,26 @@ class Ensemble:
         self.template.eval()
         generator = torch.Generator().manual_seed(seed)
         features = self.template.features(fields.to(self.device))
-        rates = distortions = torch.zeros((), dtype=torch.double)
+        rates, distortions = [], []
         for batch in features.split(batch_size):
+            rate = distortion = torch.zeros((), dtype=torch.double)
             for _ in range(n_samples):
                 noise = torch.randn(len(batch), self.template.noise_size, generator=generator)
                 noise = noise.to(batch)
                 terms = self.loss_terms(self.parameters, batch, noise, in_dims=(None, None))
-                rates = rates + terms.rate.double().sum(1)
-                distortions = distortions + terms.distortion.double().sum(1)
-        scale = 1.0 / (len(fields) * n_samples)
-        rate, distortion = (rates * scale).cpu().numpy(), (distortions * scale).cpu().numpy()
-        values = {
-            "rate": ("member", rate),
-            "distortion": ("member", distortion),
-            "loss_per_node": ("member", distortion / self.template.total_nodes + rate),
+                rate = rate + terms.rate.double() / n_samples
+                distortion = distortion + terms.distortion.double() / n_samples
+            rates.append(rate)
+            distortions.append(distortion)
+        rate, distortion = (torch.cat(parts, 1).cpu().numpy() for parts in (rates, distortions))
+        loss = distortion / self.template.total_nodes + rate
+        values: dict[str, tuple[Any, np.ndarray]] = {
+            "rate": ("member", rate.mean(1)),
+            "distortion": ("member", distortion.mean(1)),
+            "loss_per_node": ("member", loss.mean(1)),
         }
+        if by_sample:
+            values["loss_by_sample"] = (("member", "sample"), loss)
         if relative_error:
             values["relative_error"] = ("member", self._relative_error(fields, batch_size))
         data = xr.Dataset(values)
