@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from dvae.errors import DataError, DeviceError, UnknownNameError
 from dvae.models import DenseVAE, PodVAE
@@ -67,6 +68,7 @@ RECIPES = {
         "beta_initial": 1e-4,
         "learning_rate_schedule": "one-cycle",
     },
+    "short gradients": {"gradient_norm": 0.3, "beta": 0.01},
     "floor": {"floor": (0.8, 0.05, 14), "beta": 0.01},
     "labels": {"label_weight": 0.3, "beta": 0.01},
     "labels, eq. 27": {"label_weight": 1e-3, "semi_supervision": "eq27", "beta": 0.01},
@@ -80,7 +82,7 @@ def plain_loop(model, seed, recipe, labels=None):
     features, nodes = model.features(FIELDS), SIDE * SIDE
     beta = recipe.beta_initial if recipe.reconstruction_steps else recipe.beta
     spread = model.decoder.data_variance(features)
-    history = []
+    history, norms = [], []
     cycle = None
     if recipe.learning_rate_schedule == "one-cycle":
         cycle = torch.optim.lr_scheduler.OneCycleLR(
@@ -114,6 +116,8 @@ def plain_loop(model, seed, recipe, labels=None):
             loss = loss + recipe.label_weight * label.mean()
         optimiser.zero_grad()
         loss.backward()
+        if recipe.gradient_norm is not None:
+            norms.append(nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_norm).item())
         optimiser.step()
         if cycle is not None and step < recipe.steps - 1:
             cycle.step()
@@ -129,6 +133,7 @@ def plain_loop(model, seed, recipe, labels=None):
                 per_node = distortion / nodes
                 f = -1.0 if per_node > 0 else math.tanh(recipe.tau * (beta / recipe.beta - 1))
                 beta = min(recipe.beta, beta * math.exp(recipe.nu * f * per_node))
+    assert recipe.gradient_norm is None or max(norms) > recipe.gradient_norm
     return torch.cat([p.detach().flatten() for p in model.parameters()]), np.array(history)
 
 

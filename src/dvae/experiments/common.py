@@ -51,7 +51,13 @@ __all__ = [
 DENSE = {"model": "dense", "blocks": (3, 4, 6, 4, 3), "growth": 4, "features": 2}
 HISTORY = 200  # entries of a stored history
 SMOKE_STEPS = 48
-ADDED = {"learning_rate_schedule": "steps", "warm_up": 0.3, "ramp_steps": 0}  # to Recipe, later
+# settings that Recipe did not have from the beginning, at their defaults
+ADDED = {
+    "learning_rate_schedule": "steps",
+    "warm_up": 0.3,
+    "ramp_steps": 0,
+    "gradient_norm": None,
+}
 
 
 def data_settings(profile: str, factors: str = "standard-normal", **changes: Any) -> dict[str, Any]:

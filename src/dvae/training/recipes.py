@@ -79,6 +79,9 @@ class Recipe:
         Share of the steps in which a cycle rises.
     ramp_steps : int
         Length of a ramp of beta.
+    gradient_norm : float, optional
+        Longer gradients of the loss per node are shortened to this Euclidean norm, member by
+        member, before Adam sees them; by default none are.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Recipe:
     learning_rate_schedule: Literal["steps", "one-cycle"] = "steps"
     warm_up: float = 0.3
     ramp_steps: int = 0
+    gradient_norm: float | None = None
 
     def __post_init__(self):
         def check(valid: bool, requirement: str) -> None:
@@ -122,6 +126,8 @@ class Recipe:
         if self.learning_rate_schedule == "one-cycle":
             check(not self.learning_rate_steps, "a cycle has no learning_rate_steps")
             check(0 < self.warm_up < 1, "warm_up must lie between 0 and 1")
+        limited = self.gradient_norm is None or self.gradient_norm > 0
+        check(limited, "gradient_norm must be positive")
         check((self.ramp_steps > 0) == (self.schedule == "ramp"), "a ramp needs ramp_steps")
         if self.floor is not None:
             check(self.variance == "calibrated", "a variance floor needs variance='calibrated'")
@@ -224,6 +230,9 @@ class Recipe:
                 f"{self.beta_initial * total_nodes:g} then {self.beta * total_nodes:g}"
             ),
             "variance floor": floor,
+            "norm of the gradient": "any"
+            if self.gradient_norm is None
+            else f"at most {self.gradient_norm:g}",
         }
         return pd.DataFrame({self.name: rows})
 

@@ -208,6 +208,10 @@ class Trainer:
             state.alive &= finite
             alive = state.alive
             gradient = torch.where(alive[:, None], gradient, 0.0)
+            if self.recipe.gradient_norm is not None:
+                norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+                shorter = self.recipe.gradient_norm / (norm + 1e-6)  # as torch's clip_grad_norm_
+                gradient = gradient * shorter.clamp_max(1.0)
             state.first_moment.lerp_(gradient, 1 - b1)
             state.second_moment.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
             # Adam (Kingma and Ba 2015), a learning rate per member, 0 for the frozen ones
