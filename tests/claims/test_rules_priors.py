@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 from fifty_runs import condition
+from given import decide
 
-from dvae.claims import decide, prior_verdict
+from dvae.claims import prior_verdict
 
 
 def verdict(name: str, standard: dict, learned: dict) -> str:

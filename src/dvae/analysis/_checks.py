@@ -55,7 +55,7 @@ def varying(columns: Float[np.ndarray, "*run sample column"]) -> Bool[np.ndarray
 
 
 def as_pair(
-    z: Samples, theta: Samples, min_samples: int = 2
+    z: Latents, theta: Samples, min_samples: int = 2
 ) -> tuple[Float[np.ndarray, "sample latent"], Float[np.ndarray, "sample factor"]]:
     """Latents z (N, n) and factors theta (N, s) of the same N samples, as float64 arrays.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ def _climbs(
 
 
 def strict_minima(
-    losses: Float[np.ndarray, "*draw point"],
+    losses: Float[np.ndarray, "*draw point"] | Sequence[float],
     n_sigma: float = 3.0,
     resolution: float = 1e-5,
 ) -> Minima:

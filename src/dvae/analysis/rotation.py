@@ -201,7 +201,7 @@ def _check_plane(n_latents: int, n_factors: int) -> None:
 
 def _procrustes_angle(
     z: Float[np.ndarray, "*run sample 2"], theta: Float[np.ndarray, "sample 2"]
-) -> Float[np.ndarray, "*run"]:
+) -> Float[np.ndarray, "*run"] | float:
     """Angle in degrees of the orthogonal map that fits z to theta, both standardised."""
     z, theta = ((x - x.mean(-2, keepdims=True)) / x.std(-2, keepdims=True) for x in (z, theta))
     # z = (left right)^T theta is the least-squares solution (orthogonal Procrustes problem)

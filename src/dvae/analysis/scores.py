@@ -99,7 +99,7 @@ def disentanglement_scores(
 
 def _mean_largest_share(
     z: Float[np.ndarray, "*run sample latent"], theta: Float[np.ndarray, "sample factor"]
-) -> Float[np.ndarray, "*run"]:
+) -> Float[np.ndarray, "*run"] | float:
     """Eq. 6: the largest of a latent's absolute covariances over their sum, averaged."""
     covariance = np.abs(np.swapaxes(standardised(z), -1, -2) @ (theta - theta.mean(0)))
     share = np.full(covariance.shape[:-1], 1 / theta.shape[1])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, SupportsInt
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from scipy import stats
 from scipy.special import ndtri
 
@@ -26,7 +26,7 @@ __all__ = [
     "wilson_interval",
 ]
 
-Values = Float[np.ndarray, " trial"] | Sequence[float]
+Values = Num[np.ndarray, " trial"] | Sequence[float]
 
 
 class Interval(NamedTuple):
@@ -106,7 +106,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     return Interval(low, center + reach if successes < trials else 1.0)
 
 
-def share_text(count: int, total: int) -> str:
+def share_text(count: SupportsInt, total: SupportsInt) -> str:
     """A count with the 95 % interval of its share (Wilson): "3 of 50 (2 to 16 %)"."""
     count, total = int(count), int(total)  # xarray's and numpy's numbers say more than digits
     low, high = (100 * bound for bound in wilson_interval(count, total))
@@ -257,7 +257,7 @@ def kendall_trend(x: Values, y: Values) -> Trend:
     return Trend(float(result.statistic), float(result.pvalue))
 
 
-def compare_ranges(reference: np.ndarray, other: np.ndarray) -> str:
+def compare_ranges(reference: Values, other: Values) -> str:
     """How a network's test errors lie: "better", "worse" or "overlap", by separated ranges.
 
     "better" if the worst run of ``reference`` has a smaller error than the best of ``other``. Of

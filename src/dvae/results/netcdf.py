@@ -77,7 +77,7 @@ def _dimensions(stored: h5py.Dataset) -> tuple[str, ...]:
     return tuple(dimension[0].name.lstrip("/") for dimension in stored.dims)
 
 
-def _values(stored: h5py.Dataset) -> np.ndarray:
+def _values(stored: h5py.Dataset) -> np.ndarray | np.generic:
     """Values in the types that xarray gives them: text of fixed length, and booleans."""
     if stored.dtype.kind == "O":
         return np.asarray(stored.asstr()[()], dtype=str)
