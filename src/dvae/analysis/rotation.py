@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy import stats
 
 from dvae.analysis._checks import (
     Latents,
@@ -244,6 +243,8 @@ def angle_test(angles: Values) -> AngleTest:
     DataError
         If there are fewer than 2 angles or one is not finite.
     """
+    from scipy import stats  # takes long: not for `dvae claims`
+
     values = finite_values(angles, "angles", 2)
     mean = np.exp(4j * np.radians(values)).mean()
     distance = np.abs(45.0 - (45.0 - values) % 90.0)

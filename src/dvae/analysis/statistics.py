@@ -8,9 +8,9 @@ from typing import NamedTuple, SupportsInt
 
 import numpy as np
 from jaxtyping import Float, Num
-from scipy import stats
 from scipy.special import ndtri
 
+from dvae.analysis.p_values import fisher, kendall
 from dvae.errors import DataError
 
 __all__ = [
@@ -153,7 +153,7 @@ def compare_proportions(
         p - q,
         float(p - q - np.hypot(p - first.low, other.high - q)),
         float(p - q + np.hypot(first.high - p, q - other.low)),
-        min(1.0, float(stats.fisher_exact(table).pvalue)),
+        fisher(table),
     )
 
 
@@ -223,6 +223,8 @@ def bootstrap_interval(
     array = finite_values(values, "values", 2)
     if np.ptp(array) == 0:
         return Interval(float(array[0]), float(array[0]))
+    from scipy import stats  # takes long: not for `dvae claims`
+
     result = stats.bootstrap(
         (array,), np.mean, confidence_level=confidence, n_resamples=n_resamples, random_state=seed
     )
@@ -253,8 +255,7 @@ def kendall_trend(x: Values, y: Values) -> Trend:
         raise DataError(f"x and y must pair up, got {len(x)} and {len(y)} values")
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return Trend(0.0, 1.0)
-    result = stats.kendalltau(x, y)
-    return Trend(float(result.statistic), float(result.pvalue))
+    return Trend(*kendall(x, y))
 
 
 def compare_ranges(reference: Values, other: Values) -> str:

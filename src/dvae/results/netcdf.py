@@ -57,7 +57,9 @@ def read_netcdf(path: str | os.PathLike) -> xr.Dataset:
         for name, stored in file.items():
             if stored.is_scale and stored.attrs["NAME"].startswith(_NO_VARIABLE):
                 continue  # only the length of a dimension
-            variables[name] = xr.Variable(_dimensions(stored), _values(stored), _attributes(stored))
+            variables[name] = xr.Variable(
+                _dimensions(stored), _values(stored), _attributes(stored), fastpath=True
+            )
             coordinates |= _coordinates(stored)
         attributes = _attributes(file)
     # xarray takes the variable of a dimension's name for its coordinate
