@@ -100,6 +100,7 @@ def test_the_first_batch_that_fails_is_reported_and_others_are_left_out(workers)
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5])
+@pytest.mark.wrong_types
 def test_a_number_of_workers_that_makes_no_sense_is_refused(workers):
     with pytest.raises(DataError, match="workers is"):
         map_batches(str, [1], workers=workers)

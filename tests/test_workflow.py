@@ -229,6 +229,7 @@ def test_labels_are_read_in_their_order(tmp_path):
         ({"recipe": "fast"}, UnknownNameError, "unknown recipe"),
     ],
 )
+@pytest.mark.wrong_types
 def test_arguments_that_make_no_sense(own_file, tmp_path, arguments, error, message):
     with pytest.raises(error, match=message):
         train_file(own_file[0], tmp_path / "out", progress=False, **arguments)

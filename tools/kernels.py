@@ -85,7 +85,7 @@ def run(kernel: str, jobs: str, selection: list[str]) -> int:
     ran = json.loads(probe.stdout)
     print(f"{kernel}: {', '.join(ran)}, as {KERNELS[kernel]}", flush=True)
     command = [sys.executable, "-m", "pytest", "-p", "margins", "--margins", str(margins)]
-    command += ["-n", jobs, "--dist", "loadfile", *selection]
+    command += ["-n", jobs, "--dist", "loadfile", "--jaxtyping-packages=", *selection]
     code = subprocess.run(command, env=environment(kernel), cwd=ROOT).returncode
     if margins.exists():  # not if pytest could not start
         measured = json.loads(margins.read_text())

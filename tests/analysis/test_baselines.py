@@ -69,6 +69,7 @@ def test_number_of_components_is_checked(uniform, n):
         baselines.pca_latents(fields, fields, n)
 
 
+@pytest.mark.wrong_types
 def test_fields_must_have_one_shape(uniform):
     fields = fields_of(uniform[0])
     with pytest.raises(DataError, match="agree"):
@@ -123,6 +124,7 @@ def test_linear_regression_recovers_any_linear_map():
         (np.eye(1, 2), np.eye(1, 2), np.eye(5)[:, :2]),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_labels_are_refused(z_labelled, theta_labelled, z):
     with pytest.raises(DataError):
         baselines.procrustes_latents(z_labelled, theta_labelled, z)

@@ -61,6 +61,7 @@ def test_an_ensemble_is_given_as_one_array_or_tensor_with_options():
     assert score_runs(total_correlation, []).shape == (0,)
 
 
+@pytest.mark.wrong_types
 def test_other_mistakes_are_not_hidden():
     with pytest.raises(DataError, match="same samples"):
         score_runs(disentanglement_score, [THETA[:-1]], THETA)

@@ -139,6 +139,7 @@ def test_divergence_is_not_symmetric_and_vanishes_for_equal_distributions():
         (np.full((4, 1), np.inf), np.zeros((4, 1)), {}, "infinity"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_refused(x, y, options, message):
     with pytest.raises(DataError, match=message):
         kl_divergence_knn(x, y, **options)

@@ -179,8 +179,12 @@ def test_random_directions_have_the_promised_lengths():
             torch.testing.assert_close(part.norm(dim=1), parameter.detach().norm(dim=1))
         else:
             assert not part.any()
+
+
+@pytest.mark.wrong_types
+def test_an_unknown_normalisation_is_refused():
     with pytest.raises(DataError, match="normalisation"):
-        random_direction(model, 0, "layer")
+        random_direction(torch.nn.Linear(2, 2), 0, "layer")
 
 
 def test_filter_normalised_curves_ignore_a_scale_that_batch_norm_removes():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from numpy.testing import assert_allclose
+from scipy.signal import find_peaks
 
-from dvae.analysis.minima import barrier, local_minima, strict_minima
+from dvae.analysis.minima import _climbs, barrier, local_minima, strict_minima
 from dvae.errors import DataError
 
 # --- Losses along a line ----
@@ -91,3 +92,17 @@ def test_a_curve_must_be_one():
         local_minima(made_up(np.arange(5.0), np.zeros(5)), "S_KL")
     with pytest.raises(DataError, match="increasing"):
         local_minima(made_up(np.array([0.0, 2.0, 1.0]), np.zeros(3)))
+
+
+@pytest.mark.parametrize("levels", [2, 4, 1000])
+def test_minima_and_their_ways_out_are_those_of_scipy(levels):
+    """On curves of few levels, with plateaus and equal tops, and of many."""
+    generator = np.random.default_rng(levels)
+    for n in range(3, 60):
+        curve = generator.integers(levels, size=n).astype(float)
+        peaks, found = find_peaks(-curve, prominence=np.finfo(float).tiny)
+        minima = _climbs(curve)
+        np.testing.assert_array_equal(minima.index, peaks)
+        np.testing.assert_array_equal(minima.left, found["left_bases"])
+        np.testing.assert_array_equal(minima.right, found["right_bases"])
+        np.testing.assert_array_equal(minima.climb, found["prominences"])

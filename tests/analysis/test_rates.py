@@ -126,6 +126,7 @@ def test_curve_has_no_shape_score_where_dimensions_differ():
         ({"mean": MEAN[:, 0]}, "shape"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_refused(change, message):
     arguments = {
         "mean": MEAN,

@@ -104,6 +104,7 @@ def test_angle_of_a_finite_gaussian_sample_is_recovered_to_sampling_error():
     assert rotation_angle(theta @ np.array([[c, -s], [s, c]]).T, theta) == pytest.approx(20, abs=2)
 
 
+@pytest.mark.wrong_types
 def test_angle_is_for_two_latents_that_vary():
     assert np.isnan(rotation_angle(LATTICE * [1, 0], LATTICE))
     with pytest.raises(DataError, match="2 latents"):
@@ -157,6 +158,7 @@ def test_angles_of_runs_at_once_are_those_of_single_runs():
     assert (best - found[0] + 45) % 90 - 45 == pytest.approx(0, abs=0.01)
 
 
+@pytest.mark.wrong_types
 def test_angles_of_three_latents_are_refused():
     with pytest.raises(DataError, match="2 latents"):
         rotation_angles(np.ones((4, len(LATTICE), 3)), LATTICE)

@@ -283,6 +283,7 @@ def test_tensors_and_arrays_agree_and_inputs_are_not_changed(claim):
     ],
     ids=["shape", "length", "nan", "few", "constant factor", "text"],
 )
+@pytest.mark.wrong_types
 def test_bad_input_is_refused_with_a_reason(claim, z, theta, message):
     with pytest.raises(DataError, match=message):
         claim.score(z, theta)
@@ -326,6 +327,7 @@ def test_runs_scored_at_once_have_the_numbers_of_single_runs():
 @pytest.mark.parametrize(
     ("shape", "message"), [((512, 2), "runs, samples, latents"), ((3, 9, 2), "same samples")]
 )
+@pytest.mark.wrong_types
 def test_runs_of_another_shape_are_refused(shape, message):
     with pytest.raises(DataError, match=message):
         analysis.disentanglement_scores(np.ones(shape), THETA)
@@ -344,7 +346,8 @@ def test_ceiling_is_that_of_the_sample_correlation():
 
 
 def test_disentanglement_score_needs_only_two_samples_and_any_number_of_factors():
-    assert analysis.disentanglement_score([[0.0], [1.0]], [[0.0, 0.0], [1.0, 3.0]]) == 0.75
+    z, theta = np.array([[0.0], [1.0]]), np.array([[0.0, 0.0], [1.0, 3.0]])
+    assert analysis.disentanglement_score(z, theta) == 0.75
 
 
 def test_latents_follow_rows_not_columns():
@@ -456,6 +459,7 @@ def test_knn_total_correlation_of_three_gaussians():
     assert analysis.total_correlation(z) == pytest.approx(expected, abs=0.03)
 
 
+@pytest.mark.wrong_types
 def test_total_correlation_refuses_what_it_cannot_score():
     with pytest.raises(DataError, match="method"):
         analysis.total_correlation(THETA, "other")
@@ -496,6 +500,7 @@ def test_intervention_scores_depend_on_the_seed_only_through_their_draws(score):
         lambda: analysis.beta_vae_score(THETA, THETA, batch_size=1),
     ],
 )
+@pytest.mark.wrong_types
 def test_options_out_of_range_are_refused(call):
     with pytest.raises(DataError):
         call()

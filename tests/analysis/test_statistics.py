@@ -33,6 +33,7 @@ def test_wilson_interval_widens_with_confidence():
 
 
 @pytest.mark.parametrize("arguments", [(3, 2), (-1, 2), (0, 0), (1.5, 3), (1, 2, 1.0), (1, 2, 0.0)])
+@pytest.mark.wrong_types
 def test_impossible_proportions_are_refused(arguments):
     with pytest.raises(DataError):
         wilson_interval(*arguments)

@@ -104,7 +104,7 @@ def test_rules_train_nothing_and_take_no_time_for_what_trains(root):
 import sys
 from dvae.claims import claims_table
 claims_table()
-heavy = ("torch", "sklearn", "matplotlib", "seaborn", "plotly")
+heavy = ("torch", "sklearn", "matplotlib", "seaborn", "plotly", "scipy.stats", "scipy.optimize")
 layers = ("experiments", "models", "training", "physics", "runner", "plotting", "chapters")
 unwanted = [*heavy, *(f"dvae.{name}" for name in layers)]
 print([name for name in unwanted if name in sys.modules])

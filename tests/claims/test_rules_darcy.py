@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-
-from dvae.claims import decide
+from given import decide
 
 
 def darcy(order: float = 2.0, imbalance: float = 1e-14, sets=(2, 10, 100, 1000)) -> xr.Dataset:

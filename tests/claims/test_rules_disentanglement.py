@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 from fifty_runs import condition
+from given import Given, decide
 
-from dvae.claims import Results, decide
+from dvae.claims import Results
 from dvae.claims.frame import Network
 from dvae.results.store import Store
 
@@ -60,11 +61,15 @@ def test_reconstruction_and_shape(runs, verdict):
     assert decide("N1", {"dense_vae": runs}).verdict == verdict
 
 
-class Stored(dict):
-    """Results with one condition of the fifty runs."""
+class Stored(Given):
+    """Runs of DenseVAEs and one condition of the fifty runs."""
+
+    def __init__(self, runs: xr.Dataset, disentangled: int):
+        super().__init__({"dense_vae": runs})
+        self.disentangled = disentangled
 
     def condition(self, *_):
-        return pd.Series(condition(self["disentangled"]))
+        return pd.Series(condition(self.disentangled))
 
 
 @pytest.mark.parametrize(
@@ -77,12 +82,12 @@ class Stored(dict):
     ],
 )
 def test_a_factor_for_each_latent(turn, disentangled, verdict):
-    results = Stored(dense_vae=dense_runs([0.001], turn), disentangled=disentangled)
+    results = Stored(dense_runs([0.001], turn), disentangled)
     assert decide("N2", results).verdict == verdict
 
 
 def test_a_factor_for_each_latent_needs_training_and_test_data():
     runs = dense_runs([0.001])
     turned = dense_runs([0.001], turn=np.pi / 4)["latent_mean_train"]
-    results = Stored(dense_vae=runs.assign(latent_mean_train=turned), disentangled=0)
+    results = Stored(runs.assign(latent_mean_train=turned), 0)
     assert decide("N2", results).verdict == "not reproduced"

@@ -7,8 +7,7 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-
-from dvae.claims import decide
+from given import decide
 
 
 def label_runs(few: float, many_spread: float, slope: float, jump: float) -> xr.Dataset:

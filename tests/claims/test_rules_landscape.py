@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-
-from dvae.claims import decide
+from given import decide
 
 
 def lines(alpha: float, rate: float) -> xr.Dataset:

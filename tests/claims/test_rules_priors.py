@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 from fifty_runs import condition
+from given import decide
 
-from dvae.claims import Results, decide, prior_verdict
+from dvae.claims import Results, prior_verdict
 from dvae.claims.frame import Network
 from dvae.results.store import Store
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+from given import decide
 
-from dvae.claims import decide
 from dvae.results.networks import PLAIN, REFERENCE
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import xarray as xr
-
-from dvae.claims import decide
+from given import decide
 
 
 def sizes(standard: int, described: int, coded: int) -> xr.Dataset:

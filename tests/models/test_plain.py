@@ -35,6 +35,7 @@ def test_number_of_parameters():
         ({"n_nodes": 5, "widths": (2, 2, 2)}, "fewer widths"),
     ],
 )
+@pytest.mark.wrong_types
 def test_errors(arguments, message):
     with pytest.raises(DataError, match=message):
         PlainVAE(**arguments)

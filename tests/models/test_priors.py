@@ -254,6 +254,7 @@ def test_mixture_starts_as_a_broad_even_density():
     assert inside.max() - inside.min() < 0.3
 
 
+@pytest.mark.wrong_types
 def test_names_and_errors():
     for name in ("standard", "hierarchical", "hierarchical-rectified", "mixture"):
         assert make_prior(name, 3).n_latents == 3

@@ -156,6 +156,7 @@ def test_data_variance_is_that_of_the_over_regularised_solution(model_and_fields
     torch.testing.assert_close(got, expected, rtol=1e-8, atol=0)
 
 
+@pytest.mark.wrong_types
 def test_fields_of_another_shape_are_refused(model_and_fields):
     model, y = model_and_fields
     for wrong in (y[:, :2], y[..., :-1], y[0]):
@@ -200,6 +201,7 @@ def test_floor_bounds_a_calibrated_variance_from_below():
     torch.testing.assert_close(variance(error, floor), expected)
 
 
+@pytest.mark.wrong_types
 def test_learned_variance_is_a_parameter_and_starts_at_one():
     dense = DenseVAE(17).use_variance("learned")
     assert dense.decoder.variance.log_variance.shape == (17, 17)
@@ -340,6 +342,7 @@ def test_other_shapes_of_fields():
     [torch.randn(3, 17, 17), torch.randn(1, 3, 17, 17), torch.ones(4, 3, 5, 5),
      torch.full((4, 3, 5, 5), math.nan)],
 )  # fmt: skip
+@pytest.mark.wrong_types
 def test_a_basis_needs_fields_that_vary(fields):
     with pytest.raises(DataError):
         PodBasis.from_fields(fields)

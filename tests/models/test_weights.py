@@ -80,6 +80,7 @@ def test_files_that_are_no_models(tmp_path):
         load_model(other)
 
 
+@pytest.mark.wrong_types
 def test_what_cannot_be_saved(tmp_path):
     with pytest.raises(DataError, match="by name"):
         save_model(tmp_path / "model", DenseVAE(17, blocks=(1, 2, 1), prior=GaussianPrior(2, 0.5)))

@@ -290,6 +290,7 @@ def test_well_source(n):
         assert (source == 10).sum() == (source == -10).sum() == 81
 
 
+@pytest.mark.wrong_types
 def test_bad_input_is_refused():
     good = np.ones((3, 9, 9))
     for shape in [(9, 9), (3, 9, 8), (3, 1, 9, 9), (3, 2, 2)]:

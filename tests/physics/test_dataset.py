@@ -137,6 +137,7 @@ def test_split(data):
         data.split()
 
 
+@pytest.mark.wrong_types
 def test_arrays_must_fit_together():
     fields = torch.zeros(4, 3, 5, 6)
     assert len(DarcyDataset(fields)) == 4
@@ -193,6 +194,7 @@ def reference_file(data, path):
         file["output"] = turned(data.fields)
 
 
+@pytest.mark.wrong_types
 def test_the_reference_orientation_is_read(data, tmp_path):
     reference_file(data, tmp_path / "reference.hdf5")
     turned = DarcyDataset.load(tmp_path / "reference.hdf5", orientation="reference")

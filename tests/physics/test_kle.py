@@ -179,6 +179,7 @@ def test_the_full_expansion_samples_the_covariance():
         ((2, 65, float("nan")), "length_scale is nan"),
     ],
 )
+@pytest.mark.wrong_types
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(DataError, match=message):
         KarhunenLoeve(*arguments)

@@ -102,6 +102,7 @@ def test_style_is_colour_blind_safe_and_seven_inches_wide():
 
 
 @pytest.mark.parametrize("message", WRONG)
+@pytest.mark.wrong_types
 def test_wrong_input_is_refused_in_words(message):
     with pytest.raises(DataError, match=message):
         WRONG[message]()

@@ -51,11 +51,12 @@ def as_samples(
 
 def varying(columns: Float[np.ndarray, "*run sample column"]) -> Bool[np.ndarray, "*run column"]:
     """Which columns are not constant, up to rounding in float64."""
-    return np.ptp(columns, axis=-2) > 1e-12 * np.abs(columns).max(axis=-2)
+    low, high = columns.min(axis=-2), columns.max(axis=-2)
+    return high - low > 1e-12 * np.maximum(np.abs(low), np.abs(high))
 
 
 def as_pair(
-    z: Samples, theta: Samples, min_samples: int = 2
+    z: Latents, theta: Samples, min_samples: int = 2
 ) -> tuple[Float[np.ndarray, "sample latent"], Float[np.ndarray, "sample factor"]]:
     """Latents z (N, n) and factors theta (N, s) of the same N samples, as float64 arrays.
 

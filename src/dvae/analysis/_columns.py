@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
 
 from dvae.analysis._checks import varying
 from dvae.errors import DataError
@@ -43,6 +42,8 @@ def mean_gap(table: Float[np.ndarray, "latent factor"]) -> float:
 
 def quantile_bins(columns: np.ndarray, n_bins: int) -> Int[np.ndarray, "sample column"]:
     """Number of the equally populated bin of each entry; equal entries share a bin."""
+    from scipy.stats import rankdata  # takes long: not for `dvae claims`
+
     rank = rankdata(columns, axis=0) - 0.5
     return (rank * n_bins / len(columns)).astype(int)
 

@@ -10,15 +10,18 @@ from scipy.linalg import orthogonal_procrustes
 from sklearn.decomposition import PCA, FastICA
 from sklearn.linear_model import LinearRegression
 
-from dvae.analysis._checks import Latents, Samples, as_samples, varying
+from dvae.analysis._checks import Latents, as_samples, varying
 from dvae.errors import DataError
 
 __all__ = ["ica_latents", "linear_regression_latents", "pca_latents", "procrustes_latents"]
 
-Fields = Shaped[Any, "sample channel x1 x2"]
+TrainFields = Shaped[Any, "train channel x1 x2"]
+TestFields = Shaped[Any, "test channel x1 x2"]
+Labelled = Shaped[Any, "label latent"]
+Labels = Shaped[Any, "label factor"]
 
 
-def _flattened(train: Fields, test: Fields) -> tuple[np.ndarray, np.ndarray]:
+def _flattened(train: TrainFields, test: TestFields) -> tuple[np.ndarray, np.ndarray]:
     """Fields as rows, every channel divided by its standard deviation over the training data."""
     if train.ndim != 4 or test.ndim != 4 or train.shape[1:] != test.shape[1:]:
         raise DataError(
@@ -35,7 +38,7 @@ def _flattened(train: Fields, test: Fields) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pca_latents(
-    train_fields: Fields, test_fields: Fields, n: int
+    train_fields: TrainFields, test_fields: TestFields, n: int
 ) -> tuple[Float[np.ndarray, "train latent"], Float[np.ndarray, "test latent"]]:
     """Scores of the first n principal components of the fields, of unit variance in training.
 
@@ -69,7 +72,7 @@ def pca_latents(
 
 
 def ica_latents(
-    train_fields: Fields, test_fields: Fields, n: int, seed: int = 0
+    train_fields: TrainFields, test_fields: TestFields, n: int, seed: int = 0
 ) -> tuple[Float[np.ndarray, "train latent"], Float[np.ndarray, "test latent"]]:
     """FastICA of the first n principal components: the rotation of least Gaussian latents.
 
@@ -94,7 +97,7 @@ def ica_latents(
     return ica.transform(train), ica.transform(test)
 
 
-def _labelled(z_labelled: Latents, theta_labelled: Samples, z: Latents, min_labels: int):
+def _labelled(z_labelled: Labelled, theta_labelled: Labels, z: Latents, min_labels: int):
     z_labelled = as_samples(z_labelled, "z_labelled", min_labels)
     theta_labelled = as_samples(theta_labelled, "theta_labelled", min_labels)
     z = as_samples(z, "z")
@@ -107,7 +110,7 @@ def _labelled(z_labelled: Latents, theta_labelled: Samples, z: Latents, min_labe
 
 
 def procrustes_latents(
-    z_labelled: Latents, theta_labelled: Samples, z: Latents
+    z_labelled: Labelled, theta_labelled: Labels, z: Latents
 ) -> Float[np.ndarray, "sample factor"]:
     """Latents turned onto the factors by the rotation or reflection that suits a few labels best.
 
@@ -154,7 +157,7 @@ def procrustes_latents(
 
 
 def linear_regression_latents(
-    z_labelled: Latents, theta_labelled: Samples, z: Latents
+    z_labelled: Labelled, theta_labelled: Labels, z: Latents
 ) -> Float[np.ndarray, "sample factor"]:
     """Factors predicted from latents by least squares on a few labelled samples.
 

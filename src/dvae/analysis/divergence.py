@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from scipy.spatial import cKDTree
 from scipy.special import digamma, gammaln
 
@@ -113,7 +113,7 @@ def check_options(k: int, least: int, n: int, version: str, versions: tuple[str,
 
 def kl_divergence_knn(
     x: Samples,
-    y: Samples,
+    y: Shaped[Any, "other dimension"],
     k: int | None = None,
     version: Literal["epsilon1", "fixed-k", "weighted"] = "epsilon1",
 ) -> float:

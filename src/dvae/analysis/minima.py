@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
-from scipy.signal import find_peaks
 
 from dvae.errors import DataError
 
@@ -23,15 +23,38 @@ class Minima(NamedTuple):
     error: Float[np.ndarray, " minimum"]
 
 
-def _climbs(
-    curve: Float[np.ndarray, " point"],
-) -> tuple[Int[np.ndarray, " minimum"], dict[str, np.ndarray]]:
-    """Points below both neighbours (or both sides of a plateau), with scipy's prominences."""
-    return find_peaks(-curve, prominence=np.finfo(float).tiny)
+class _Climbs(NamedTuple):
+    """Minima of a curve, the tops of the ways out on either side, and the least rise to a top."""
+
+    index: Int[np.ndarray, " minimum"]  # type: ignore[assignment]  # takes tuple.index's name
+    left: Int[np.ndarray, " minimum"]
+    right: Int[np.ndarray, " minimum"]
+    climb: Float[np.ndarray, " minimum"]
+
+
+def _climbs(curve: Float[np.ndarray, " point"]) -> _Climbs:
+    """Points below both neighbours, or in the middle of a plateau below both its sides.
+
+    The way out to a side ends where the curve falls below the minimum, or with the curve. What
+    ``scipy.signal.find_peaks`` finds, which takes a second to import.
+    """
+    starts = np.flatnonzero(np.r_[True, curve[1:] != curve[:-1]])
+    level = curve[starts]  # of every plateau
+    low = 1 + np.flatnonzero((level[1:-1] < level[:-2]) & (level[1:-1] < level[2:]))
+    index = (starts[low] + np.r_[starts, len(curve)][low + 1] - 1) // 2
+    left, right = np.empty_like(index), np.empty_like(index)
+    for i, at in enumerate(index):
+        below = np.flatnonzero(curve < curve[at])
+        first = below[below < at].max(initial=-1) + 1
+        last = below[below > at].min(initial=len(curve))
+        left[i] = at - curve[first : at + 1][::-1].argmax()  # the nearest of equal tops
+        right[i] = at + curve[at:last].argmax()
+    climb = np.minimum(curve[left], curve[right]) - curve[index]
+    return _Climbs(index, left, right, climb)
 
 
 def strict_minima(
-    losses: Float[np.ndarray, "*draw point"],
+    losses: Float[np.ndarray, "*draw point"] | Sequence[float],
     n_sigma: float = 3.0,
     resolution: float = 1e-5,
 ) -> Minima:
@@ -71,11 +94,10 @@ def strict_minima(
     finite = np.isfinite(mean)
     top = mean[finite].max(initial=0.0)
     curve = np.where(finite, mean, top + 1 + abs(top))
-    index, found = _climbs(curve)
-    climb = found["prominences"]
+    index, left, right, climb = _climbs(curve)
     error = np.zeros(len(index))
     if len(draws) > 1:
-        bases = np.stack([found["left_bases"], found["right_bases"]])
+        bases = np.stack([left, right])
         # the lower of the two tops limits the climb
         passes = bases[curve[bases].argmin(0), np.arange(len(index))] if len(index) else index
         difference = np.where(finite[passes], draws[:, passes] - draws[:, index], 0.0)
@@ -125,8 +147,7 @@ def local_minima(curve: xr.Dataset, variable: str = "rate", prominence: float = 
         angle, value = angle[:-1], value[:-1]
     n = len(angle)
     circle = np.allclose(np.diff(angle), 360 / n)
-    index, found = _climbs(np.tile(value, 3) if circle else value)
-    climb = found["prominences"]
+    index, _, _, climb = _climbs(np.tile(value, 3) if circle else value)
     if circle:
         keep = (index >= n) & (index < 2 * n)
         index, climb = index[keep] - n, climb[keep]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ def rotated_rate(
     mean: Latents,
     log_variance: Latents,
     log_prob: LogProb,
-    angles: Angles,
+    angles: Angles | Sequence[float],
     n_samples: int = 64,
     generator: torch.Generator | None = None,
     plane: tuple[int, int] = (0, 1),
@@ -138,7 +138,7 @@ def rotation_curve(
     log_variance: Latents,
     theta: Samples,
     log_prob: LogProb,
-    angles: Angles | None = None,
+    angles: Angles | Sequence[float] | None = None,
     n_samples: int = 64,
     seed: int = 0,
     plane: tuple[int, int] = (0, 1),

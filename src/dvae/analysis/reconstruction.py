@@ -12,7 +12,7 @@ __all__ = ["mean_field_error", "variance_left"]
 
 
 def mean_field_error(
-    training: Float[Any, "sample channel x1 x2"], test: Float[Any, "sample channel x1 x2"]
+    training: Float[Any, "train channel x1 x2"], test: Float[Any, "test channel x1 x2"]
 ) -> float:
     """Relative error of answering every test field with the mean of the training fields.
 

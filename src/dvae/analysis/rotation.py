@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy import stats
 
 from dvae.analysis._checks import (
     Latents,
@@ -201,7 +200,7 @@ def _check_plane(n_latents: int, n_factors: int) -> None:
 
 def _procrustes_angle(
     z: Float[np.ndarray, "*run sample 2"], theta: Float[np.ndarray, "sample 2"]
-) -> Float[np.ndarray, "*run"]:
+) -> Float[np.ndarray, "*run"] | float:
     """Angle in degrees of the orthogonal map that fits z to theta, both standardised."""
     z, theta = ((x - x.mean(-2, keepdims=True)) / x.std(-2, keepdims=True) for x in (z, theta))
     # z = (left right)^T theta is the least-squares solution (orthogonal Procrustes problem)
@@ -244,6 +243,8 @@ def angle_test(angles: Values) -> AngleTest:
     DataError
         If there are fewer than 2 angles or one is not finite.
     """
+    from scipy import stats  # takes long: not for `dvae claims`
+
     values = finite_values(angles, "angles", 2)
     mean = np.exp(4j * np.radians(values)).mean()
     distance = np.abs(45.0 - (45.0 - values) % 90.0)

@@ -6,10 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
 from scipy.special import digamma
-from scipy.stats import rankdata
 
 from dvae.analysis._checks import Latents, Samples, as_pair, as_runs, as_samples, varying
 from dvae.analysis._columns import correlations, standardised
@@ -99,7 +96,7 @@ def disentanglement_scores(
 
 def _mean_largest_share(
     z: Float[np.ndarray, "*run sample latent"], theta: Float[np.ndarray, "sample factor"]
-) -> Float[np.ndarray, "*run"]:
+) -> Float[np.ndarray, "*run"] | float:
     """Eq. 6: the largest of a latent's absolute covariances over their sum, averaged."""
     covariance = np.abs(np.swapaxes(standardised(z), -1, -2) @ (theta - theta.mean(0)))
     share = np.full(covariance.shape[:-1], 1 / theta.shape[1])
@@ -159,6 +156,10 @@ def mean_correlation_coefficient(z: Latents, theta: Samples, rank: bool = False)
     ----------
     Hyvarinen and Morioka, NeurIPS 2016 (arXiv:1605.06336), section 5.
     """
+    # these take long: not for `dvae claims`
+    from scipy.optimize import linear_sum_assignment
+    from scipy.stats import rankdata
+
     z, theta = as_pair(z, theta)
     if rank:
         z, theta = rankdata(z, axis=0), rankdata(theta, axis=0)
@@ -218,6 +219,8 @@ def total_correlation(
         return float(max(0.0, -0.5 * np.linalg.slogdet(correlation)[1]))
     if not 1 <= n_neighbors < n_samples:
         raise DataError(f"n_neighbors must be between 1 and {n_samples - 1}, got {n_neighbors}")
+    from scipy.spatial import cKDTree  # takes long: not for `dvae claims`
+
     radius = cKDTree(z).query(z, k=[n_neighbors + 1], p=np.inf)[0][:, 0]
     if not radius.min() > 0:
         raise DataError("some samples of z coincide: their k-NN total correlation is infinite")

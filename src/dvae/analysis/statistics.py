@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, SupportsInt
 
 import numpy as np
-from jaxtyping import Float
-from scipy import stats
+from jaxtyping import Float, Num
 from scipy.special import ndtri
 
+from dvae.analysis.p_values import fisher, kendall
 from dvae.errors import DataError
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "wilson_interval",
 ]
 
-Values = Float[np.ndarray, " trial"] | Sequence[float]
+Values = Num[np.ndarray, " trial"] | Sequence[float]
 
 
 class Interval(NamedTuple):
@@ -107,7 +107,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     return Interval(low, center + reach if successes < trials else 1.0)
 
 
-def share_text(count: int, total: int) -> str:
+def share_text(count: SupportsInt, total: SupportsInt) -> str:
     """A count with the 95 % interval of its share (Wilson): "3 of 50 (2 to 16 %)"."""
     count, total = int(count), int(total)  # xarray's and numpy's numbers say more than digits
     low, high = (100 * bound for bound in wilson_interval(count, total))
@@ -154,7 +154,7 @@ def compare_proportions(
         p - q,
         float(p - q - np.hypot(p - first.low, other.high - q)),
         float(p - q + np.hypot(first.high - p, q - other.low)),
-        min(1.0, float(stats.fisher_exact(table).pvalue)),
+        fisher(table),
     )
 
 
@@ -269,6 +269,8 @@ def bootstrap_interval(
     array = finite_values(values, "values", 2)
     if np.ptp(array) == 0:
         return Interval(float(array[0]), float(array[0]))
+    from scipy import stats  # takes long: not for `dvae claims`
+
     result = stats.bootstrap(
         (array,), np.mean, confidence_level=confidence, n_resamples=n_resamples, random_state=seed
     )
@@ -299,11 +301,10 @@ def kendall_trend(x: Values, y: Values) -> Trend:
         raise DataError(f"x and y must pair up, got {len(x)} and {len(y)} values")
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return Trend(0.0, 1.0)
-    result = stats.kendalltau(x, y)
-    return Trend(float(result.statistic), float(result.pvalue))
+    return Trend(*kendall(x, y))
 
 
-def compare_ranges(reference: np.ndarray, other: np.ndarray) -> str:
+def compare_ranges(reference: Values, other: Values) -> str:
     """How a network's test errors lie: "better", "worse" or "overlap", by separated ranges.
 
     "better" if the worst run of ``reference`` has a smaller error than the best of ``other``. Of

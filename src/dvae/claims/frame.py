@@ -197,7 +197,7 @@ def rule_of(
     return register
 
 
-def grade(*parts: bool) -> str:
+def grade(*parts: bool | np.bool_) -> str:
     """Verdict on a claim of several parts: reproduced if all hold, partly if some do.
 
     Raises
@@ -210,7 +210,7 @@ def grade(*parts: bool) -> str:
     return "reproduced" if all(parts) else "partly" if any(parts) else "not reproduced"
 
 
-def either(whole: bool, some: bool) -> str:
+def either(whole: bool | np.bool_, some: bool | np.bool_) -> str:
     """Verdict on a claim with a weaker form: reproduced if it holds, partly if the weaker does."""
     return "reproduced" if whole else "partly" if some else "not reproduced"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from scipy.stats import mannwhitneyu, norm
+from scipy.special import ndtr
 
 from dvae.analysis import holm, kendall_trend
+from dvae.analysis.p_values import mann_whitney
 from dvae.claims.frame import Finding, Results, either, grade, rule_of, select_trials
 from dvae.conventions import GOOD_SCORE, IDENTICAL, MUCH_WORSE, SIGNIFICANT
 from dvae.results.labelled import by_labels, by_region, run_similarity
@@ -71,7 +72,7 @@ def _s2_losses(results: Results) -> Finding:
     )
     counts = np.repeat(some["n_labels"].values, loss.shape[1])
     trends = [kendall_trend(counts, values.ravel()) for values in (loss, rate)]
-    differs = mannwhitneyu(none, loss.ravel()).pvalue
+    differs = mann_whitney(none, loss.ravel())
     adjusted = holm([differs, *(t.p_value for t in trends)])
     found = (
         f"median loss {np.median(none):.2f} without labels, {np.median(loss):.2f} with {least} and "
@@ -99,13 +100,13 @@ def _s3_low_density(results: Results) -> Finding:
     few = min(set(result["n_labels"].values.tolist()) - {0})
     result = select_trials(result, prior="standard", recipe="calibrated")
     pair = [select_trials(result, n_labels=n) for n in (0, few)]
-    strip, inner = norm.cdf(-1.5) - norm.cdf(-2.5), 0.5 - norm.cdf(-4)  # |theta_i| < 0.25, < 1
+    strip, inner = ndtr(-1.5) - ndtr(-2.5), 0.5 - ndtr(-4)  # |theta_i| < 0.25, < 1
     exact = 2 * strip * inner - strip**2
     shape = [runs["shape_score"].values for runs in pair]
     valley = [runs["between_share"].values / exact for runs in pair]
     field = [by_region(runs)["probe_error"].sel(region="between").values for runs in pair]
     better = [
-        mannwhitneyu(labelled, without, alternative="less").pvalue < SIGNIFICANT
+        mann_whitney(labelled, without, "less") < SIGNIFICANT
         for without, labelled in (shape, [np.abs(v - 1) for v in valley], field)
     ]
     found = (

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, fisher_exact
 
 from dvae.analysis import ceiling, kendall_trend, share_text
+from dvae.analysis.p_values import binomial_exceeds, fisher
 from dvae.claims.frame import Finding, Results, either, grade, rule_of, select_trials
 from dvae.conventions import (
     ALWAYS,
@@ -159,7 +159,7 @@ def prior_verdict(name: str, table: pd.DataFrame, recipe: str, prior: str) -> st
         more = [
             [row["disentangled"], row["runs"] - row["disentangled"]] for row in (learned, plain)
         ]
-        exceeds = fisher_exact(more, "greater").pvalue < SIGNIFICANT
+        exceeds = fisher(more, "greater") < SIGNIFICANT
         return grade(plain["disentangled"] == 0, exceeds)
     if name == "M1":
         # no run at all is just compatible with 5 of 50, but it shows nothing either
@@ -172,14 +172,14 @@ def prior_verdict(name: str, table: pd.DataFrame, recipe: str, prior: str) -> st
     failed, turned = int(learned["failed"]), int(learned["near_diagonal"])
     if failed == 0:
         return "not reproduced"
-    crowded = binomtest(turned, failed, UNIFORM_SHARE, "greater").pvalue < SIGNIFICANT
+    crowded = binomial_exceeds(turned, failed, UNIFORM_SHARE) < SIGNIFICANT
     return either(turned >= ALWAYS * failed, crowded)
 
 
 def _agrees(row: pd.Series, name: str, paper: int) -> bool:
     """Whether a count could be the paper's, out of its runs."""
     table = [[row[name], row["runs"] - row[name]], [paper, PAPER_RUNS - paper]]
-    return bool(fisher_exact(table).pvalue > SIGNIFICANT)
+    return fisher(table) > SIGNIFICANT
 
 
 @rule_of(

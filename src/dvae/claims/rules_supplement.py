@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import fisher_exact
 
 from dvae.analysis import compare_ranges, kendall_trend, share_text
+from dvae.analysis.p_values import fisher
 from dvae.claims.frame import Finding, Results, grade, rule_of, select_trials
 from dvae.claims.rules_landscape import late_rates
 from dvae.conventions import OVER_REGULARISED, SIGNIFICANT
@@ -99,8 +99,7 @@ def _p3_path(results: Results) -> Finding:
         f"end there: {e1} against {e0}"
     )
     fewer = [
-        fisher_exact([[a, n1 - a], [b, n0 - b]], "less").pvalue < SIGNIFICANT
-        for a, b in ((p1, p0), (e1, e0))
+        fisher([[a, n1 - a], [b, n0 - b]], "less") < SIGNIFICANT for a, b in ((p1, p0), (e1, e0))
     ]
     return Finding(found, grade(*fewer))
 

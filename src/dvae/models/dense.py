@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -250,7 +251,7 @@ class DenseVAE(VAE):
         n_nodes: int = 65,
         channels: int = 3,
         n_latents: int = 2,
-        blocks: tuple[int, ...] = (3, 4, 6, 4, 3),
+        blocks: Sequence[int] = (3, 4, 6, 4, 3),
         growth: int = 4,
         features: int = 2,
         prior: str | Prior = "standard",

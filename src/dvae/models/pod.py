@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -119,7 +120,7 @@ class PodBasis(nn.Module):
         return self.mean + self.scale * torch.tensordot(coefficients, self.modes, dims=1)
 
 
-def _mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+def _mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in hidden:
         layers += [nn.Linear(inputs, width), nn.SiLU()]
@@ -130,7 +131,7 @@ def _mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
 class PodEncoder(Encoder):
     """q(z|y) by a multilayer perceptron on POD coefficients in units of the first one's spread."""
 
-    def __init__(self, basis: PodBasis, hidden: tuple[int, ...], n_latents: int):
+    def __init__(self, basis: PodBasis, hidden: Sequence[int], n_latents: int):
         super().__init__()
         self.basis = basis
         self.network = _mlp(basis.n_modes, hidden, 2 * n_latents)
@@ -147,7 +148,7 @@ class PodEncoder(Encoder):
 class PodDecoder(Decoder):
     """p(y|z) = N(m + d U c(z), v d^2): one variance v in units of the node scales."""
 
-    def __init__(self, basis: PodBasis, hidden: tuple[int, ...], n_latents: int):
+    def __init__(self, basis: PodBasis, hidden: Sequence[int], n_latents: int):
         super().__init__()
         self.basis = basis
         self.network = _mlp(n_latents, hidden, basis.n_modes)
@@ -213,7 +214,7 @@ class PodVAE(VAE):
         self,
         basis: PodBasis,
         n_latents: int = 2,
-        hidden: tuple[int, ...] = (64, 64),
+        hidden: Sequence[int] = (64, 64),
         prior: str | Prior = "standard",
     ):
         super().__init__(

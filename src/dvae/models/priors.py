@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -166,7 +166,7 @@ class MixturePrior(Prior):
 class _ConditionalNormal(nn.Module):
     """Normal distribution whose mean, and on request log-variance, is a small ReLU network."""
 
-    def __init__(self, size: int, hidden: tuple[int, ...], variance: str, rectified: bool):
+    def __init__(self, size: int, hidden: Sequence[int], variance: str, rectified: bool):
         super().__init__()
         widths = (size, *hidden)
         layers: list[nn.Module] = []
@@ -225,8 +225,8 @@ class HierarchicalPrior(Prior):
         n_latents: int,
         rectified: bool = False,
         variance: Literal["constant", "network"] = "constant",
-        encoder_hidden: tuple[int, ...] = (16, 16),
-        decoder_hidden: tuple[int, ...] | None = None,
+        encoder_hidden: Sequence[int] = (16, 16),
+        decoder_hidden: Sequence[int] | None = None,
         levels: int = 1,
     ):
         if levels < 1:

@@ -263,7 +263,7 @@ def _dot(
 
 def _solve(
     field: Float[Tensor, "sample x1 x2"],
-    load: Float[Tensor, "sample x1 x2"],
+    load: Float[Tensor, "#sample x1 x2"],
     tol: float,
     max_iterations: int,
     first_sample: int,

@@ -9,6 +9,8 @@ import numpy as np
 
 from dvae.errors import DataError
 
+Lists = Sequence[Any]  # numbers in lists, one inside the other, where an array would do
+
 
 def as_array(
     value: Any, name: str, shape: str, sizes: dict[str, int] | None = None, finite: bool = True

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Num
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import make_axes
-from dvae.plotting._checks import as_array, require_entries
+from dvae.plotting._checks import Lists, as_array, require_entries
 from dvae.plotting.style import COLOURS, MARKERS
 
 __all__ = ["plot_convergence", "plot_eigenvalues"]
 
 
 def plot_eigenvalues(
-    eigenvalues: Float[Any, " mode"],
+    eigenvalues: Num[Any, " mode"] | Lists,
     marked: Sequence[int] = (2, 10, 100, 1000),
     total: float | None = None,
 ) -> Figure:
@@ -64,8 +64,8 @@ def plot_eigenvalues(
 
 
 def plot_convergence(
-    spacing: Float[Any, " grid"],
-    errors: Float[Any, " grid"] | Mapping[str, Float[Any, " grid"]],
+    spacing: Num[Any, " grid"] | Lists,
+    errors: Num[Any, " grid"] | Lists | Mapping[str, Num[Any, " grid"] | Lists],
     order: float = 2.0,
 ) -> Figure:
     """Error against grid spacing with the reference order and the observed one (row D2).
@@ -83,18 +83,18 @@ def plot_convergence(
     """
     sizes: dict[str, int] = {}
     spacing = as_array(spacing, "spacing", "grid", sizes)
-    errors = errors if isinstance(errors, Mapping) else {"error": errors}
-    require_entries(errors, "errors")
-    errors = {name: as_array(e, f"errors of {name}", "grid", sizes) for name, e in errors.items()}
-    if len(spacing) < 2 or not all((v > 0).all() for v in (spacing, *errors.values())):
+    named = errors if isinstance(errors, Mapping) else {"error": errors}
+    require_entries(named, "errors")
+    curves = {name: as_array(e, f"errors of {name}", "grid", sizes) for name, e in named.items()}
+    if len(spacing) < 2 or not all((v > 0).all() for v in (spacing, *curves.values())):
         raise DataError("an order needs two grids or more with positive spacings and errors")
     figure, [[ax]] = make_axes(1, 1, 3.4)
-    for i, (name, error) in enumerate(errors.items()):
+    for i, (name, error) in enumerate(curves.items()):
         slope = np.polyfit(np.log(spacing), np.log(error), 1)[0]
         label = f"{name}: observed order {slope:.2f}"
         ax.loglog(spacing, error, marker=MARKERS[i % len(MARKERS)], label=label)
     ends = np.array([spacing.min(), spacing.max()])
-    lowest = min(error[spacing.argmin()] for error in errors.values())
+    lowest = min(error[spacing.argmin()] for error in curves.values())
     reference = 0.5 * lowest * (ends / ends[0]) ** order
     ax.loglog(ends, reference, "--", color="0.4", label=f"order {order:g}")
     ax.set(xlabel="grid spacing $h$ (dimensionless)", ylabel="relative error")

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Num
 from matplotlib.figure import Figure, FigureBase
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import add_colour_bar, draw_image, label_outer, make_axes
-from dvae.plotting._checks import as_array, require_entries, require_length
+from dvae.plotting._checks import Lists, as_array, require_entries, require_length
 from dvae.plotting.style import CHANNELS, WIDTH
 
 __all__ = ["plot_modes", "plot_reconstruction", "plot_samples"]
 
 
 def plot_samples(
-    permeability: Float[Any, "sample *channel x1 x2"],
-    fields: Float[Any, "sample 3 x1 x2"],
+    permeability: Num[Any, "sample *channel x1 x2"] | Lists,
+    fields: Num[Any, "sample 3 x1 x2"] | Lists,
     labels: Sequence[str] | None = None,
     shared: bool = False,
     figure: FigureBase | None = None,
@@ -78,8 +78,8 @@ def _sample_limits(images: np.ndarray, shared: bool) -> np.ndarray:
 
 
 def plot_modes(
-    modes: Float[Any, "mode x1 x2"],
-    eigenvalues: Float[Any, " mode"] | None = None,
+    modes: Num[Any, "mode x1 x2"] | Lists,
+    eigenvalues: Num[Any, " mode"] | Lists | None = None,
     count: int = 10,
 ) -> Figure:
     r"""The first modes :math:`\phi_i` of the Karhunen-Loeve expansion, on one scale (eqs 18 to 20).
@@ -119,8 +119,8 @@ def plot_modes(
 
 
 def plot_reconstruction(
-    truth: Float[Any, "channel x1 x2"],
-    mean: Float[Any, "channel x1 x2"] | Mapping[str, Float[Any, "channel x1 x2"]],
+    truth: Num[Any, "channel x1 x2"] | Lists,
+    mean: Num[Any, "channel x1 x2"] | Lists | Mapping[str, Num[Any, "channel x1 x2"] | Lists],
     channels: Sequence[str] | None = None,
     titles: tuple[str, str] = ("truth", "reconstruction"),
     signed: bool = True,

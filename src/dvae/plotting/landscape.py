@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
@@ -21,17 +21,17 @@ from dvae.plotting._canvas import (
     label_outer,
     make_axes,
 )
-from dvae.plotting._checks import as_array, as_lines, require_length
+from dvae.plotting._checks import Lists, as_array, as_lines, require_length
 from dvae.plotting.style import BETA, COLOURS, DISTORTION, POSITIVE, RATE, SCORE, SEQUENTIAL, STARS
 
 __all__ = ["plot_line_losses", "plot_plane", "plot_rd_plane"]
 
 
 def plot_rd_plane(
-    paths: Mapping[str, Float[Any, "step 2"]] | None = None,
-    points: Float[Any, "point 2"] | None = None,
-    beta: Float[Any, " point"] | None = None,
-    curve: Float[Any, "knot 2"] | None = None,
+    paths: Mapping[str, Num[Any, "step 2"] | Lists] | None = None,
+    points: Num[Any, "point 2"] | Lists | None = None,
+    beta: Num[Any, " point"] | Lists | None = None,
+    curve: Num[Any, "knot 2"] | Lists | None = None,
     n_nodes: int | None = None,
     record_every: int = 1,
     distortion_cut: float | None = None,
@@ -115,9 +115,9 @@ def _draw_points(figure: FigureBase, ax: Axes, points: Any, beta: Any) -> None:
 
 
 def plot_line_losses(
-    alpha: Float[Any, " point"],
-    losses: Float[Any, "*line point"],
-    scores: Float[Any, "*line point"] | None = None,
+    alpha: Num[Any, " point"] | Lists,
+    losses: Num[Any, "*line point"] | Lists,
+    scores: Num[Any, "*line point"] | Lists | None = None,
     labels: Sequence[str] | None = None,
     cut: float | None = None,
     marks: Mapping[str, float] | None = None,
@@ -190,11 +190,11 @@ def _draw_line_scores(ax: Axes, alpha: np.ndarray, scores: np.ndarray, alike: bo
 
 
 def plot_plane(
-    x: Float[Any, " x"],
-    y: Float[Any, " y"],
-    loss: Float[Any, "x y"],
+    x: Num[Any, " x"] | Lists,
+    y: Num[Any, " y"] | Lists,
+    loss: Num[Any, "x y"] | Lists,
     solutions: Mapping[str, tuple[float, float]],
-    scores: Float[Any, "x y"] | None = None,
+    scores: Num[Any, "x y"] | Lists | None = None,
     cut: float | None = None,
     loss_label: str = r"loss $\mathcal{L}$ (nats per node)",
 ) -> Figure:

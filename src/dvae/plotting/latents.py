@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 import seaborn as sns
-from jaxtyping import Float
+from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import make_axes, make_figure
-from dvae.plotting._checks import as_array, as_lines, require_entries, require_length
+from dvae.plotting._checks import Lists, as_array, as_lines, require_entries, require_length
 from dvae.plotting.style import COLOURS, LINE_STYLES, WIDTH
 
 __all__ = ["plot_distributions", "plot_latents", "plot_rotation"]
 
 
 def plot_latents(
-    z_mean: Float[Any, "sample latent"],
-    theta: Float[Any, "sample factor"],
-    z_std: Float[Any, "sample latent"] | None = None,
+    z_mean: Num[Any, "sample latent"] | Lists,
+    theta: Num[Any, "sample factor"] | Lists,
+    z_std: Num[Any, "sample latent"] | Lists | None = None,
     test: tuple[Any, ...] | None = None,
     score: float | None = None,
     ceiling: float | None = None,
@@ -88,7 +88,7 @@ def _checked_latents(
 
 
 def plot_distributions(
-    samples: Mapping[str, Float[Any, "sample 2"]],
+    samples: Mapping[str, Num[Any, "sample 2"] | Lists],
     densities: Mapping[str, tuple[Any, Any, Any]] | None = None,
     bandwidth: float = 0.6,
     symbols: tuple[str, str] = ("first coordinate", "second coordinate"),
@@ -112,9 +112,9 @@ def plot_distributions(
     DataError
         If there is nothing to draw or an array does not have two columns.
     """
-    samples = {name: as_array(s, f"samples of {name}", "sample 2") for name, s in samples.items()}
+    drawn = {name: as_array(s, f"samples of {name}", "sample 2") for name, s in samples.items()}
     grids = {name: _checked_density(name, grid) for name, grid in (densities or {}).items()}
-    names = list(dict.fromkeys([*samples, *grids]))
+    names = list(dict.fromkeys([*drawn, *grids]))
     require_entries(names, "samples")
     figure = make_figure(4.9, figure)
     layout = figure.add_gridspec(2, 1, height_ratios=(1.2, 1))
@@ -126,7 +126,7 @@ def plot_distributions(
     marginals = [figure.add_subplot(lower[i]) for i in range(2)]
 
     for name, ax, colour in zip(names, joints, COLOURS, strict=False):
-        points, grid = samples.get(name), grids.get(name)
+        points, grid = drawn.get(name), grids.get(name)
         _draw_joint(ax, points, grid, colour, bandwidth)
         ax.set(title=name, xlabel=symbols[0], ylabel=symbols[1] if ax is joints[0] else "")
         ax.tick_params(labelleft=ax is joints[0])
@@ -185,8 +185,8 @@ def _draw_marginal(
 
 
 def plot_rotation(
-    angle: Float[Any, " angle"],
-    quantities: Mapping[str, Float[Any, "*line angle"]],
+    angle: Num[Any, " angle"] | Lists,
+    quantities: Mapping[str, Num[Any, "*line angle"] | Lists],
     labels: Sequence[str] | None = None,
 ) -> Figure:
     """Losses and scores against the angle by which the latent space is rotated (section 5.2).

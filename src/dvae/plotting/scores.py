@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Num
 from matplotlib.figure import Figure
 
 from dvae.plotting._canvas import count_of, make_axes
-from dvae.plotting._checks import as_array, require_length
+from dvae.plotting._checks import Lists, as_array, require_length
 from dvae.plotting.style import COLOURS, MARKERS, SCORE
 
 __all__ = ["plot_score_against_labels", "plot_score_scatter"]
 
 
 def plot_score_against_labels(
-    ratio: Float[Any, " ratio"],
-    scores: Float[Any, "ratio trial"],
-    losses: Mapping[str, Float[Any, "ratio trial"]] | None = None,
+    ratio: Num[Any, " ratio"] | Lists,
+    scores: Num[Any, "ratio trial"] | Lists,
+    losses: Mapping[str, Num[Any, "ratio trial"] | Lists] | None = None,
     ceiling: float | None = None,
     loss_label: str = "training loss (nats per sample)",
 ) -> Figure:
@@ -41,12 +41,12 @@ def plot_score_against_labels(
     sizes: dict[str, int] = {}
     ratio = as_array(ratio, "ratio", "ratio", sizes)
     scores = as_array(scores, "scores", "ratio trial", sizes)
-    losses = {
+    runs = {
         n: as_array(v, f"losses of {n}", "ratio trial", sizes) for n, v in (losses or {}).items()
     }
     order = np.argsort(ratio)
-    figure, axes = make_axes(1, 2 if losses else 1, 3.2)
-    panels = [(axes[0, 0], {"mean": scores}), (axes[0, -1], losses)]
+    figure, axes = make_axes(1, 2 if runs else 1, 3.2)
+    panels = [(axes[0, 0], {"mean": scores}), (axes[0, -1], runs)]
     for ax, groups in panels:
         for (name, values), colour in zip(groups.items(), COLOURS, strict=False):
             x, values = 100 * ratio[order], values[order]
@@ -66,8 +66,8 @@ def plot_score_against_labels(
 
 
 def plot_score_scatter(
-    s_kl: Float[Any, " run"],
-    s_d: Float[Any, " run"],
+    s_kl: Num[Any, " run"] | Lists,
+    s_d: Num[Any, " run"] | Lists,
     groups: Sequence[str] | None = None,
     ceiling: float | None = None,
 ) -> Figure:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Num
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import add_marks, make_axes
-from dvae.plotting._checks import as_array, require_entries
+from dvae.plotting._checks import Lists, as_array, require_entries
 from dvae.plotting.style import COLOURS, LINE_STYLES
 
 __all__ = ["plot_proportions", "plot_threshold_curves"]
@@ -20,10 +20,10 @@ __all__ = ["plot_proportions", "plot_threshold_curves"]
 
 def plot_proportions(
     labels: Sequence[str],
-    successes: Int[Any, " label"],
-    trials: Int[Any, " label"],
-    intervals: Float[Any, "label 2"],
-    reference: Float[Any, " label"] | None = None,
+    successes: Num[Any, " label"] | Lists,
+    trials: Num[Any, " label"] | Lists,
+    intervals: Num[Any, "label 2"] | Lists,
+    reference: Num[Any, " label"] | Lists | None = None,
     xlabel: str = "share of runs",
 ) -> Figure:
     """Shares of runs with their intervals, and the paper's values (section 5.3).
@@ -70,9 +70,9 @@ def plot_proportions(
 
 
 def plot_threshold_curves(
-    threshold: Float[Any, " threshold"],
-    shares: Mapping[str, Float[Any, " threshold"]],
-    intervals: Mapping[str, Float[Any, "threshold 2"]] | None = None,
+    threshold: Num[Any, " threshold"] | Lists,
+    shares: Mapping[str, Num[Any, " threshold"] | Lists],
+    intervals: Mapping[str, Num[Any, "threshold 2"] | Lists] | None = None,
     chosen: float | None = None,
     xlabel: str = "threshold on $S_D$",
     ylabel: str = "share of runs above",

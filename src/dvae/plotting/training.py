@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import add_marks, add_paper_axis, limit_to, make_axes
-from dvae.plotting._checks import as_array, as_lines
+from dvae.plotting._checks import Lists, as_array, as_lines
 from dvae.plotting.style import BETA, COLOURS, DISTORTION, RATE
 
 __all__ = ["plot_architecture", "plot_history"]
@@ -71,7 +71,7 @@ def _short(stage: str) -> str:
 
 
 def plot_history(
-    history: Mapping[Any, Float[Any, "*member step"]],
+    history: Mapping[Any, Num[Any, "*member step"] | Lists],
     n_nodes: int | None = None,
     skip: float = 0.02,
     marks: Mapping[str, float] | None = None,

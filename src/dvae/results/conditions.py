@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float
-from scipy.stats import ks_2samp
 
 from dvae.analysis import (
     angle_test,
@@ -330,6 +329,8 @@ def compare_angles(runs: pd.DataFrame) -> pd.Series:
         axis, after Holm's correction, indexed by factors, recipe and prior: a row for every
         hierarchical prior that has runs beside the standard one.
     """
+    from scipy.stats import ks_2samp  # takes long: not for `dvae claims`
+
     rows = []
     for condition, own in angles_kept(runs).groupby(["factors", "recipe"]):
         distances = {prior: group["distance"] for prior, group in own.groupby("prior")}

@@ -57,7 +57,9 @@ def read_netcdf(path: str | os.PathLike) -> xr.Dataset:
         for name, stored in file.items():
             if stored.is_scale and stored.attrs["NAME"].startswith(_NO_VARIABLE):
                 continue  # only the length of a dimension
-            variables[name] = xr.Variable(_dimensions(stored), _values(stored), _attributes(stored))
+            variables[name] = xr.Variable(
+                _dimensions(stored), _values(stored), _attributes(stored), fastpath=True
+            )
             coordinates |= _coordinates(stored)
         attributes = _attributes(file)
     # xarray takes the variable of a dimension's name for its coordinate
@@ -77,7 +79,7 @@ def _dimensions(stored: h5py.Dataset) -> tuple[str, ...]:
     return tuple(dimension[0].name.lstrip("/") for dimension in stored.dims)
 
 
-def _values(stored: h5py.Dataset) -> np.ndarray:
+def _values(stored: h5py.Dataset) -> np.ndarray | np.generic:
     """Values in the types that xarray gives them: text of fixed length, and booleans."""
     if stored.dtype.kind == "O":
         return np.asarray(stored.asstr()[()], dtype=str)

@@ -91,7 +91,7 @@ def fit(
     seeds: int | Sequence[int] = 0,
     *,
     labels: Labels | Sequence[Labels] | None = None,
-    subsets: Sequence[Int[np.ndarray, " subset"]] | None = None,
+    subsets: Sequence[Int[np.ndarray, " _"]] | None = None,
     beta: float | Sequence[float] | None = None,
     learning_rate: float | Sequence[float] | None = None,
     initial: Ensemble | None = None,
@@ -265,8 +265,8 @@ def _start(model: VAE, seeds: tuple[int, ...], initial: Ensemble | None) -> Ense
 
 
 def _checked_subsets(
-    subsets: Sequence[Int[np.ndarray, " subset"]] | None, m: int, n_samples: int
-) -> tuple[Int[np.ndarray, " subset"], ...]:
+    subsets: Sequence[Int[np.ndarray, " _"]] | None, m: int, n_samples: int
+) -> tuple[Int[np.ndarray, " _"], ...]:
     if subsets is None:
         return (np.arange(n_samples),) * m
     if len(subsets) != m:

@@ -1,0 +1,25 @@
+"""Claims decided on results that a test made up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import xarray as xr
+
+from dvae import claims
+
+
+class Given(claims.Results):
+    """Results by name, in no store."""
+
+    def __init__(self, results: Mapping[str, xr.Dataset]):
+        self.results = results
+
+    def __getitem__(self, name: str) -> xr.Dataset:
+        return self.results[name]
+
+
+def decide(name: str, results: claims.Results | Mapping[str, xr.Dataset]) -> claims.Finding:
+    """Finding on one claim."""
+    results = results if isinstance(results, claims.Results) else Given(results)
+    return claims.decide(name, results)
