@@ -295,8 +295,11 @@ def claims(
 
 
 def _store(path: Path | None):
+    """The store of a folder, or the book's."""
     from dvae.results.store import Store
 
+    if path is not None and path.exists() and not path.is_dir():
+        raise DataError(f"--store {path} is a file; a store is a folder of results")
     return Store.default() if path is None else Store(path)
 
 

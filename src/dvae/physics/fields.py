@@ -271,6 +271,11 @@ def _read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             attributes = {key: _plain(value) for key, value in file.attrs.items()}
             arrays = {name: _read(file, path, key) for name, key in KEYS.items() if key in file}
             found = sorted(file)
+    except BlockingIOError as error:
+        raise DataError(
+            f"{path}: another program has the file open for writing, and HDF5 locks it ({error}): "
+            "close it there; or copy it, if that program is not writing now."
+        ) from error
     except (OSError, RuntimeError, KeyError) as error:
         raise DataError(
             f"{path}: not a complete HDF5 file ({error}); it may be truncated or of another "
