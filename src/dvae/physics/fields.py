@@ -35,7 +35,7 @@ class FieldDataset:
     ----------
     fields : tensor of shape (N, C, n1, n2)
         Float32, any number of channels C and any grid; axes (sample, channel, x1, x2). Bring
-        channels of different units to one scale, or let :class:`dvae.models.UnitsVAE` do it: the
+        channels of different units to one scale, or let :class:`dvae.UnitsVAE` do it: the
         likelihood weighs all values alike.
     theta : tensor of shape (N, s), or None
         Generative factors, float32, in any unit; None where unknown.
@@ -44,7 +44,7 @@ class FieldDataset:
     exact : bool
         Keep arrays of double precision as they are, and allow values that are missing (NaN) at the
         same place in every sample: fields as people bring them, for
-        :class:`dvae.models.FieldUnits`.
+        :class:`dvae.FieldUnits`.
     orientation_note : str
         How fields lay in the file that they were loaded from and what said so; empty for data
         that were not loaded.

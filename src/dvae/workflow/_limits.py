@@ -6,8 +6,6 @@ from dvae.errors import DataError
 from dvae.memory import check_memory
 from dvae.models import VAE, count_parameters
 
-__all__ = ["check_latents", "check_sizes"]
-
 COPIES = 8  # of the parameters of a member: modules, moments, gradient, and the step itself
 BYTES = 4  # of a number in single precision
 
