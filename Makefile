@@ -22,6 +22,11 @@ PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 NBVAL  := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
+# Kernels of tests and chapters run in this environment, without the user's IPython profile.
+export IPYTHONDIR := $(CURDIR)/_build/ipython
+export JUPYTER_PREFER_ENV_PATH := 1
+unexport JUPYTER_PATH
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install book test unit notebooks kernels lint types format reproduce references bench figure lock clean distclean

@@ -212,3 +212,17 @@ def test_old_python_is_refused_with_advice(root, tmp_path):
     assert "Python 3.9.1" in done.stderr
     assert "make PYTHON=" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_kernels_do_not_read_the_profile_of_the_user(root):
+    own = {"IPYTHONDIR": "/home/me/.ipython", "JUPYTER_PATH": "/home/me/kernels"}
+    shown = subprocess.run(
+        ["make", "--eval", "show: ; @env", "show"],
+        cwd=root,
+        env=os.environ | own,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert f"IPYTHONDIR={root}/_build/ipython" in shown
+    assert not [line for line in shown if line.startswith("JUPYTER_PATH=")]

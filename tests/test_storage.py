@@ -3,6 +3,9 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,3 +121,88 @@ def test_every_flipped_bit_is_noticed(tmp_path):
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(ResultError, match="cannot be read"):
         read_tensors(tmp_path / "missing")
+
+
+def refuse_folders(monkeypatch, kind):
+    """What Windows, network mounts and file systems without permissions do."""
+    real_open, real_fsync = os.open, os.fsync
+
+    def open_file(path, *arguments, **options):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real_open(path, *arguments, **options)
+
+    def sync_file(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        real_fsync(handle)
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def no_sync(_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    replaced = {
+        "open": (os, "open", open_file),
+        "sync of a folder": (os, "fsync", sync_file),
+        "any sync": (os, "fsync", no_sync),
+        "chmod": (type(Path()), "chmod", refuse),
+    }
+    monkeypatch.setattr(*replaced[kind])
+
+
+@pytest.mark.parametrize("kind", ["open", "sync of a folder", "any sync", "chmod"])
+def test_steps_that_a_file_system_lacks_are_no_errors(tmp_path, monkeypatch, kind):
+    with monkeypatch.context() as patch:
+        refuse_folders(patch, kind)
+        with atomic_path(tmp_path / "file.txt") as temporary:
+            temporary.write_text("whole")
+    assert names(tmp_path) == ["file.txt"]
+    assert (tmp_path / "file.txt").read_text() == "whole"
+
+
+def killed_while_writing(target):
+    """Start a process that writes ``target`` and is killed in the middle of it."""
+    program = (
+        "import os, sys; from dvae.storage import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as t: t.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(target)], check=False)
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path):
+    for name in ("file.txt", "other.txt"):
+        killed_while_writing(tmp_path / name)
+    ours = tmp_path / f".file.txt.elsewhere_{os.getpid()}.x.partial"  # of another machine
+    ours.write_text("half")
+    left = names(tmp_path)
+    assert len(left) == 3 and all(name.endswith(".partial") for name in left)
+    with atomic_path(tmp_path / "file.txt") as outer:
+        outer.write_text("first")
+        with atomic_path(tmp_path / "file.txt") as inner:  # leaves that of a running writer alone
+            inner.write_text("second")
+    assert (tmp_path / "file.txt").read_text() == "first"
+    left = names(tmp_path)
+    assert len(left) == 3 and ours.name in left and "file.txt" in left
+    os.utime(ours, (0, 0))  # for more than a day nobody touched it
+    with atomic_path(tmp_path / "file.txt") as temporary:
+        temporary.write_text("third")
+    assert not ours.exists()
+
+
+def test_equal_tensors_make_equal_files(tmp_path):
+    tensors = {f"t{i}": torch.arange(i + 1.0) for i in range(5)}
+    contents = set()
+    for seed in range(4):  # safetensors orders metadata by hashes that change with the process
+        program = (
+            "import torch; from dvae.tensors import write_tensors\n"
+            "tensors = {f't{i}': torch.arange(i + 1.0) for i in range(5)}\n"
+            f"write_tensors(r'{tmp_path / str(seed)}', tensors, {{c: c for c in 'abcdef'}})"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True)
+        contents.add((tmp_path / str(seed)).read_bytes())
+    assert len(contents) == 1
+    read, metadata = read_tensors(tmp_path / "0")
+    assert metadata == {c: c for c in "abcdef"}
+    assert all(torch.equal(read[name], value) for name, value in tensors.items())

@@ -223,10 +223,14 @@ def test_labels_are_read_in_their_order(tmp_path):
         ({"model": "dense"}, DataError, "square grid"),
         ({"model": "linear"}, DataError, "'pod' or 'dense'"),
         ({"members": 0}, DataError, "members"),
+        ({"members": 10**8}, DataError, "members of .* GiB of memory"),
+        ({"n_latents": 200_000}, DataError, "200000 latents are more than the 48 training"),
+        ({"beta": 0.0}, DataError, "beta must be a positive"),
+        ({"recipe": "annealed", "beta": -1.0}, DataError, "beta must be positive"),
         ({"n_latents": 0}, DataError, "latents"),
         ({"steps": 0}, DataError, "steps"),
         ({"prior": "flat"}, UnknownNameError, "unknown prior"),
-        ({"recipe": "fast"}, UnknownNameError, "unknown recipe"),
+        ({"recipe": "fast"}, UnknownNameError, "unknown recipe 'fast'; choose one of elbo"),
     ],
 )
 @pytest.mark.wrong_types

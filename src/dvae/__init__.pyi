@@ -10,11 +10,13 @@ from .errors import UnknownNameError as UnknownNameError
 from .loading import load_result as load_result
 from .models import VAE as VAE
 from .models import DenseVAE as DenseVAE
+from .models import FieldUnits as FieldUnits
 from .models import GaussianPrior as GaussianPrior
 from .models import HierarchicalPrior as HierarchicalPrior
 from .models import MixturePrior as MixturePrior
 from .models import PodBasis as PodBasis
 from .models import PodVAE as PodVAE
+from .models import UnitsVAE as UnitsVAE
 from .models import count_parameters as count_parameters
 from .models import load_model as load_model
 from .models import make_prior as make_prior
@@ -30,7 +32,10 @@ from .training import Ensemble as Ensemble
 from .training import Fit as Fit
 from .training import Labels as Labels
 from .training import Recipe as Recipe
+from .training import Spectrum as Spectrum
+from .training import elbo_recipe as elbo_recipe
 from .training import fit as fit
 from .training import make_recipe as make_recipe
+from .workflow import train_file as train_file
 
 __version__: str

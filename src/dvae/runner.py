@@ -6,11 +6,12 @@ import contextlib
 import functools
 import json
 import math
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,9 @@ def run_experiment(
             own = None
             if executor is None:
                 size = min(workers, len(todo))
-                executor = own = ProcessPoolExecutor(size, mp_context=get_context("spawn"))
+                executor = own = ProcessPoolExecutor(
+                    size, mp_context=get_context("spawn"), initializer=_end_with_parent
+                )
             try:
                 futures = {
                     executor.submit(compute_group, *argument): index
@@ -175,6 +178,18 @@ def run_experiment(
         "seconds": time.perf_counter() - start,
         "set_aside": [str(path) for path in aside],
     }
+
+
+def _end_with_parent() -> None:
+    """Let this worker process end at once when the process that started it has ended."""
+    parent = parent_process()
+    assert parent is not None  # only workers call this
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _is_sound(checkpoint: Path) -> bool:

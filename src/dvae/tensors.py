@@ -55,7 +55,9 @@ def _ordered(contents: bytes) -> bytes:
     positions of tensors in it count from its end.
     """
     length = int.from_bytes(contents[:8], "little")
-    header = json.dumps(json.loads(contents[8 : 8 + length]), sort_keys=True).encode()
+    header = json.dumps(
+        json.loads(contents[8 : 8 + length]), sort_keys=True, separators=(",", ":")
+    ).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + contents[8 + length :]
 

@@ -8,7 +8,7 @@ import pytest
 
 from dvae import DvaeError
 from dvae.training.trainer import Trainer
-from dvae.workflow import figures, outputs, scores, train, train_file
+from dvae.workflow import _figures, _outputs, _scores, train, train_file
 
 QUIET = {"steps": 30, "n_latents": 1, "progress": False}
 
@@ -34,7 +34,7 @@ def no_latex(*_, **__):
 @pytest.mark.parametrize(
     ("place", "name", "failure", "missing"),
     [
-        (figures.plotting, "use_style", no_latex, "warning: no figures: RuntimeError"),
+        (_figures.plotting, "use_style", no_latex, "warning: no figures: RuntimeError"),
         (
             figures.Figure,
             "savefig",
@@ -42,7 +42,7 @@ def no_latex(*_, **__):
             "warning: no figure history.png: RuntimeError: latex",
         ),
         (train, "score_models", no_latex, "warning: no scores: RuntimeError: latex"),
-        (outputs.Outputs, "write_netcdf", no_room, "warning: no latents.nc: cannot write it"),
+        (_outputs.Outputs, "write_netcdf", no_room, "warning: no latents.nc: cannot write it"),
     ],
 )
 def test_a_part_that_fails_is_a_warning(path, tmp_path, monkeypatch, place, name, failure, missing):
@@ -86,5 +86,5 @@ def test_training_goes_on_where_no_checkpoint_can_be_written(path, tmp_path, mon
 
 def test_scores_of_models_that_ignore_the_data_are_left_out():
     z = np.random.default_rng(0).normal(size=(2, 64, 2))
-    table = scores.score_models(z, np.array([True, False]), z[0] + 0.1 * z[1])
+    table = _scores.score_models(z, np.array([True, False]), z[0] + 0.1 * z[1])
     assert table.loc[0].notna().all() and table.loc[1].isna().all()

@@ -13,7 +13,7 @@ from dvae import DarcyDataset, DataError, load_model
 from dvae.models import FieldUnits
 from dvae.physics import FieldDataset
 from dvae.workflow import train_file
-from dvae.workflow.findings import describe_fields
+from dvae.workflow._findings import describe_fields
 
 QUIET = {"progress": False}
 

@@ -17,6 +17,10 @@ from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder, encoding_dis
 __all__ = ["PodBasis", "PodVAE"]
 
 
+LARGE = 2048  # samples and values from which on eigenvectors take longer than products
+OVERSAMPLED, POWERS = 20, 8  # directions more than asked for, and steps of subspace iteration
+
+
 class PodBasis(nn.Module):
     """Proper orthogonal decomposition of fields scaled node by node.
 
@@ -76,16 +80,11 @@ class PodBasis(nn.Module):
         if not math.isfinite(largest) or largest == 0:
             raise DataError("POD needs fields that are finite and vary between samples")
         scale = scale.clamp_min(1e-3 * largest)
-        rows = (centred / scale).flatten(1)
-        gram = rows @ rows.T  # method of snapshots: samples are fewer than field values
-        energy, vectors = torch.linalg.eigh(gram)
-        energy, vectors = energy.flip(0), vectors.flip(1)
-        rank = int((energy > 1e-10 * energy[0]).sum())
-        k = min(n_modes, rank)
-        modes = (vectors[:, :k].T @ rows) / energy[:k].sqrt()[:, None]
+        modes, energy = _principal((centred / scale).flatten(1), n_modes)
+        k = len(modes)
         largest_entry = modes.abs().argmax(1, keepdim=True)
         modes = modes * modes.gather(1, largest_entry).sign()
-        spread = (energy[:k] / len(y)).sqrt()
+        spread = (energy / len(y)).sqrt()
         return cls(
             mean.to(fields.dtype),
             scale.to(fields.dtype),
@@ -118,6 +117,42 @@ class PodBasis(nn.Module):
     ) -> Float[Tensor, "sample channel x1 x2"]:
         """Fields from coefficients."""
         return self.mean + self.scale * torch.tensordot(coefficients, self.modes, dims=1)
+
+
+def _principal(
+    rows: Float[Tensor, "sample value"], n_modes: int
+) -> tuple[Float[Tensor, "mode value"], Float[Tensor, " mode"]]:
+    """Leading orthonormal directions of rows and their energies; fewer if the rank is lower.
+
+    From the smaller of the two Gram matrices, that of the samples (method of snapshots) or that of
+    the values; where both are large, by subspace iteration from a fixed random start (Halko,
+    Martinsson and Tropp 2011, algorithm 4.4), which takes a number of products with the rows
+    instead of the eigenvectors of a large matrix.
+    """
+    samples, values = rows.shape
+    if min(samples, values) > LARGE and n_modes + OVERSAMPLED < LARGE:
+        generator = torch.Generator().manual_seed(0)
+        start = torch.randn(samples, n_modes + OVERSAMPLED, generator=generator, dtype=rows.dtype)
+        span = torch.linalg.qr(rows.T @ start)[0]
+        for _ in range(POWERS):
+            span = torch.linalg.qr(rows.T @ torch.linalg.qr(rows @ span)[0])[0]
+        _, singular, turned = torch.linalg.svd(rows @ span, full_matrices=False)
+        energy, directions = singular**2, turned @ span.T
+    elif samples <= values:
+        energy, vectors = torch.linalg.eigh(rows @ rows.T)
+        energy, vectors = energy.flip(0), vectors.flip(1)
+        k = _rank(energy, n_modes)
+        return (vectors[:, :k].T @ rows) / energy[:k].sqrt()[:, None], energy[:k]
+    else:
+        energy, vectors = torch.linalg.eigh(rows.T @ rows)
+        energy, directions = energy.flip(0), vectors.flip(1).T
+    k = _rank(energy, n_modes)
+    return directions[:k], energy[:k]
+
+
+def _rank(energy: Float[Tensor, " mode"], n_modes: int) -> int:
+    """Number of modes that carry energy, at most ``n_modes``."""
+    return min(n_modes, int((energy > 1e-10 * energy[0]).sum()))
 
 
 def _mlp(inputs: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:

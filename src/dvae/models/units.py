@@ -225,14 +225,14 @@ class UnitsVAE(VAE):
 
 def _leave_out(decoder: Decoder, units: FieldUnits) -> None:
     """Restrict the likelihood of a decoder to the values that vary, and add the Jacobian."""
+    if not isinstance(decoder, PodDecoder | FieldDecoder):
+        raise DataError(f"only DenseVAE and PodVAE take units, not a {type(decoder).__name__}")
     variance = decoder.variance
     if isinstance(decoder, PodDecoder):
         scale = decoder.basis.scale.double().log().expand(units.seen.shape)
-        variance.log_jacobian = float(scale[units.seen.to(scale.device)].sum())
+        variance.log_jacobian = float(scale[units.seen].sum())
         variance.restrict(units.n_values)
-    elif isinstance(decoder, FieldDecoder):
+    else:
         decoder.mean.append(_Seen(units.seen))
         variance.restrict(units.seen.sum(0))
-    else:
-        raise DataError(f"only DenseVAE and PodVAE take units, not a {type(decoder).__name__}")
     variance.log_jacobian += units.log_jacobian

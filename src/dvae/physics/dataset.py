@@ -13,6 +13,7 @@ from torch.distributions import Distribution
 from tqdm import tqdm
 
 from dvae.errors import DataError
+from dvae.memory import check_memory
 from dvae.physics.darcy import solve_darcy
 from dvae.physics.factors import factor_distribution
 from dvae.physics.fields import FieldDataset
@@ -133,6 +134,11 @@ class DarcyDataset(FieldDataset):
                     f"DarcyDataset.generate: {name} is {value!r}; give an integer of {least} "
                     "or more."
                 )
+        check_memory(
+            4.0 * n_samples * 4 * n_nodes**2,
+            f"{n_samples} samples on {n_nodes} x {n_nodes} nodes",
+            "generate fewer samples or a coarser grid, or several files with other seeds",
+        )
         distribution, label = _distribution(factors, n_factors, correlation)
         theta = _draw(distribution, n_samples, seed)
         kle = KarhunenLoeve(theta.shape[1], n_nodes, length_scale)

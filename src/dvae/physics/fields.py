@@ -35,7 +35,7 @@ class FieldDataset:
     ----------
     fields : tensor of shape (N, C, n1, n2)
         Float32, any number of channels C and any grid; axes (sample, channel, x1, x2). Bring
-        channels of different units to one scale, or let :class:`dvae.models.UnitsVAE` do it: the
+        channels of different units to one scale, or let :class:`dvae.UnitsVAE` do it: the
         likelihood weighs all values alike.
     theta : tensor of shape (N, s), or None
         Generative factors, float32, in any unit; None where unknown.
@@ -44,7 +44,7 @@ class FieldDataset:
     exact : bool
         Keep arrays of double precision as they are, and allow values that are missing (NaN) at the
         same place in every sample: fields as people bring them, for
-        :class:`dvae.models.FieldUnits`.
+        :class:`dvae.FieldUnits`.
     orientation_note : str
         How fields lay in the file that they were loaded from and what said so; empty for data
         that were not loaded.
@@ -271,6 +271,11 @@ def _read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             attributes = {key: _plain(value) for key, value in file.attrs.items()}
             arrays = {name: _read(file, path, key) for name, key in KEYS.items() if key in file}
             found = sorted(file)
+    except BlockingIOError as error:
+        raise DataError(
+            f"{path}: another program has the file open for writing, and HDF5 locks it ({error}): "
+            "close it there; or copy it, if that program is not writing now."
+        ) from error
     except (OSError, RuntimeError, KeyError) as error:
         raise DataError(
             f"{path}: not a complete HDF5 file ({error}); it may be truncated or of another "

@@ -101,7 +101,13 @@ class Store:
 
     def _lock(self, name: str, profile: str) -> FileLock:
         folder = self.parts(name, profile)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResultError(
+                f"results cannot be kept in {self.root}: {error.strerror or error}; choose another "
+                "folder with --store or the variable DVAE_RESULTS"
+            ) from error
         return FileLock(folder / "lock")
 
     def part(self, experiment: Experiment, profile: str, group: Group) -> Path:

@@ -2,8 +2,9 @@
 
 The recipes of the paper weigh the rate by beta per *node* (:mod:`dvae.training.recipes`), which is
 as many times more per sample as a field has nodes. With calibrated noise a direction of the data
-carries information only below a limit of beta (:func:`dvae.analysis.linear_collapse`), and for one
-or two channels that limit lies below the paper's weight: every model then ignores the data.
+carries information only below a limit of beta
+(:func:`dvae.analysis.linear_vae.linear_collapse`), and for one or two channels that limit lies
+below the paper's weight: every model then ignores the data.
 """
 
 from __future__ import annotations

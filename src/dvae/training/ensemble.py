@@ -48,6 +48,8 @@ def check_device(device: str | torch.device) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise DeviceError(f"unknown device {device!r}; use 'cpu' or 'cuda'") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise DeviceError(f"device {device!r} is not supported; use 'cpu' or 'cuda'")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
             f"device {device!r} was asked for but torch {torch.__version__} sees no CUDA GPU; "

@@ -161,7 +161,7 @@ def split_samples(
 ) -> Split:
     """Split a data set at random; labelled samples of a table go to the training data.
 
-    The arguments are those of :func:`dvae.workflow.train_file`.
+    The arguments are those of :func:`dvae.train_file`.
 
     Raises
     ------

@@ -21,11 +21,11 @@ from dvae.provenance import provenance
 from dvae.training import RECIPES, Fit, Recipe, Spectrum, elbo_recipe, fit, make_recipe
 from dvae.training.ensemble import check_device
 from dvae.training.split import Split, split_samples
-from dvae.workflow.figures import draw_figures
-from dvae.workflow.findings import describe_fields
-from dvae.workflow.limits import check_latents, check_sizes
-from dvae.workflow.outputs import Outputs, write_text
-from dvae.workflow.scores import (
+from dvae.workflow._figures import draw_figures
+from dvae.workflow._findings import describe_fields
+from dvae.workflow._limits import check_latents, check_sizes
+from dvae.workflow._outputs import Outputs, write_text
+from dvae.workflow._scores import (
     MIN_SCORED,
     information,
     losses,
@@ -33,7 +33,7 @@ from dvae.workflow.scores import (
     score_models,
     scored_factors,
 )
-from dvae.workflow.summary import make_summary
+from dvae.workflow._summary import make_summary
 
 __all__ = ["train_file"]
 
@@ -80,7 +80,7 @@ def train_file(
     prior : str
         See :func:`dvae.make_prior`.
     recipe : str
-        "elbo" for the loss of eq. 5 with beta = 1 per sample (:func:`dvae.training.elbo_recipe`),
+        "elbo" for the loss of eq. 5 with beta = 1 per sample (:func:`dvae.elbo_recipe`),
         or a recipe of the paper's experiments (:func:`dvae.make_recipe`), whose beta is per node.
     beta : float, optional
         Weight of the rate per sample (eq. 5) instead of the recipe's.

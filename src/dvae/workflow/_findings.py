@@ -11,8 +11,6 @@ from torch import Tensor
 
 from dvae.models import FieldUnits
 
-__all__ = ["describe_fields"]
-
 OUTLYING = 1e6  # largest deviation over the median one: fill values, or units that were mixed up
 
 

@@ -10,8 +10,6 @@ from dvae.physics import FieldDataset
 from dvae.training import Fit, Recipe, Spectrum
 from dvae.training.split import Split
 
-__all__ = ["make_summary"]
-
 COLUMNS = ("member", "seed", "rate", "distortion", "relative_error", "latents_in_use")
 SCORES = ("s_d", "s_d_ceiling", "mcc", "s_kl")
 NO_WEIGHT = 1e-9  # a beta at which every solution of the linear theory exists

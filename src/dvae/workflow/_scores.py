@@ -24,8 +24,6 @@ from dvae.physics import FieldDataset
 from dvae.training import Ensemble, Fit
 from dvae.training.split import Split
 
-__all__ = ["MIN_SCORED", "information", "losses", "make_latents", "score_models", "scored_factors"]
-
 MIN_SCORED = 32  # test samples below which no score is computed
 
 Encoded = Float[np.ndarray, "member sample latent"]

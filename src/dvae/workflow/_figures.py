@@ -15,9 +15,7 @@ from dvae.models import VAE
 from dvae.physics import FieldDataset
 from dvae.storage import atomic_path
 from dvae.training import Fit
-from dvae.workflow.outputs import Outputs
-
-__all__ = ["draw_figures"]
+from dvae.workflow._outputs import Outputs
 
 
 def draw_figures(

@@ -11,8 +11,6 @@ import xarray as xr
 from dvae.errors import DvaeError
 from dvae.storage import atomic_path
 
-__all__ = ["Outputs", "write_text"]
-
 
 class Outputs:
     """Parts of a run's results, made one after the other; a part that fails does not stop others.
