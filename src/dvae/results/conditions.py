@@ -52,7 +52,7 @@ FACTORS = ("standard-normal", "shifted-normal", "four-modes")
 AS_CODED = "hierarchical-rectified"  # what the authors' code builds, hence what they trained
 PRIORS = ("standard", "hierarchical", AS_CODED)
 RECIPES = ("calibrated", "annealed", "published")
-SHORT_NAMES = {"hierarchical": "HP", "hierarchical-rectified": "HP, coded"}  # for tables
+SHORT_NAMES = {"hierarchical": "HP", AS_CODED: "HP as coded"}
 CONDITION = ["factors", "prior", "recipe"]
 Factors = dict[str, Float[np.ndarray, "sample factor"]]  # by the name of their set
 
