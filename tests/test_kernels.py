@@ -1,6 +1,7 @@
 """The tools that measure how far comparisons are from failing under other kernels."""
 
 import ast
+import json
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ def test_small_margins_are_those_that_a_kernel_changes():
     assert [row.get("worst_margin") for row in combined["kernels"]] == [1.1, 4.0, None]
     assert [row.get("margins_below") for row in combined["kernels"]] == [1, 0, None]
     assert "passed" not in combined["kernels"][2]
+
+
+def test_what_a_kernel_gave_is_kept_for_the_same_tests_and_commit(monkeypatch, tmp_path):
+    monkeypatch.setattr(kernels, "SCRATCH", tmp_path)
+    at = {"commit": "abc1234"}
+    monkeypatch.setattr(kernels, "provenance", lambda: at)
+    assert kernels.kept("haswell", ["tests"]) is None
+    stored = kernels.heading("haswell", ["tests"]) | {"ran": [], "commit": "abc1234"}
+    (tmp_path / "haswell.json").write_text(json.dumps(stored))
+    assert kernels.kept("haswell", ["tests"]) == stored
+    assert kernels.kept("haswell", ["tests/physics"]) is None
+    at["commit"] = "abc1235"
+    assert kernels.kept("haswell", ["tests"]) is None
 
 
 def test_the_environment_of_a_kernel(monkeypatch):

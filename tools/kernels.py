@@ -3,6 +3,10 @@
 The same product or sum is rounded differently by the code that OpenBLAS (numpy, scipy), MKL and
 ATen (torch) choose for a processor. Environment variables choose another one; they are harmless
 where a library does not know them. See ``tools/margins.py`` for what a margin is.
+
+What a kernel gave is kept in ``_build/kernels`` until it runs again. The same call with
+``--resume`` goes on where another one ended, at the same commit; ``--combine`` makes the table of
+what there is.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from dvae.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRATCH = ROOT / "_build" / "kernels"
@@ -45,6 +51,7 @@ KERNELS = {
     },
     "skylakex": {"OPENBLAS_CORETYPE": "SkylakeX", "ATEN_CPU_CAPABILITY": "avx512"},
 }
+NOT_HERE = "not run, this processor lacks its instructions"
 EVERYWHERE = ("haswell", "prescott")  # the furthest apart of what every x86 processor runs
 
 # What the libraries say that they run. The product shows whether the processor can.
@@ -65,18 +72,36 @@ def environment(kernel: str) -> dict[str, str]:
     return others | ONE_THREAD | KERNELS[kernel]
 
 
+def heading(kernel: str, selection: list[str]) -> dict:
+    """What the results of a kernel belong to."""
+    return {
+        "kernel": kernel,
+        "environment": KERNELS[kernel],
+        "selection": selection,
+        "commit": provenance()["commit"],
+    }
+
+
+def kept(kernel: str, selection: list[str]) -> dict | None:
+    """What a kernel gave for these tests at this commit, if all its tests came to an end."""
+    path, head = SCRATCH / f"{kernel}.json", heading(kernel, selection)
+    table = json.loads(path.read_text()) if path.exists() else {}
+    same = all(table.get(key) == value for key, value in head.items())
+    return table if same and not head["commit"].endswith("-dirty") else None
+
+
 def run(kernel: str, jobs: str, selection: list[str]) -> int:
     """Run pytest under one kernel; the margins go to ``_build/kernels/<kernel>.json``."""
     path = SCRATCH / f"{kernel}.json"
     margins = path.with_suffix(".margins")
     for old in (path, margins):
         old.unlink(missing_ok=True)
-    head = {"kernel": kernel, "environment": KERNELS[kernel], "selection": selection}
+    head = heading(kernel, selection)
     probe = subprocess.run(
         [sys.executable, "-c", PROBE], env=environment(kernel), capture_output=True, text=True
     )
     if probe.returncode == -signal.SIGILL:
-        print(f"{kernel}: not run, this processor lacks its instructions", flush=True)
+        print(f"{kernel}: {NOT_HERE}", flush=True)
         path.write_text(json.dumps(head | {"ran": []}))
         return 0
     if probe.returncode:
@@ -87,7 +112,7 @@ def run(kernel: str, jobs: str, selection: list[str]) -> int:
     command = [sys.executable, "-m", "pytest", "-p", "margins", "--margins", str(margins)]
     command += ["-n", jobs, "--dist", "loadfile", "--jaxtyping-packages=", *selection]
     code = subprocess.run(command, env=environment(kernel), cwd=ROOT).returncode
-    if margins.exists():  # not if pytest could not start
+    if code in (0, 1):  # all tests came to an end
         measured = json.loads(margins.read_text())
         path.write_text(json.dumps(head | {"ran": ran} | measured, indent=1))
     return code
@@ -108,7 +133,9 @@ def combine(tables: list[dict], below: float) -> dict:
     }
     rows = []
     for table in tables:
-        row = {key: table[key] for key in ("kernel", "environment", "ran", "selection")}
+        row = {
+            key: table.get(key) for key in ("kernel", "environment", "ran", "selection", "commit")
+        }
         if table["ran"]:
             own = {w: m for w, m in table["margins"].items() if w in moving}
             row |= {
@@ -152,6 +179,7 @@ def main() -> int:
     parser.add_argument("--pytest", default="", help="arguments for pytest in place of the folders")
     parser.add_argument("--below", type=float, default=3.0, help="which margins to list")
     parser.add_argument("--json", type=Path, help="where to write the table")
+    parser.add_argument("--resume", action="store_true", help="keep what ran at this commit")
     parser.add_argument("--combine", action="store_true", help="run nothing, combine the last runs")
     options = parser.parse_args()
     kernels = list(KERNELS) if options.all else list(options.kernels)
@@ -159,14 +187,22 @@ def main() -> int:
     selection = options.pytest.split() or [f"tests/{name}" for name in NUMERICAL]
     if options.notebooks:
         selection += [*NBVAL, "tests/notebooks"]
-    codes = [0] if options.combine else [run(kernel, options.jobs, selection) for kernel in kernels]
-    paths = [SCRATCH / f"{kernel}.json" for kernel in kernels]
-    table = combine([json.loads(p.read_text()) for p in paths if p.exists()], options.below)
+    codes = [0]
+    for kernel in [] if options.combine else kernels:
+        if options.resume and kept(kernel, selection):
+            print(f"{kernel}: kept from an earlier call", flush=True)
+        else:
+            codes.append(run(kernel, options.jobs, selection))
+    paths = {kernel: SCRATCH / f"{kernel}.json" for kernel in kernels}
+    there = {kernel: json.loads(p.read_text()) for kernel, p in paths.items() if p.exists()}
+    table = combine(list(there.values()), options.below)
     for row in table["small_margins"]:
         print("margin {margin:8.3g} ({kernel}; at most {largest:.3g}) {test}".format(**row))
     for row in table["kernels"]:
-        if row["ran"]:
-            print("{kernel}: {passed} passed, {failed} failed".format(**row))
+        end = "{passed} passed, {failed} failed" if row["ran"] else NOT_HERE
+        print("{kernel} ({commit}): ".format(**row) + end.format(**row))
+    for kernel in set(kernels) - set(there):
+        print(f"{kernel}: NO RESULT, its tests did not come to an end")
     if options.json:
         options.json.write_text(json.dumps(table, indent=1) + "\n")
     return max(codes)

@@ -29,6 +29,7 @@ __all__ = [
     "NEARLY_ENTANGLED",
     "NEARLY_PERFECT",
     "OVER_REGULARISED",
+    "POOR",
     "SAME_PATH",
     "SAME_SHAPE",
     "SECOND_ORDER",
@@ -44,6 +45,7 @@ __all__ = [
 OVER_REGULARISED = 0.5  # nats: a run with a smaller rate on test data is over-regularised
 IN_USE = 0.1  # nats: a latent that tells less of a sample is not in use
 ACCURATE = 0.05  # of the variance of the fields about their mean: what a reconstruction may leave
+POOR = 0.01  # relative error: a run that dropped a direction; the others are ten times better
 EQUAL_MEAN = 0.01  # relative: a decoded field or variance that is "equal" to that of the data
 START = 0.1  # share of a training in which every run passes through zero rate
 SAME_PATH = 1e-3  # relative: losses of two runs that are still on the same path

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from dvae.experiments.labels import LABEL_COUNTS
+from dvae.experiments.labelling import load_labelled
+from dvae.experiments.labels import LABEL_COUNTS, _baselines
 from dvae.loading import load_result
+from dvae.models.pod import PodVAE
 from dvae.results.labelled import by_labels
 from dvae.results.store import Store
 from dvae.runner import run_experiment
+from dvae.training.ensemble import Ensemble
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,30 @@ def test_label_ratios(store):
     baseline = table["procrustes_disentanglement"]
     assert np.isnan(baseline.sel(n_labels=[0, 1])).all()
     assert np.isfinite(baseline.sel(n_labels=5)).all()
+
+
+def test_baselines_of_unsupervised_runs_that_collapsed_or_diverged(monkeypatch):
+    """A run that collapsed has the least score and the error of the labels' mean, none stops."""
+    (group, *_) = LABEL_COUNTS.groups("smoke")
+    training, test, pool = load_labelled(group.shared)
+    runs = sorted({trial["run"] for trial in group.trials})
+
+    def encode(fields):
+        factors = {len(test): test.theta, len(pool): pool.theta}[len(fields)]
+        means = torch.stack([factors * 0.0 + 0.3, factors * torch.nan])
+        return means, torch.ones_like(means)
+
+    ensemble = Ensemble([PodVAE.from_fields(training.fields, 4)] * 2)
+    monkeypatch.setattr(ensemble, "encode", encode)
+    found = _baselines(group, ensemble, training, test, pool)
+    trials = [(trial["run"], trial["n_labels"]) for trial in group.trials]
+    collapsed, diverged = (trials.index((run, 5)) for run in runs)
+    for name in ("procrustes", "regression"):
+        score, error = (found[f"{name}_{x}"].values for x in ("disentanglement", "factor_error"))
+        assert score[collapsed] == 0.5
+        assert 0.9 < error[collapsed] < 2.0
+        assert np.isnan([score[diverged], error[diverged]]).all()
+    assert np.isfinite(found["pca_disentanglement"].values[[collapsed, diverged]]).all()
 
 
 def test_every_published_count_is_there():

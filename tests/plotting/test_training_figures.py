@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 from figure_parts import N, history
 
 from dvae import plotting
@@ -32,6 +33,16 @@ def test_history_of_one_run_without_steps_and_with_beta_zero():
     distortion, _, beta = plotting.plot_history(data).axes
     np.testing.assert_array_equal(distortion.lines[0].get_xdata(), [0, 1, 2])
     assert beta.get_yscale() == "symlog"
+
+
+@pytest.mark.parametrize("level", [0.3, 1e-9])
+def test_a_small_rate_that_hardly_varies_has_round_ticks(level):
+    rate = level * np.linspace(1, 1.01, 50)
+    ax = plotting.plot_history({"rate": rate, "distortion": -rate, "beta": 0 * rate + 1}).axes[1]
+    low, high = ax.get_ylim()
+    ticks = [tick for tick in ax.get_yticks() if low <= tick <= high]
+    assert len(ticks) > 2
+    assert ticks[-1] / ticks[1] == pytest.approx(len(ticks) - 1)
 
 
 def test_architecture_has_a_box_for_every_stage_with_parameters():

@@ -22,12 +22,12 @@ from dvae.conventions import (
     SIGNIFICANT,
     TURNED_SCORE,
 )
-from dvae.results.conditions import AS_CODED, shape_runs
+from dvae.results.conditions import AS_CODED, SHORT_NAMES, shape_runs
 from dvae.results.rotations import has_diagonal_minimum
 
 __all__ = ["prior_verdict"]
 
-SHORT = {"standard": "no HP", "hierarchical": "HP", AS_CODED: "HP as coded"}
+SHORT = {"standard": "no HP", **SHORT_NAMES}
 
 # section 5.3: of so many runs so many were over-regularised, and with HP so many disentangled
 PAPER_RUNS, PAPER_COLLAPSED, PAPER_DISENTANGLED = 50, 5, 25

@@ -8,10 +8,12 @@ import xarray as xr
 
 from dvae.analysis import (
     disentanglement_score,
+    is_diverged,
     linear_regression_latents,
     pca_latents,
     procrustes_latents,
 )
+from dvae.errors import DataError
 from dvae.experiments.common import (
     data_settings,
     factors_of,
@@ -89,7 +91,8 @@ def _baselines(group: Group, unsupervised: Ensemble, training, test, pool) -> xr
 
     "procrustes" turns the latents of the unsupervised run of the same number, "regression" maps
     them by least squares, "pca" does the latter to principal components of the fields (no VAE).
-    NaN where there are too few labels (2, or 1 for least squares).
+    NaN where there are too few labels (2, or 1 for least squares) or the unsupervised run
+    diverged. Latents that cannot be turned, because they collapsed, give the mean of the labels.
     """
     z_test = unsupervised.encode(test.fields)[0].numpy()
     z_pool = unsupervised.encode(pool.fields)[0].numpy()
@@ -110,9 +113,12 @@ def _baselines(group: Group, unsupervised: Ensemble, training, test, pool) -> xr
             (linear_regression_latents, components[1], components[0], 1),
         )
         for k, (method, source, target, least) in enumerate(methods):
-            if count < least:
+            if count < least or is_diverged(source) or is_diverged(target):
                 continue
-            mapped = method(source[chosen], theta_pool[chosen], target)
+            try:
+                mapped = method(source[chosen], theta_pool[chosen], target)
+            except DataError:
+                mapped = np.tile(theta_pool[chosen].mean(0), (len(target), 1))
             scores[k, 0, i] = disentanglement_score(mapped, theta) if count > 1 else np.nan
             scores[k, 1, i] = np.sqrt(((mapped - theta) ** 2).mean() / theta.var(0).mean())
     values = {f"{name}_disentanglement": ("trial", scores[k, 0]) for k, name in enumerate(names)}

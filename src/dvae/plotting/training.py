@@ -106,7 +106,8 @@ def plot_history(
     distortion, rate, beta = axes[:, 0]
     limit_to(distortion, values["distortion"][:, int(skip * len(step)) :])
     distortion.set_ylabel(DISTORTION.replace(" (", "\n("))
-    rate.set_yscale("symlog", linthresh=1)
+    if np.nanmax(np.abs(values["rate"]), initial=0.0) > 1:  # below it such an axis has odd ticks
+        rate.set_yscale("symlog", linthresh=1)
     rate.set_ylim(bottom=min(0.0, np.nanmin(values["rate"])))
     rate.set_ylabel(RATE.replace(" (", "\n("))
     positive = values["beta"][values["beta"] > 0]

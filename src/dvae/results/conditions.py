@@ -58,7 +58,7 @@ PRIORS = ("standard", "hierarchical", AS_CODED)
 RECIPES = ("calibrated", "annealed", "published")
 DENSE_RECIPES = ("one-cycle",)  # of ``dense_runs``
 DENSE_NODES = 33  # nodes per side of the grid on which every condition of ``dense_runs`` has runs
-SHORT_NAMES = {"hierarchical": "HP", "hierarchical-rectified": "HP, coded"}  # for tables
+SHORT_NAMES = {"hierarchical": "HP", AS_CODED: "HP as coded"}
 CONDITION = ["factors", "prior", "recipe"]
 Factors = dict[str, Float[np.ndarray, "sample factor"]]  # by the name of their set
 

@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
+from dvae.analysis._checks import varying
+
 __all__ = ["REGIONS", "by_labels", "by_region", "probe_theta", "regions", "run_similarity"]
 
 REGIONS = ("near a mode", "between", "flank", "far")
@@ -54,7 +56,9 @@ def run_similarity(
 
     With means m, variances v and covariance c it is 2 c / (v_1 + v_2 + (m_1 - m_2)^2): 1 if two
     runs give every sample the same latents, 0 if they have nothing to do with each other. Order,
-    sign, scale and shift count, so it needs no labels and forgives nothing.
+    sign, scale and shift count, so it needs no labels and forgives nothing. A latent that is
+    constant in a run counts 0, also where it is the same constant in both: it tells of no sample
+    (:mod:`dvae.analysis.degenerate`). NaN for a run that diverged.
 
     References
     ----------
@@ -64,7 +68,9 @@ def run_similarity(
     for a, b in itertools.combinations(np.asarray(latents, dtype=float), 2):
         covariance = ((a - a.mean(0)) * (b - b.mean(0))).mean(0)
         spread = a.var(0) + b.var(0) + (a.mean(0) - b.mean(0)) ** 2
-        pairs.append(float((2 * covariance / spread).mean()))
+        constant = np.isfinite(spread) & ~(varying(a) & varying(b))
+        concordance = 2 * covariance / np.where(constant, 1.0, spread)
+        pairs.append(float(np.where(constant, 0.0, concordance).mean()))
     return np.array(pairs)
 
 
