@@ -56,6 +56,7 @@ def test_one_cycle_is_torchs(steps, warm_up):
     np.testing.assert_array_equal(got[7:20], 0.1 * recipe.learning_rates(7, 20))
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -97,6 +98,7 @@ def test_a_shortened_recipe_keeps_its_proportions(name):
 CHANGED = ("steps", "learning_rate_steps", "reconstruction_steps", "floor", "nu", "ramp_steps")
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize(
     "changes",
     [

@@ -192,6 +192,8 @@ def comparison_power(
             f"power needs shares between 0 and 1 and at least 1 trial, got {share} of {trials} "
             f"and {other_share} of {other_trials}"
         )
+    from scipy import stats  # takes long: not for `dvae claims`
+
     power = 0.0
     for total in range(trials + other_trials + 1):
         first = np.arange(max(0, total - other_trials), min(trials, total) + 1)
