@@ -58,7 +58,7 @@ def run_similarity(
     runs give every sample the same latents, 0 if they have nothing to do with each other. Order,
     sign, scale and shift count, so it needs no labels and forgives nothing. A latent that is
     constant in a run counts 0, also where it is the same constant in both: it tells of no sample
-    (:mod:`dvae.analysis.degenerate`). NaN for a run that diverged.
+    (:func:`dvae.analysis.degenerate.score_runs`). NaN for a run that diverged.
 
     References
     ----------
