@@ -34,13 +34,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def _folder(name: str | Path) -> Path:
-    """The folder of a name; an empty one would be the current folder."""
-    if not os.fspath(name):
-        raise DataError("the output folder has no name; leave --output out for 'trained'")
-    return Path(name)
-
-
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
@@ -83,8 +76,8 @@ def generate(
 def train(
     data: Annotated[Path, typer.Argument(help="HDF5 file with key 'output'.")],
     output: Annotated[
-        Path, typer.Option(help="Folder for models, history and scores.", parser=_folder)
-    ] = Path("trained"),
+        str, typer.Option(help="Folder for models, history and scores.", metavar="PATH")
+    ] = "trained",
     model: Annotated[str, typer.Option(help="dense or pod.")] = "pod",
     prior: Annotated[
         str, typer.Option(help="standard, hierarchical, hierarchical-rectified or mixture.")

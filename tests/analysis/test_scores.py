@@ -491,7 +491,7 @@ def test_intervention_scores_depend_on_the_seed_only_through_their_draws(score):
         lambda: analysis.modularity_score(THETA, THETA, n_bins=400),
         lambda: analysis.dci_scores(THETA, THETA, "other"),
         lambda: analysis.explicitness_score(THETA, THETA, n_bins=65),
-        lambda: analysis.explicitness_score(SIGNS, SIGNS, n_bins=4),
+        lambda: analysis.explicitness_score(THETA, np.isin(THETA, THETA.max(0))),  # one sample
         lambda: analysis.factor_vae_score(THETA, THETA, n_votes=1),
         lambda: analysis.beta_vae_score(THETA, THETA, batch_size=1),
     ],
@@ -499,3 +499,33 @@ def test_intervention_scores_depend_on_the_seed_only_through_their_draws(score):
 def test_options_out_of_range_are_refused(call):
     with pytest.raises(DataError):
         call()
+
+
+def noisy(theta, seed=0):
+    """Latents that follow one factor each, with a little noise."""
+    return theta + 0.05 * np.random.default_rng(seed).normal(size=theta.shape)
+
+
+@pytest.mark.parametrize("levels", [(2, 2), (3, 5), (2, 30)])
+def test_discrete_factors_get_every_score_but_that_of_densities(levels):
+    rng = np.random.default_rng(1)
+    theta = np.stack([rng.integers(0, n, 600) for n in levels], 1).astype(float)
+    found = analysis.all_scores(noisy(theta), theta)
+    assert list(found.reasons) == ["s_kl"] and "coincide" in found.reasons["s_kl"]
+    assert np.isnan(found["s_kl"])
+    rest = {name: value for name, value in found.items() if name != "s_kl"}
+    assert np.isfinite(list(rest.values())).all()
+    for name in ("s_d", "mcc", "dci_disentanglement", "factor_vae", "beta_vae", "modularity"):
+        assert rest[name] > 0.9, name
+    assert rest["explicitness"] > 0.9  # classes are values, or bins of many values
+
+
+def test_one_hot_columns_are_one_factor():
+    kind = np.random.default_rng(1).integers(0, 3, 300)
+    z = noisy(np.c_[kind, np.zeros(300)])
+    hot, one = analysis.all_scores(z, np.eye(3)[kind]), analysis.all_scores(z, kind[:, None])
+    for name in ("mig", "factor_vae", "beta_vae", "modularity", "explicitness"):
+        assert hot[name] == one[name]
+    assert {"s_d", "mcc", "sap", "s_kl", "dci_completeness"} <= set(hot.reasons)
+    assert all(np.isnan(hot[name]) and "one-hot" in hot.reasons[name] for name in hot.reasons)
+    assert hot["mig"] > 0.5

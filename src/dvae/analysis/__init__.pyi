@@ -23,6 +23,7 @@ from .minima import Minima as Minima
 from .minima import barrier as barrier
 from .minima import local_minima as local_minima
 from .minima import strict_minima as strict_minima
+from .overview import Scores as Scores
 from .overview import all_scores as all_scores
 from .predictors import DCI as DCI
 from .predictors import dci_scores as dci_scores

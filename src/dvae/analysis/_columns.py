@@ -16,6 +16,7 @@ __all__ = [
     "mean_gap",
     "quantile_bins",
     "standardised",
+    "value_classes",
 ]
 
 MIN_SAMPLES = 32  # below this a regressor or a table of bins has nothing to learn from
@@ -45,6 +46,12 @@ def quantile_bins(columns: np.ndarray, n_bins: int) -> Int[np.ndarray, "sample c
     """Number of the equally populated bin of each entry; equal entries share a bin."""
     rank = rankdata(columns, axis=0) - 0.5
     return (rank * n_bins / len(columns)).astype(int)
+
+
+def value_classes(column: np.ndarray, n_bins: int) -> Int[np.ndarray, " sample"]:
+    """Class of each entry: its value, where there are at most ``n_bins`` values, else its bin."""
+    values, index = np.unique(column, return_inverse=True)
+    return index if len(values) <= n_bins else quantile_bins(column[:, None], n_bins)[:, 0]
 
 
 def checked_bins(n_samples: int, n_bins: int | None) -> int:

@@ -1,6 +1,12 @@
-"""Every score of disentanglement at once."""
+"""Every score of disentanglement at once, for factors of any kind."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
 
 from dvae.analysis._checks import Latents, Samples, as_pair
 from dvae.analysis._columns import MIN_SAMPLES
@@ -14,12 +20,54 @@ from dvae.analysis.scores import (
     total_correlation,
 )
 from dvae.analysis.shape import shape_score
+from dvae.errors import DataError
 
-__all__ = ["all_scores"]
+__all__ = ["Scores", "all_scores"]
+
+# scores that set one latent beside one factor as a number, which a class is not
+OF_NUMBERS = (
+    "s_d",
+    "s_d_correlation",
+    "s_d_ceiling",
+    "s_kl",
+    "dci_disentanglement",
+    "dci_completeness",
+    "dci_informativeness",
+    "sap",
+    "mcc",
+)
+OF_CLASSES = ("mig", "factor_vae", "beta_vae", "modularity", "explicitness", "total_correlation")
 
 
-def all_scores(z: Latents, theta: Samples, seed: int = 0) -> dict[str, float]:
+class Scores(dict[str, float]):
+    """Scores by name; NaN for one that does not apply, and why in ``reasons``.
+
+    Attributes
+    ----------
+    reasons : dict of str to str
+        For each score that is NaN, what its samples or factors lack.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({name: float("nan") for name in (*OF_NUMBERS, *OF_CLASSES)})
+        self.reasons: dict[str, str] = {}
+
+    def add(self, name: str, score: Callable[[], float]) -> None:
+        """Call a score, unless a reason against it is known."""
+        if name in self.reasons:
+            return
+        try:
+            self[name] = score()
+        except DataError as error:
+            self.reasons[name] = str(error)
+
+
+def all_scores(z: Latents, theta: Samples, seed: int = 0) -> Scores:
     """Every score of this module with its default options, and S_KL (eqs 6 and 7).
+
+    Factors may be continuous, discrete or binary. Columns that are one class in one-hot form (each
+    0 or 1, exactly one of them 1) count as one factor with as many values, and only scores that
+    need no numbers apply.
 
     Parameters
     ----------
@@ -32,11 +80,12 @@ def all_scores(z: Latents, theta: Samples, seed: int = 0) -> dict[str, float]:
 
     Returns
     -------
-    dict of str to float
-        ``s_d``, ``s_d_correlation``, ``s_d_ceiling``, ``s_kl`` (nats, low is good; NaN if n
-        differs from s), ``mig``, ``dci_disentanglement``, ``dci_completeness``,
+    Scores
+        A dict: ``s_d``, ``s_d_correlation``, ``s_d_ceiling``, ``s_kl`` (nats, low is good; NaN if
+        n differs from s), ``mig``, ``dci_disentanglement``, ``dci_completeness``,
         ``dci_informativeness``, ``sap``, ``factor_vae``, ``beta_vae``, ``modularity``,
-        ``explicitness``, ``mcc``, ``total_correlation`` (nats, Gaussian).
+        ``explicitness``, ``mcc``, ``total_correlation`` (nats, Gaussian). NaN where a score does
+        not apply, and then its attribute ``reasons`` says why.
 
     Raises
     ------
@@ -44,21 +93,33 @@ def all_scores(z: Latents, theta: Samples, seed: int = 0) -> dict[str, float]:
         If shapes or values are invalid, N is below 32, or a factor is constant.
     """
     z, theta = as_pair(z, theta, MIN_SAMPLES)
-    dci = dci_scores(z, theta, seed=seed)
-    return {
-        "s_d": disentanglement_score(z, theta),
-        "s_d_correlation": disentanglement_score(z, theta, correlation=True),
-        "s_d_ceiling": ceiling(theta),
-        "s_kl": shape_score(z, theta) if z.shape[1] == theta.shape[1] else float("nan"),
-        "mig": mutual_information_gap(z, theta),
-        "dci_disentanglement": dci.disentanglement,
-        "dci_completeness": dci.completeness,
-        "dci_informativeness": dci.informativeness,
-        "sap": sap_score(z, theta),
-        "factor_vae": factor_vae_score(z, theta, seed=seed),
-        "beta_vae": beta_vae_score(z, theta, seed=seed),
-        "modularity": modularity_score(z, theta),
-        "explicitness": explicitness_score(z, theta, seed=seed),
-        "mcc": mean_correlation_coefficient(z, theta),
-        "total_correlation": total_correlation(z),
-    }
+    found = Scores()
+    if _is_one_hot(theta):
+        reason = "the factors are the classes of one factor (one-hot), which has no number"
+        found.reasons |= dict.fromkeys(OF_NUMBERS, reason)
+        theta = theta.argmax(1)[:, None].astype(float)
+    elif z.shape[1] != theta.shape[1]:
+        found.reasons["s_kl"] = f"{z.shape[1]} latents but {theta.shape[1]} factors"
+    found.add("s_d", lambda: disentanglement_score(z, theta))
+    found.add("s_d_correlation", lambda: disentanglement_score(z, theta, correlation=True))
+    found.add("s_d_ceiling", lambda: ceiling(theta))
+    found.add("s_kl", lambda: shape_score(z, theta))
+    found.add("mig", lambda: mutual_information_gap(z, theta))
+    dci = functools.cache(lambda: dci_scores(z, theta, seed=seed))
+    found.add("dci_disentanglement", lambda: dci().disentanglement)
+    found.add("dci_completeness", lambda: dci().completeness)
+    found.add("dci_informativeness", lambda: dci().informativeness)
+    found.add("sap", lambda: sap_score(z, theta))
+    found.add("factor_vae", lambda: factor_vae_score(z, theta, seed=seed))
+    found.add("beta_vae", lambda: beta_vae_score(z, theta, seed=seed))
+    found.add("modularity", lambda: modularity_score(z, theta))
+    found.add("explicitness", lambda: explicitness_score(z, theta, seed=seed))
+    found.add("mcc", lambda: mean_correlation_coefficient(z, theta))
+    found.add("total_correlation", lambda: total_correlation(z))
+    return found
+
+
+def _is_one_hot(theta: Float[np.ndarray, "sample factor"]) -> bool:
+    """Whether the columns are the classes of one factor."""
+    binary = bool(np.isin(theta, (0, 1)).all())
+    return binary and theta.shape[1] > 1 and bool((theta.sum(1) == 1).all())

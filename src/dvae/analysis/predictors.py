@@ -13,7 +13,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from dvae.analysis._checks import Latents, Samples, as_pair
-from dvae.analysis._columns import MIN_SAMPLES, correlations, mean_gap, quantile_bins, standardised
+from dvae.analysis._columns import (
+    MIN_SAMPLES,
+    correlations,
+    mean_gap,
+    standardised,
+    value_classes,
+)
 from dvae.errors import DataError
 from dvae.threads import one_thread
 
@@ -152,10 +158,11 @@ def dci_scores(
 def explicitness_score(z: Latents, theta: Samples, n_bins: int = 4, seed: int = 0) -> float:
     """Explicitness: can a linear classifier read the factors off the latents?
 
-    Adapted to continuous factors: a factor's values are its ``n_bins`` quantile bins. A
+    Adapted to continuous factors: the classes of a factor are its ``n_bins`` quantile bins, or its
+    values if it takes no more than that. A
     multinomial logistic regression on standardised latents is fitted to half of the samples; on
-    the other half, the area A under the ROC curve of each bin against the rest gives 2A - 1,
-    averaged over bins and factors.
+    the other half, the area A under the ROC curve of each class against the rest gives 2A - 1,
+    averaged over classes and factors.
 
     Parameters
     ----------
@@ -176,8 +183,8 @@ def explicitness_score(z: Latents, theta: Samples, n_bins: int = 4, seed: int = 
     Raises
     ------
     DataError
-        If shapes or values are invalid, N is below 32, a factor is constant or takes so few
-        values that a bin is empty, or n_bins is out of range.
+        If shapes or values are invalid, N is below 32, a factor is constant, a class has fewer than
+        2 samples, or n_bins is out of range.
 
     Notes
     -----
@@ -193,12 +200,17 @@ def explicitness_score(z: Latents, theta: Samples, n_bins: int = 4, seed: int = 
         raise DataError(f"n_bins must be between 2 and {len(z) // 8}, got {n_bins}")
     z = standardised(z)
     area = []
-    for j, labels in enumerate(quantile_bins(theta, n_bins).T):
-        if np.bincount(labels, minlength=n_bins).min() < 2:
-            raise DataError(f"factor {j} leaves one of {n_bins} quantile bins empty; ask for fewer")
+    for j, column in enumerate(theta.T):
+        labels = value_classes(column, n_bins)
+        count = np.bincount(labels, minlength=min(n_bins, len(np.unique(column))))
+        if count.min() < 2:
+            raise DataError(
+                f"factor {j} leaves one of {len(count)} classes with fewer than 2 samples; ask for "
+                "fewer bins"
+            )
         z_train, z_test, train, test = train_test_split(
             z, labels, test_size=0.5, random_state=seed, stratify=labels
         )
         chance = LogisticRegression(max_iter=1000).fit(z_train, train).predict_proba(z_test)
-        area += [roc_auc_score(test == b, chance[:, b]) for b in range(n_bins)]
+        area += [roc_auc_score(test == b, chance[:, b]) for b in range(len(count))]
     return float(2 * np.mean(area) - 1)

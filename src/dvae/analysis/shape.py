@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment, minimize
+from scipy.spatial import cKDTree
 
 from dvae.analysis._checks import Latents, Samples, as_pair, varying
 from dvae.analysis.divergence import (
@@ -22,6 +23,7 @@ from dvae.errors import DataError
 
 __all__ = ["ShapeMatch", "shape_match", "shape_score"]
 
+ENUMERATED = 3  # latents up to which all orders and signs are tried, and a simplex searches
 _TABLE = 512  # sorted distances kept per query during a fit: all of them for the paper's N = 512
 
 
@@ -48,12 +50,12 @@ class ShapeMatch:
 def _starts(z: np.ndarray, theta: np.ndarray, permute: bool):
     """Permutations and signs to start from, for standardised z and theta.
 
-    All of them up to 3 latents; beyond, the latents in their order and as their correlations
-    with the factors match them, with the signs of these correlations.
+    All of them up to ``ENUMERATED`` latents; beyond, the latents in their order and as their
+    correlations with the factors match them, with the signs of these correlations.
     """
     n = z.shape[1]
     identity = tuple(range(n))
-    if n <= 3:
+    if n <= ENUMERATED:
         permutations = itertools.permutations(identity) if permute else [identity]
         return list(itertools.product(permutations, itertools.product((1.0, -1.0), repeat=n)))
     correlation = theta.T @ z / len(z)
@@ -76,7 +78,8 @@ def shape_match(
 ) -> ShapeMatch:
     r"""Scale and shift of the latents whose distribution is closest to that of the factors (eq. 7).
 
-    Minimises :math:`D_{KL}[p(\theta) || q(a \circ (z - b))]` with Nelder-Mead. Every start has
+    Minimises :math:`D_{KL}[p(\theta) || q(a \circ (z - b))]` with Nelder-Mead; for more than 3
+    latents, by the derivatives of the estimate with ``version="fixed-k"``. Every start has
     the factors' means and variances; they differ in the signs of a and in the order of the
     latents. All starts are evaluated and the search goes on from the best ``n_starts``.
 
@@ -143,15 +146,50 @@ def shape_match(
     candidates = sorted(_starts(z, theta, permute), key=lambda c: divergence(origin, *c))
     simplex = np.vstack([origin, 0.2 * np.eye(2 * n)])
     options = {"initial_simplex": simplex, "xatol": 1e-2, "fatol": 2e-3, "maxfev": 100 * n}
-    fits = [
-        (minimize(divergence, origin, candidate, "Nelder-Mead", options=options), candidate)
-        for candidate in candidates[:n_starts]
-    ]
-    best, (order, signs) = min(fits, key=lambda fit: fit[0].fun)
+    fits: list[tuple[float, np.ndarray, tuple]] = []
+    for order, signs in candidates[:n_starts]:
+        if n <= ENUMERATED:
+            found = minimize(divergence, origin, (order, signs), "Nelder-Mead", options=options)
+            fits.append((float(found.fun), found.x, (order, signs)))
+        else:
+            place = _descend(theta, signs * z[:, order], own.table[:, k - 1], k)
+            fits.append((divergence(place, order, signs), place, (order, signs)))
+    value, place, (order, signs) = min(fits, key=lambda fit: fit[0])
     permutation = np.array(order)
-    scale = np.array(signs) * np.exp(best.x[:n]) * theta_std / z_std[permutation]
-    shift = z_mean[permutation] - (theta_mean + best.x[n:] * theta_std) / scale
-    return ShapeMatch(float(best.fun), scale, shift, permutation)
+    scale = np.array(signs) * np.exp(place[:n]) * theta_std / z_std[permutation]
+    shift = z_mean[permutation] - (theta_mean + place[n:] * theta_std) / scale
+    return ShapeMatch(value, scale, shift, permutation)
+
+
+def _descend(
+    theta: Float[np.ndarray, "sample factor"],
+    z: Float[np.ndarray, "sample latent"],
+    own: Float[np.ndarray, " sample"],
+    k: int,
+) -> Float[np.ndarray, " parameter"]:
+    """Logarithms of the scales, then shifts, of z at a minimum of the plain k-NN estimate.
+
+    While the k-th neighbour stays the same, the logarithm of its distance has a derivative in the
+    scale and the shift of every latent, so that a quasi-Newton method needs tens of estimates
+    where a simplex in many dimensions needs thousands. ``own`` are the distances among theta.
+    """
+    samples, n = z.shape
+    row = np.arange(samples)
+
+    def estimate(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        scaled = np.exp(parameters[:n]) * z
+        distance, index = cKDTree(scaled + parameters[n:]).query(theta, k + 1)
+        # point i does not see its own latents
+        last = np.where((index[:, :k] == row[:, None]).any(1), k, k - 1)
+        distance, neighbour = distance[row, last], index[row, last]
+        distance = np.maximum(distance, np.finfo(float).tiny)
+        away = scaled[neighbour] + parameters[n:] - theta
+        slope = away / distance[:, None] ** 2
+        gradient = np.concatenate([(slope * scaled[neighbour]).mean(0), slope.mean(0)])
+        return n * float(np.mean(np.log(distance / own))), n * gradient
+
+    return minimize(estimate, np.zeros(2 * n), jac=True, method="L-BFGS-B",
+                    options={"maxiter": 50}).x  # fmt: skip
 
 
 def shape_score(
