@@ -552,11 +552,14 @@ def test_workers_end_with_the_process_that_started_them():
         "if __name__ == '__main__':\n"
         "    pool = ProcessPoolExecutor(1, get_context('spawn'), _end_with_parent)\n"
         "    print(pool.submit(os.getpid).result(), flush=True)\n"
-        "    pool.submit(time.sleep, 600)\n"
+        "    pool.submit(time.sleep, 60)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,  # open until the worker has ended too
+        stderr=subprocess.DEVNULL,
+        timeout=50,
     )
     assert done.returncode == -signal.SIGKILL
     worker = int(done.stdout)

@@ -36,7 +36,7 @@ def no_latex(*_, **__):
     [
         (_figures.plotting, "use_style", no_latex, "warning: no figures: RuntimeError"),
         (
-            figures.Figure,
+            _figures.Figure,
             "savefig",
             no_latex,
             "warning: no figure history.png: RuntimeError: latex",
@@ -69,7 +69,9 @@ def test_models_that_cannot_be_stored_are_an_error_and_not_trained_again(
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(train, "save_model", no_room)
-        with pytest.raises(DvaeError, match=r"no model of member 0: cannot write it.*not trained"):
+        with pytest.raises(
+            DvaeError, match=r"no model of member 0: cannot write it.*not trained again"
+        ):
             train_file(path, out, **QUIET)
     assert (out / "scores.csv").exists() and not (out / "summary.txt").exists()
     monkeypatch.setattr(Trainer, "advance", None)

@@ -360,5 +360,6 @@ def _unsaved(outputs: Outputs) -> str:
     again = "they will be trained again"
     if (outputs.folder / CHECKPOINT).exists():
         again = f"what was trained is in {CHECKPOINT} and is not trained again"
-    reasons = "; ".join(f"no {part}: {reason}" for part, reason in outputs.failed.items())
-    return f"{reasons}. Make room and run the same command: {again}"
+    (part, reason), *others = outputs.failed.items()
+    missing = f" (nor {', '.join(other for other, _ in others)})" if others else ""
+    return f"no {part}{missing}: {reason}. Make room and run the same command: {again}"
