@@ -576,3 +576,9 @@ def _runs(process: int) -> bool:
     except OSError:
         return False
     return text.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def test_a_store_that_cannot_be_written_says_where_results_can_go(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultError, match="choose another folder with --store or the variable"):
+        run_experiment(REAL, "smoke", workers=1, store=Store(tmp_path / "file"), progress=False)
