@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from typer.testing import CliRunner
 
-from dvae import DarcyDataset, DataError, UnknownNameError, load_model
+from dvae import DarcyDataset, DataError, UnknownNameError, load_model, workflow
 from dvae.cli import app
 from dvae.training.split import load_labels
 from dvae.workflow import train_file
@@ -153,12 +153,8 @@ def test_an_interrupted_run_gives_the_same_models(own_file, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return original(self, n_steps)
 
-    real_fit = train_file.__globals__["fit"]
-    monkeypatch.setitem(
-        train_file.__globals__,
-        "fit",
-        lambda *a, **k: real_fit(*a, checkpoint_seconds=0, **k),
-    )
+    real_fit = workflow.fit
+    monkeypatch.setattr(workflow, "fit", lambda *a, **k: real_fit(*a, checkpoint_seconds=0, **k))
     monkeypatch.setattr(module.Trainer, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train_file(path, tmp_path / "parts", **arguments)
@@ -195,7 +191,7 @@ def test_an_interrupted_run_gives_the_same_models(own_file, tmp_path, monkeypatc
 def test_labels_that_do_not_match_are_refused_before_training(
     own_file, tmp_path, monkeypatch, header, rows, message
 ):
-    monkeypatch.setitem(train_file.__globals__, "fit", None)  # training would fail otherwise
+    monkeypatch.setattr(workflow, "fit", None)  # training would fail otherwise
     labels = write_labels(tmp_path / "labels.csv", rows, header)
     with pytest.raises(DataError, match=message):
         train_file(own_file[0], tmp_path / "out", n_latents=1, labels=labels, progress=False)
