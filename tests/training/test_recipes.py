@@ -70,6 +70,7 @@ def test_one_cycle_is_torchs(steps, warm_up):
         ({"learning_rate_schedule": "cosine"}, "one of steps, one-cycle"),
     ],
 )
+@pytest.mark.wrong_types
 def test_settings_that_contradict_each_other_are_refused(changes, message):
     with pytest.raises(DataError, match=message):
         Recipe("r", 10, **changes)
@@ -121,6 +122,7 @@ CHANGED = ("steps", "learning_rate_steps", "reconstruction_steps", "floor", "nu"
         {"learning_rate_steps": ((5, -0.1),)},
     ],
 )
+@pytest.mark.wrong_types
 def test_impossible_settings_are_refused(changes):
     with pytest.raises(DataError, match="'calibrated'"):
         make_recipe("calibrated", **changes)

@@ -121,6 +121,7 @@ def test_eq27_falls_without_bound_as_the_encoder_leaves_the_label(encoded):
         ([3, 3], [[0.0, 0.0], [1.0, 1.0]], "twice"),
     ],
 )
+@pytest.mark.wrong_types
 def test_labels_that_do_not_fit_are_refused(index, theta, message):
     fields = toy_fields()
     labels = Labels(np.array(index), np.array(theta))
