@@ -14,9 +14,10 @@ import torch
 import xarray as xr
 from typer.testing import CliRunner
 
-from dvae import DarcyDataset, DataError, UnknownNameError, load_model, workflow
+from dvae import DarcyDataset, DataError, UnknownNameError, load_model
 from dvae.cli import app
 from dvae.training.split import load_labels
+from dvae.workflow import train as workflow
 from dvae.workflow import train_file
 
 

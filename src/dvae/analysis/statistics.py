@@ -185,7 +185,7 @@ def comparison_power(
     Examples
     --------
     >>> round(comparison_power(0.0, 20, 0.5, 20), 3)
-    0.979
+    0.994
     """
     if min(trials, other_trials) < 1 or not (0 <= share <= 1 and 0 <= other_share <= 1):
         raise DataError(

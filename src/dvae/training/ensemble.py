@@ -397,15 +397,15 @@ class Ensemble:
         features = self.template.features(fields.to(self.device))
         rates, distortions = [], []
         for batch in features.split(batch_size):
-            rate = distortion = torch.zeros((), dtype=torch.double)
+            rate_sum = distortion_sum = torch.zeros((), dtype=torch.double)
             for _ in range(n_samples):
                 noise = torch.randn(len(batch), self.template.noise_size, generator=generator)
                 noise = noise.to(batch)
                 terms = self.loss_terms(self.parameters, batch, noise, in_dims=(None, None))
-                rate = rate + terms.rate.double() / n_samples
-                distortion = distortion + terms.distortion.double() / n_samples
-            rates.append(rate)
-            distortions.append(distortion)
+                rate_sum = rate_sum + terms.rate.double()
+                distortion_sum = distortion_sum + terms.distortion.double()
+            rates.append(rate_sum / n_samples)
+            distortions.append(distortion_sum / n_samples)
         rate, distortion = (torch.cat(parts, 1).cpu().numpy() for parts in (rates, distortions))
         loss = distortion / self.template.total_nodes + rate
         values: dict[str, tuple[Any, np.ndarray]] = {
