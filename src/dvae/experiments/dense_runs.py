@@ -18,13 +18,13 @@ from dvae.experiments.common import (
     score_ensemble,
     train,
 )
-from dvae.results.conditions import AS_CODED, FACTORS, PRIORS
+from dvae.results.conditions import AS_CODED, DENSE_NODES, FACTORS, PRIORS
 from dvae.results.trials import Experiment, Group
 from dvae.training import RECIPES, make_recipe
 
 __all__ = ["DENSE_RUNS"]
 
-COARSE, FINE = 33, 65  # nodes per side
+COARSE, FINE = DENSE_NODES, 65  # nodes per side
 RECIPE = RECIPES["one-cycle"]
 # the linear layers are a tenth as large there, and no run was seen to need a limit of the gradient
 COARSE_RECIPE = make_recipe(RECIPE, gradient_norm=None).shortened(0.5)
