@@ -16,6 +16,7 @@ from sklearn.linear_model import LinearRegression
 from dvae import analysis
 from dvae.analysis.shape import shape_score
 from dvae.errors import DataError
+from dvae.physics import factor_distribution
 
 ALL = {"shift and scale", "sign", "order"}
 
@@ -534,3 +535,56 @@ def test_one_hot_columns_are_one_factor():
     assert {"s_d", "mcc", "sap", "s_kl", "dci_completeness"} <= set(hot.reasons)
     assert all(np.isnan(hot[name]) and "one-hot" in hot.reasons[name] for name in hot.reasons)
     assert hot["mig"] > 0.5
+
+
+# ----------------------------------------------------------- what "disentangled" means in this book
+
+
+@pytest.mark.parametrize("degrees", [0.0, 6.0, -6.0, 6.7, 20.0, 45.0, 84.0, 90.0])
+def test_disentangled_is_an_angle_whatever_the_draw(degrees):
+    edge = np.degrees(np.arctan(1 / 9))  # 6.34 degrees: a map that scores 0.9
+    away = abs((degrees + 45) % 90 - 45)
+    for seed in range(5):
+        theta = four_modes(200, seed)
+        theta = (theta - theta.mean(0)) / theta.std(0)  # correlated by chance nevertheless
+        latents = np.stack([rotated(theta, degrees), -2 * rotated(theta, degrees)[:, ::-1] + 5])
+        assert analysis.are_disentangled(latents, theta).tolist() == [away < edge] * 2
+
+
+def test_latents_that_follow_no_factor_of_their_own_are_not_disentangled():
+    theta = four_modes(512)
+    twisted = np.stack([theta[:, 0], theta[:, 0] * theta[:, 1]], 1)
+    repeated = np.stack([theta[:, 0], theta[:, 0] + 0.01 * theta[:, 1]], 1)
+    assert analysis.disentanglement_score(repeated, theta) > 0.9
+    assert not analysis.are_disentangled(np.stack([twisted, repeated]), theta).any()
+
+
+def test_a_spare_latent_does_not_count_and_noise_does_not_matter():
+    theta = four_modes(512)
+    noise = np.random.default_rng(5).standard_normal((512, 3))
+    spare = np.concatenate([theta, np.zeros((512, 1))], 1)
+    noisy = np.concatenate([theta, noise[:, :1]], 1) + 0.3 * noise
+    lost = np.full((512, 3), np.nan)
+    found = analysis.are_disentangled(np.stack([spare, noisy, lost]), theta)
+    assert found.tolist() == [True, True, False]
+
+
+def test_factors_that_determine_each_other_have_no_map():
+    theta = np.random.default_rng(0).standard_normal((64, 1)) * [1.0, 2.0]
+    with pytest.raises(DataError, match="determined by the others"):
+        analysis.are_disentangled(np.zeros((1, 64, 2)), theta)
+
+
+@pytest.mark.parametrize("size", [512, 256])
+@pytest.mark.parametrize("name", ["standard-normal", "shifted-normal", "four-modes"])
+def test_chance_of_disentangled_is_the_same_for_every_set(name, size):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        theta = factor_distribution(name).sample((size,)).numpy()
+    expected = np.arctan(1 / 9) / (np.pi / 4)  # 14.1 %
+    assert analysis.chance_of_disentangled(theta) == pytest.approx(expected, rel=0.01)
+
+
+def test_chance_needs_two_factors():
+    with pytest.raises(DataError, match="2 factors"):
+        analysis.chance_of_disentangled(np.random.default_rng(0).standard_normal((64, 3)))

@@ -15,9 +15,13 @@ from dvae.analysis import (
 from dvae.errors import ResultError
 from dvae.experiments import EXPERIMENTS, find_experiment, latent_scores, priors
 from dvae.experiments.common import load_data, make_model, recipe_from
+from dvae.experiments.darcy import trapezoid
+from dvae.experiments.data_draws import asymmetric_wells
 from dvae.experiments.disentanglement import DISENTANGLEMENT
 from dvae.loading import load_result
 from dvae.models import count_parameters, make_prior
+from dvae.physics import well_source
+from dvae.results import conditions
 from dvae.results.store import Store, write_result
 from dvae.results.trials import PROFILES, group_hashes
 from dvae.runner import compute_group, run_experiment
@@ -31,6 +35,9 @@ NAMES = (
     "rotation_history",
     "shape_score",
     "latent_scores",
+    "beta_sweep",
+    "first_phase",
+    "data_draws",
 )
 
 
@@ -98,13 +105,16 @@ def test_dense_vae_is_the_papers_network_but_at_smoke():
 
 def test_dense_runs_begin_with_what_is_asked_first():
     groups = find_experiment("dense_runs").groups("laptop")
-    cells = [(g.shared["n_nodes"], g.shared["factors"], g.shared["prior"]) for g in groups]
+    names = ("n_nodes", "factors", "prior", "recipe_name")
+    cells = [tuple(g.shared[name] for name in names) for g in groups]
     assert {cells.count(cell) for cell in cells if cell[0] == 33} == {50}
     assert {cells.count(cell) for cell in cells if cell[0] == 65} == {20}
     assert set(cells[:100]) == {
-        (33, "four-modes", "standard"),
-        (33, "four-modes", "hierarchical-rectified"),
+        (33, "four-modes", "standard", "one-cycle"),
+        (33, "four-modes", "hierarchical-rectified", "one-cycle"),
     }
+    annealed = {cell[1:3] for cell in cells if cell[3] == "annealed-dense"}
+    assert annealed == {(factors, "standard") for factors in conditions.FACTORS}
     steps = {(g.shared["n_nodes"], g.shared["recipe"]["steps"]) for g in groups}
     assert steps == {(33, 600), (65, 1200)}
 
@@ -225,3 +235,34 @@ def test_latent_scores_reads_the_runs_it_names(scored):
     # a run that diverged has no score at all
     assert all(np.isnan(runs[name][0]) for name in runs.data_vars)
     assert np.isfinite(runs["mig"][1:]).all()
+
+
+def test_beta_sweep_has_the_elbo_and_the_weight_of_the_code():
+    groups = find_experiment("beta_sweep").groups("laptop")
+    for group in groups:
+        s = group.shared
+        assert s["recipe"]["beta"] * s["n_nodes"] ** 2 == pytest.approx(s["weight"])
+    kinds = {(g.shared["model"], g.shared["weight"]) for g in groups}
+    assert {("pod", 1.0), ("pod", 65.0**2), ("dense", 1.0), ("dense", 33.0**2)} <= kinds
+
+
+def test_first_phase_contains_the_published_recipe_once():
+    groups = find_experiment("first_phase").groups("laptop")
+    kinds = [tuple(g.shared[n] for n in ("factors", "phase", "first_weight")) for g in groups]
+    assert kinds.count(("standard-normal", 1.0, 1e-9)) == 1
+    assert len(set(kinds)) == len(kinds)
+
+
+def test_asymmetric_wells_balance_and_have_no_symmetry():
+    source = asymmetric_wells(33)
+    assert (trapezoid(33) * source).sum() == pytest.approx(0.0, abs=1e-12)
+    injection = source.clip(0)
+    np.testing.assert_array_equal(injection, well_source(33).clip(0))
+    for image in (
+        source[::-1, ::-1],
+        source[::-1],
+        source[:, ::-1],
+        source.T,
+        source[::-1, ::-1].T,
+    ):
+        assert min(abs(source - image).max(), abs(source + image).max()) > 1

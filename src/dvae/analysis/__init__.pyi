@@ -41,7 +41,9 @@ from .rotation import rotated_encoding as rotated_encoding
 from .rotation import rotation_angle as rotation_angle
 from .rotation import rotation_angles as rotation_angles
 from .rotation import rotation_matrix as rotation_matrix
+from .scores import are_disentangled as are_disentangled
 from .scores import ceiling as ceiling
+from .scores import chance_of_disentangled as chance_of_disentangled
 from .scores import disentanglement_score as disentanglement_score
 from .scores import disentanglement_scores as disentanglement_scores
 from .scores import mean_correlation_coefficient as mean_correlation_coefficient

@@ -1,19 +1,26 @@
-"""Scores of covariances: S_D (eq. 6), its ceiling, MCC, and the total correlation of latents."""
+"""Scores of covariances: S_D (eq. 6), its ceiling, MCC, and the total correlation of latents.
+
+And what "disentangled" means in this book (:func:`are_disentangled`), which no draw of the factors
+decides.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from scipy.special import digamma
 
 from dvae.analysis._checks import Latents, Samples, as_pair, as_runs, as_samples, varying
 from dvae.analysis._columns import correlations, standardised
+from dvae.conventions import DISENTANGLED, FOLLOWS
 from dvae.errors import DataError
 
 __all__ = [
+    "are_disentangled",
     "ceiling",
+    "chance_of_disentangled",
     "disentanglement_score",
     "disentanglement_scores",
     "mean_correlation_coefficient",
@@ -102,6 +109,97 @@ def _mean_largest_share(
     share = np.full(covariance.shape[:-1], 1 / theta.shape[1])
     np.divide(covariance.max(-1), covariance.sum(-1), out=share, where=covariance.any(-1))
     return share.mean(-1)
+
+
+def are_disentangled(
+    latents: Shaped[Any, "run sample latent"], theta: Samples
+) -> Bool[np.ndarray, " run"]:
+    r"""Which runs are disentangled: the definition that every table, rule and text uses.
+
+    The linear map from standardised factors to standardised latents is fitted by least squares,
+    :math:`z \approx B \theta`. A run is disentangled if
+
+    - its map scores more than DISENTANGLED: S_D (eq. 6) with B in the place of the covariances,
+      which is what they are for independent factors. The mean over latents of
+      :math:`\max_j |B_{ij}| / \sum_j |B_{ij}|` is 1 for z = theta on any draw of the factors,
+      while S_D itself is limited by their sample correlations (:func:`ceiling`);
+    - and the factors that the latents follow so are different ones, each correlated with its
+      latent by FOLLOWS or more. S_D asks for neither, and calls a latent that follows the product
+      of two factors, hence neither, what chance makes of it.
+
+    Parameters
+    ----------
+    latents : array of shape (M, N, n)
+        Latents of M runs; n is at least the number of factors.
+    theta : array or tensor of shape (N, s)
+        Factors of the same samples.
+
+    Returns
+    -------
+    ndarray of bool, shape (M,)
+        False for a run that diverged. Latents beyond the number of factors that follow none of
+        them do not count.
+
+    Raises
+    ------
+    DataError
+        If shapes are invalid, or a factor is constant, not finite, or determined by the others.
+
+    Examples
+    --------
+    >>> theta = np.random.default_rng(0).standard_normal((512, 2))
+    >>> are_disentangled(np.stack([-3 * theta[:, ::-1], theta @ [[1, 1], [1, -1]]]), theta)
+    array([ True, False])
+    """
+    latents, theta, finite = as_runs(latents, theta)
+    scaled = standardised(theta)
+    if np.linalg.matrix_rank(scaled) < theta.shape[1]:
+        raise DataError("a factor is determined by the others: no map to the latents is unique")
+    z = standardised(latents[finite])
+    fitted = np.abs(np.swapaxes(np.linalg.pinv(scaled) @ z, -1, -2))  # run, latent, factor
+    correlation = np.abs(np.swapaxes(z, -1, -2) @ scaled) / len(theta)
+    # the latent that follows a factor most, and the factor that it follows most itself
+    follower = correlation.argmax(-2)
+    own = np.take_along_axis(fitted, follower[..., None], -2)
+    is_own = (own.argmax(-1) == np.arange(theta.shape[1])).all(-1)
+    follows = (correlation.max(-2) >= FOLLOWS).all(-1)
+    total = own.sum(-1)
+    share = np.divide(own.max(-1), total, out=np.zeros_like(total), where=total > 0).mean(-1)
+    result = np.zeros(len(latents), bool)
+    result[finite] = is_own & follows & (share > DISENTANGLED)
+    return result
+
+
+def chance_of_disentangled(theta: Samples, angles: int = 1801) -> float:
+    """Share of all rotations of two factors that :func:`are_disentangled` calls disentangled.
+
+    What a model finds that has the plane of the factors and leaves the angle to chance; for
+    factors without sample correlation arctan(1 / DISENTANGLED - 1) / 45 degrees.
+
+    Parameters
+    ----------
+    theta : array or tensor of shape (N, 2)
+        Factors.
+    angles : int
+        Number of angles between -45 and 45 degrees.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Raises
+    ------
+    DataError
+        If theta is not of shape (N, 2), a value is invalid or a factor is constant.
+    """
+    theta = as_samples(theta, "theta")
+    if theta.shape[1] != 2:
+        raise DataError(f"a rotation by one angle needs 2 factors, got {theta.shape[1]}")
+    turns = np.linspace(-np.pi / 4, np.pi / 4, angles)
+    matrices = np.array([[np.cos(turns), -np.sin(turns)], [np.sin(turns), np.cos(turns)]])
+    latents = np.einsum("ija,nj->ani", matrices, standardised(theta))
+    return float(are_disentangled(latents, theta).mean())
 
 
 def ceiling(theta: Samples, correlation: bool = False) -> float:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from dvae.analysis.degenerate import score_runs
 from dvae.analysis.reconstruction import mean_field_error
 from dvae.analysis.rotation import rotation_angle
-from dvae.analysis.scores import disentanglement_score
+from dvae.analysis.scores import are_disentangled, disentanglement_score
 from dvae.models import VAE, DenseVAE, PodVAE
 from dvae.physics import DarcyDataset
 from dvae.results.trials import Group
@@ -220,7 +220,7 @@ def score_ensemble(
     Test values carry plain names, training values the suffix ``_train``. ``mean_field_error`` is
     what the mean of the training fields would score as ``relative_error``. Scores use latent means
     and 2 factors: S_D (eq. 6), its correlation form, and the rotation angle in degrees; NaN for
-    members that diverged.
+    members that diverged; ``disentangled`` is 1 where ``analysis.are_disentangled`` says so.
     ``latents`` adds mean and standard deviation of q(z|y) on the test data; ``by_sample`` the loss
     and the share of the variance left of every test sample, of which a few may decide the mean.
     """
@@ -243,6 +243,7 @@ def score_ensemble(
         scores["angle"] = score_runs(rotation_angle, mean, theta)
     for name, values in scores.items():
         data[name] = ("member", values)
+    data["disentangled"] = ("member", are_disentangled(mean, theta).astype(np.int8))
     if by_sample:
         left = _variance_left_by_sample(ensemble, training, test)
         data["variance_left_by_sample"] = ("member", "sample"), left

@@ -13,6 +13,8 @@ import xarray as xr
 from dvae.analysis.landscape import Landscape, loss_per_node
 from dvae.analysis.matching import match_hidden_units, match_latents, signed_permutation
 from dvae.analysis.minima import strict_minima
+from dvae.analysis.scores import are_disentangled
+from dvae.conventions import SHOWN_LOSS
 from dvae.experiments.common import (
     data_settings,
     load_data,
@@ -169,8 +171,8 @@ LINES = Experiment(
 
 def _direction_groups(profile: str) -> list[Group]:
     count = 8 if profile == "smoke" else 1000
-    shared = _published_settings(profile)
-    shared |= {"points": 9 if profile == "smoke" else 50, "n_samples": 10}
+    shared = _published_settings(profile) | {"cut": SHOWN_LOSS}
+    shared |= {"points": 9 if profile == "smoke" else 65, "n_samples": 10}
     return [
         Group(
             shared | {"normalisation": normalisation},
@@ -185,12 +187,15 @@ def _directions(group: Group, device: str, progress: bool, checkpoint=None) -> x
     landscape = Landscape(
         model, training.fields, n_samples=group.shared["n_samples"], device=device
     )
-    data = landscape.rays(
-        landscape.states(model)[0],
-        np.linspace(0.0, 1.0, group.shared["points"]),
-        [t["direction"] for t in group.trials],
-        group.shared["normalisation"],
-    )
+    centre, normalisation = landscape.states(model)[0], group.shared["normalisation"]
+    directions = [t["direction"] for t in group.trials]
+    # the axis ends where half of some directions have passed the loss at which fig. 3 is cut
+    coarse = np.geomspace(1e-3, 1.0, 61)
+    look = landscape.rays(centre, coarse, directions[:50], normalisation)
+    above = loss_per_node(look).mean("draw").values > group.shared["cut"]
+    first = np.where(above.any(1), above.argmax(1), len(coarse) - 1)
+    alpha = np.linspace(0.0, float(np.median(coarse[first])), group.shared["points"])
+    data = landscape.rays(centre, alpha, directions, normalisation)
     reduced = _reduced(data).drop_vars(["noise", "alpha"])
     return reduced.assign_coords(
         direction=("trial", [t["direction"] for t in group.trials]),
@@ -216,7 +221,7 @@ def _pair_groups(profile: str) -> list[Group]:
     shared = (
         data_settings(profile)
         | model_settings(profile)
-        | recipe_settings(profile, "calibrated")
+        | recipe_settings(profile, "published")
         | {"members": count, "points": 7 if profile == "smoke" else 31}
     )
     pairs = tuple({"first": i, "second": j} for i, j in itertools.combinations(range(count), 2))
@@ -263,6 +268,11 @@ def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
     }
     reduced["minima"] = (dims[:2], minima.reshape(shape[:2]).astype(np.int16))
     every = isinstance(models[0], PodVAE)
+    means = result.ensemble.encode(training.fields)[0].numpy()
+    good = are_disentangled(means, training.theta)
+    for end in ("first", "second"):
+        flags = [good[trial[end]] for trial in group.trials]
+        reduced[f"{end}_disentangled"] = ("trial", np.array(flags, dtype=np.int8))
     return xr.Dataset(reduced).assign_coords(
         treatment=list(TREATMENTS),
         alpha=("point", alpha),

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dvae.errors import UnknownNameError
 from dvae.experiments.architecture import ARCHITECTURE
 from dvae.experiments.baselines import BASELINES
+from dvae.experiments.beta_sweep import BETA_SWEEP
 from dvae.experiments.correlated_factors import CORRELATED_FACTORS
 from dvae.experiments.darcy import DARCY
+from dvae.experiments.data_draws import DATA_DRAWS
 from dvae.experiments.dense_runs import DENSE_RUNS
 from dvae.experiments.dense_vae import DENSE_VAE
 from dvae.experiments.disentanglement import DISENTANGLEMENT
+from dvae.experiments.first_phase import FIRST_PHASE
 from dvae.experiments.label_objectives import LABEL_OBJECTIVES
 from dvae.experiments.labels import LABEL_COUNTS
 from dvae.experiments.latent_scores import LATENT_SCORES
@@ -48,6 +51,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         SEED_PAIRS,
         PLANES,
         PATHS,
+        FIRST_PHASE,
+        BETA_SWEEP,
+        DATA_DRAWS,
         LABEL_COUNTS,
         LABEL_OBJECTIVES,
         LOW_DENSITY,

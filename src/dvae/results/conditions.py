@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dvae.analysis import (
     angle_test,
+    are_disentangled,
     ceiling,
     compare_proportions,
     disentanglement_scores,
@@ -24,7 +25,7 @@ from dvae.analysis import (
     rotation_angles,
     wilson_interval,
 )
-from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, DISENTANGLED, OVER_REGULARISED
+from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, OVER_REGULARISED
 from dvae.errors import ResultError
 from dvae.results.store import Store
 
@@ -56,7 +57,7 @@ FACTORS = ("standard-normal", "shifted-normal", "four-modes")
 AS_CODED = "hierarchical-rectified"  # what the authors' code builds, hence what they trained
 PRIORS = ("standard", "hierarchical", AS_CODED)
 RECIPES = ("calibrated", "annealed", "published")
-DENSE_RECIPES = ("one-cycle",)  # of ``dense_runs``
+DENSE_RECIPES = ("one-cycle", "annealed-dense")  # of ``dense_runs``
 DENSE_NODES = 33  # nodes per side of the grid on which every condition of ``dense_runs`` has runs
 SHORT_NAMES = {"hierarchical": "HP", AS_CODED: "HP as coded"}
 CONDITION = ["factors", "prior", "recipe"]
@@ -149,23 +150,26 @@ def run_table(result: xr.Dataset, theta: Factors) -> pd.DataFrame:
     names = ["rate", "loss_per_node", "relative_error", "seconds"]
     frame = result[names].reset_coords()[[*CONDITION, "seed", *names]].to_dataframe()
     frame = frame.reset_index(drop=True)
-    frame[["s_d", "angle"]] = _scores(result, theta)
+    frame["s_d"], frame["angle"], frame["disentangled"] = _scores(result, theta)
     frame["ceiling"] = frame["factors"].map({name: ceiling(t) for name, t in theta.items()})
     frame["over_regularised"] = frame["rate"] < OVER_REGULARISED
-    frame["disentangled"] = frame["s_d"] > DISENTANGLED * frame["ceiling"]
     frame.attrs = dict(result.attrs)
     return frame
 
 
-def _scores(result: xr.Dataset, theta: dict[str, np.ndarray]) -> np.ndarray:
-    """S_D and rotation angle of every run."""
-    scores = np.full((result.sizes["trial"], 2), np.nan)
+def _scores(
+    result: xr.Dataset, theta: Factors
+) -> tuple[Float[np.ndarray, " run"], Float[np.ndarray, " run"], Bool[np.ndarray, " run"]]:
+    """S_D, rotation angle, and whether it is disentangled, of every run."""
+    m = result.sizes["trial"]
+    score, angle, good = np.full(m, np.nan), np.full(m, np.nan), np.zeros(m, bool)
     for factors, values in theta.items():
         own = result["factors"].values == factors
         latents = result["latent_mean"].values[own]
-        scores[own, 0] = disentanglement_scores(latents, values)
-        scores[own, 1] = rotation_angles(latents, values)
-    return scores
+        score[own] = disentanglement_scores(latents, values)
+        angle[own] = rotation_angles(latents, values)
+        good[own] = are_disentangled(latents, values)
+    return score, angle, good
 
 
 def share_with_interval(flags: pd.Series) -> dict[str, int | float]:

@@ -291,6 +291,24 @@ RECIPES: dict[str, Recipe] = {
         ramp_steps=360,
         gradient_norm=1.0,
     ),
+    # Noise annealing for DenseVAE. Under "annealed" it over-regularises from the first step: at a
+    # noise of the data variance the second direction hardly pays for its rate (linear_collapse),
+    # and a network that has learned nothing yet switches it off, and itself with it. Here the
+    # weight starts low, so that both latents are alive when the noise is high, and the noise then
+    # falls through the levels of the two directions. Found on draws and seeds that no result uses.
+    "annealed-dense": Recipe(
+        "annealed-dense",
+        steps=1200,
+        batch_size=32,
+        learning_rate=8e-3,
+        learning_rate_schedule="one-cycle",
+        beta_initial=1e-2,
+        reconstruction_steps=300,
+        schedule="ramp",
+        ramp_steps=200,
+        floor=(6.0, 1e-3, 960),
+        gradient_norm=1.0,
+    ),
 }
 
 
