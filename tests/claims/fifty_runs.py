@@ -7,9 +7,16 @@ def condition(
     disentangled: int = 0, over_regularised: int = 0, near_diagonal: int = 0
 ) -> dict[str, float]:
     """Counts of fifty runs, of which those that are neither count as failed."""
-    failed = 50 - disentangled - over_regularised
+    return runs(50, disentangled, over_regularised, near_diagonal)
+
+
+def runs(
+    number: int, disentangled: int = 0, over_regularised: int = 0, near_diagonal: int = 0
+) -> dict[str, float]:
+    """The same of another number of runs."""
+    failed = number - disentangled - over_regularised
     return {
-        "runs": 50,
+        "runs": number,
         "disentangled": disentangled,
         "over_regularised": over_regularised,
         "failed": failed,

@@ -10,7 +10,7 @@ import xarray as xr
 from given import decide
 
 
-def label_runs(few: float, many_spread: float, slope: float, jump: float) -> xr.Dataset:
+def label_runs(few: float, many_spread: float, slope: float, jump: float) -> dict[str, xr.Dataset]:
     """Ten runs for every number of labels; one per cent of labels gives a score of ``few``.
 
     The loss rises by ``slope`` for every label, and by ``jump`` for the first.
@@ -20,10 +20,16 @@ def label_runs(few: float, many_spread: float, slope: float, jump: float) -> xr.
     rng = np.random.default_rng(0)
     score = np.where(n_labels == 0, 0.6, np.where(n_labels == 5, few, 0.99))
     base = rng.standard_normal((32, 2))
-    latent = base + many_spread * rng.standard_normal((len(run), 1, 2))
+    turn = np.where((n_labels == 5) * (few > 0.9) + (n_labels > 5), 0.0, 0.5)[:, None, None]
+    turned = np.cos(turn) * base + np.sin(turn) * base[:, ::-1] * [-1, 1]
+    latent = turned + many_spread * rng.standard_normal((len(run), 1, 2))
     loss = slope * n_labels + jump * (n_labels > 0) + 0.01 * rng.standard_normal(len(run))
     settings = json.dumps({"n_train": 512})
-    return xr.Dataset(
+    factors = xr.Dataset(
+        {"theta": (("trial", "sample", "factor"), base[None])},
+        {"factors": ("trial", ["standard-normal"]), "data_seed": ("trial", [0])},
+    )
+    labels = xr.Dataset(
         {
             "disentanglement": ("trial", score),
             "latent_mean": (("trial", "sample", "latent"), latent),
@@ -38,6 +44,7 @@ def label_runs(few: float, many_spread: float, slope: float, jump: float) -> xr.
             "settings": ("trial", [settings] * len(run)),
         },
     )
+    return {"labels": labels, "baselines": factors}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +56,7 @@ def label_runs(few: float, many_spread: float, slope: float, jump: float) -> xr.
     ],
 )
 def test_labels(values, s1, s2):
-    results = {"labels": label_runs(*values)}
+    results = label_runs(*values)
     assert decide("S1", results).verdict == s1
     assert decide("S2", results).verdict == s2
 

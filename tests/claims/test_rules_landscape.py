@@ -50,18 +50,26 @@ def test_random_directions_below_the_cut(count, loss, verdict):
     assert decide("L2", {"directions": data}).verdict == verdict
 
 
-def seed_pairs(best: float, other: float, wall: tuple[float, float]) -> dict[str, xr.Dataset]:
-    """Pairs of equal losses with a wall between them, as trained and matched."""
+def seed_pairs(
+    best: float, other: float, wall: tuple[float, float], good: bool, members: int = 25
+) -> dict[str, xr.Dataset]:
+    """Pairs of equal losses with a wall between them, as trained and matched.
+
+    One member is the better one, disentangled or not, and a half of each of its pairs.
+    """
     theta = np.random.default_rng(0).standard_normal((1, 512, 2))
-    curve = np.array([-12.0, 0.0, -12.0])[None, None] + np.zeros((4, 2, 3))
+    m = members - 1
+    curve = np.array([-12.0, 0.0, -12.0])[None, None] + np.zeros((m, 2, 3))
     curve[:, :, 1] = np.array(wall) - 12.0
-    score = np.broadcast_to([best, 0.6, other], (4, 2, 3))
+    score = np.broadcast_to([best, 0.6, other], (m, 2, 3))
     pairs = xr.Dataset(
         {
             "loss_per_node": (("trial", "treatment", "point"), curve),
             "disentanglement": (("trial", "treatment", "point"), score),
+            "first_disentangled": ("trial", np.full(m, int(good))),
+            "second_disentangled": ("trial", np.zeros(m, int)),
         },
-        {"first": ("trial", [0, 0, 1, 1]), "second": ("trial", [2, 3, 2, 3])},
+        {"first": ("trial", np.zeros(m, int)), "second": ("trial", np.arange(1, members))},
     )
     labels = {"factors": ("trial", ["standard-normal"]), "data_seed": ("trial", [0])}
     data = xr.Dataset({"theta_train": (("trial", "sample", "factor"), theta)}, labels)
@@ -71,11 +79,14 @@ def seed_pairs(best: float, other: float, wall: tuple[float, float]) -> dict[str
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
-        ((0.97, 0.55, (5.0, 5.0)), "reproduced"),
-        ((0.97, 0.55, (5.0, 0.0)), "partly"),
-        ((0.85, 0.52, (5.0, 5.0)), "partly"),
-        ((0.97, 0.55, (0.0, 0.0)), "not reproduced"),
-        ((0.97, 0.95, (5.0, 5.0)), "not reproduced"),
+        ((0.97, 0.55, (5.0, 5.0), True), "reproduced"),
+        ((0.97, 0.55, (5.0, 5.0), True, 5), "reproduced"),
+        ((0.97, 0.55, (5.0, 0.0), True), "partly"),
+        ((0.85, 0.52, (5.0, 5.0), False), "partly"),
+        ((0.85, 0.52, (5.0, 5.0), False, 5), "undecided"),
+        ((0.97, 0.55, (0.0, 0.0), True), "not reproduced"),
+        ((0.97, 0.95, (5.0, 5.0), True), "not reproduced"),
+        ((0.97, 0.95, (5.0, 5.0), True, 5), "undecided"),
     ],
 )
 def test_two_seeds(values, verdict):
@@ -102,28 +113,40 @@ def test_theorem_1(full, mini, verdict):
     assert decide("T1", {"over_regularised": collapsed(full, mini)}).verdict == verdict
 
 
-def sweep(captured: int, minima: int) -> xr.Dataset:
-    """Fifty converged models below the limit of 1.5 per node and fifty above it."""
+def sweep(captured: int, minima: int, vertices: int = 0) -> xr.Dataset:
+    """Fifty converged models below the limit of 1.5 per node and fifty above it.
+
+    Some lines have a minimum inside; from some models the loss rises along both lines.
+    """
+    line = np.tile(np.linspace(0.0, 9.0, 5), (100, 1))  # rises along the chain: no vertex is one
+    for model in range(1, 2 * vertices, 2):
+        line[model - 1] = line[model - 1, ::-1]
+    line[-1] = np.nan
     rate = np.full(100, 5.0)
     rate[:captured] = rate[50:] = 0.0
     inside = np.zeros(100, int)
     inside[:minima], inside[-1] = 1, -1
     beta = np.repeat([0.5, 3.0], 50)
     variables = {"rate": ("trial", rate), "neighbour_minima": ("trial", inside)}
+    variables["neighbour_loss"] = (("trial", "point"), line)
     return xr.Dataset(variables, {"beta": ("trial", beta)})
 
 
 @pytest.mark.parametrize(
-    ("captured", "minima", "verdict"),
+    ("captured", "minima", "vertices", "verdict"),
     [
-        (20, 0, "reproduced"),
-        (0, 0, "partly"),
-        (20, 9, "partly"),
-        (4, 9, "not reproduced"),
+        (20, 0, 0, "reproduced"),
+        (0, 0, 0, "partly"),
+        (20, 9, 0, "partly"),
+        (20, 0, 3, "partly"),
+        (4, 9, 0, "not reproduced"),
+        (4, 0, 1, "not reproduced"),
     ],
 )
-def test_captured_weights(captured, minima, verdict):
-    assert decide("L4", {"rate_distortion": sweep(captured, minima)}).verdict == verdict
+def test_captured_weights(captured, minima, vertices, verdict):
+    found = decide("L4", {"rate_distortion": sweep(captured, minima, vertices)})
+    assert found.verdict == verdict
+    assert f"{vertices} of 98 " in found.ours
 
 
 def paths(passing: dict[str, int], ending: dict[str, int]) -> xr.Dataset:
@@ -155,7 +178,7 @@ def paths(passing: dict[str, int], ending: dict[str, int]) -> xr.Dataset:
         ({"phase 0.25": 20}, {}, "not reproduced", "not reproduced"),
         ({"phase 0.25": 50}, {"phase 0.25": 50}, "reproduced", "not reproduced"),
         ({}, {"phase 0.25": 50, "phase 1": 50}, "not reproduced", "not reproduced"),
-        ({"constant beta": 50}, {}, "not reproduced", "partly"),
+        ({"constant beta": 50}, {}, "not reproduced", "reproduced"),  # where runs end is a note
         ({"constant beta": 50}, {"constant beta": 9}, "not reproduced", "reproduced"),
         ({"constant beta": 5}, {"constant beta": 5}, "not reproduced", "reproduced"),
         ({"constant beta": 4}, {"constant beta": 4}, "not reproduced", "not reproduced"),

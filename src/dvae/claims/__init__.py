@@ -2,7 +2,8 @@
 
 ``frame.py`` says what a claim, a rule, a finding and a verdict are, and makes the table. The rules
 are in one file for each chapter: ``rules_darcy.py``, ``rules_training.py``, ``rules_landscape.py``,
-``rules_disentanglement.py``, ``rules_priors.py``, ``rules_labels.py``, ``rules_supplement.py``.
+``rules_disentanglement.py``, ``rules_priors.py``, ``rules_labels.py``, ``rules_supplement.py``, and
+``rules_elbo.py`` for what the paper says outside its figures. ``parts.py`` judges counts.
 Each is a function whose docstring says what it takes to call the claim reproduced; the numbers in
 it are those of ``dvae.conventions``. Claims read results and train nothing: they import neither
 experiments nor models.
@@ -16,6 +17,7 @@ from dvae.claims import (  # noqa: I001  (in the order of the paper, in which th
     rules_priors,
     rules_labels,
     rules_supplement,
+    rules_elbo,
 )
 from dvae.claims.frame import (
     CLAIMS,
@@ -41,6 +43,7 @@ __all__ = [
     "prior_verdict",
     "rules_darcy",
     "rules_disentanglement",
+    "rules_elbo",
     "rules_labels",
     "rules_landscape",
     "rules_priors",

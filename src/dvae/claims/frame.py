@@ -1,7 +1,7 @@
 """What a claim is, how a rule decides it, and the table of all.
 
 A rule is a function that gets the stored results and returns a :class:`Finding`: what was found,
-and one of four verdicts. It is registered with its claim by :func:`rule_of`. Smoke results decide
+and one of ``VERDICTS``. It is registered with its claim by :func:`rule_of`. Smoke results decide
 nothing.
 """
 
@@ -41,9 +41,17 @@ __all__ = [
     "markdown",
     "rule_of",
     "select_trials",
+    "with_variables",
 ]
 
-VERDICTS = ("reproduced", "partly", "not reproduced", "not yet run")
+VERDICTS = (
+    "reproduced",
+    "partly",
+    "not reproduced",
+    "undecided",  # the trials cannot tell the paper's value from its opposite
+    "illustrated",  # shown, and true by construction: no result could contradict it
+    "not yet run",
+)
 
 
 class Results:
@@ -85,13 +93,13 @@ class Results:
         """Networks with runs of the conditions of section 5, the paper's own first."""
         in_full = self["disentanglement"].attrs["profile"] == "paper"
         name = f"{'DenseVAE' if in_full else 'PodVAE'}, 65 x 65"
-        networks = [Network(name, "published", self.conditions)]
+        networks = [Network(name, "published", self.conditions, self["disentanglement"])]
         if "dense_runs" in self:
             on_grid = self["dense_runs"].query(trial=f"n_nodes == {DENSE_NODES}")
             runs = run_table(on_grid, factors_by_set(self["baselines"]))
             table = condition_table(runs, DENSE_RECIPES)
             name = f"DenseVAE, {DENSE_NODES} x {DENSE_NODES}"
-            networks.insert(0, Network(name, DENSE_RECIPES[0], table))
+            networks.insert(0, Network(name, DENSE_RECIPES[0], table, on_grid))
         return networks
 
     def deciding_network(
@@ -129,11 +137,12 @@ class Results:
 
 
 class Network(NamedTuple):
-    """A network with its grid, the recipe that rules judge it by, and its table of conditions."""
+    """A network with its grid, the recipe that rules judge it by, its conditions and its runs."""
 
     name: str
     recipe: str
     table: pd.DataFrame
+    result: xr.Dataset
 
 
 class Finding(NamedTuple):
@@ -226,11 +235,23 @@ def select_trials(result: xr.Dataset, **values: Any) -> xr.Dataset:
     ResultError
         If the result has no such coordinate.
     """
-    absent = ", ".join(set(values) - set(map(str, result.variables)))
-    if absent:
-        raise ResultError(f"the stored result {result.attrs.get('experiment')!r} has no {absent}")
+    with_variables(result, *values)
     masks = [result[name].values == value for name, value in values.items()]
     return result.isel(trial=np.flatnonzero(np.logical_and.reduce(masks)))
+
+
+def with_variables(result: xr.Dataset, *names: str) -> xr.Dataset:
+    """The result, if it has variables of these names.
+
+    Raises
+    ------
+    ResultError
+        If it lacks one, as a result of an older version may.
+    """
+    absent = ", ".join(sorted(set(names) - set(map(str, result.variables))))
+    if absent:
+        raise ResultError(f"the stored result {result.attrs.get('experiment')!r} has no {absent}")
+    return result
 
 
 # -------------------------------------------------------------------------------------- the table

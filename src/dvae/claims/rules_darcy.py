@@ -19,14 +19,14 @@ __all__: list[str] = []
     "darcy",
 )
 def _d1_fields(results: Results) -> Finding:
-    """Fields of all four sets, each of which balances its sources to 1e-10 of the injection: what
-    the tolerance of the solver, 1e-12, leaves at a contrast of 1e4."""
+    """Illustrated, once fields of all four sets are stored: the paper shows samples, and states
+    nothing of them that could fail. Whether they are right is row D2."""
     fields = select_trials(results["darcy"], kind="fields")
     sets = sorted(set(fields["n_modes"].values.tolist()))
     worst = float(fields["imbalance"].max())
     names = ", ".join(f"KLE{n}" for n in sets)
     found = f"{fields.sizes['sample']} samples each of {names}; worst imbalance {worst:.0e}"
-    return Finding(found, grade({2, 10, 100, 1000} <= set(sets), worst < BALANCED))
+    return Finding(found, "illustrated" if {2, 10, 100, 1000} <= set(sets) else "not yet run")
 
 
 @rule_of(
@@ -39,7 +39,8 @@ def _d1_fields(results: Results) -> Finding:
 )
 def _d2_scheme(results: Results) -> Finding:
     """Observed order of pressure and velocity between 1.9 and 2.1 on a manufactured solution;
-    mass balance (as in D1) and mean pressure zero to 1e-10."""
+    mass balance, over the injection, and mean pressure zero to 1e-10: what the tolerance of the
+    solver, 1e-12, leaves at a contrast of 1e4."""
     exact = select_trials(results["darcy"], kind="manufactured")
     step = np.diff(np.log(exact["n_nodes"].values - 1.0))
     orders = {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from dvae.analysis import compare_ranges, kendall_trend, share_text
+from dvae.analysis import kendall_trend, share_text
 from dvae.analysis.p_values import fisher
-from dvae.claims.frame import Finding, Results, grade, rule_of, select_trials
+from dvae.claims.frame import Finding, Results, either, grade, rule_of, select_trials
+from dvae.claims.rules_disentanglement import dense_runs_of, variance_left_of
 from dvae.claims.rules_landscape import late_rates
-from dvae.conventions import OVER_REGULARISED, SIGNIFICANT
+from dvae.conventions import ACCURATE, OVER_REGULARISED, SIGNIFICANT
 from dvae.errors import ResultError
 from dvae.results.networks import PLAIN, REFERENCE
 
@@ -44,37 +45,32 @@ def _p1_training_size(results: Results) -> Finding:
 
 @rule_of(
     "P2",
-    "supplement, 4.1",
-    "dense blocks were arrived at after other architectures (whether they are better than plain "
-    "ones is our question)",
-    "dense blocks chosen",
+    "4.1, 7",
+    "the dense architecture was arrived at after others and reconstructs the data accurately from "
+    "the latents",
+    "accurate",
     "chapter-supplement",
+    "dense_vae",
     "architecture",
 )
 def _p2_architecture(results: Results) -> Finding:
-    """Reconstruction alone, few steps: the dense reference is better than every plain network,
-    convolutional or fully connected, at equal steps and at four times the steps; partly, if in some
-    of these comparisons. Better: its worst run has a lower test error than the other's best."""
+    """DenseVAE, fully trained: every run (published recipe, else one-cycle) leaves at most 5 % of
+    the variance of test fields; partly, if most runs do. Beside it, not judged: how plain networks
+    of reconstruction alone compare with the dense one in few steps."""
+    left = variance_left_of(dense_runs_of(results))
     result = results["architecture"]
     errors = {
-        (name, budget): runs["relative_error"].values
+        name: np.median(runs["relative_error"].values)
         for name in (REFERENCE, *PLAIN)
-        for budget in ("equal steps", "longer")
-        if (runs := select_trials(result, architecture=name, budget=budget)).sizes["trial"]
+        if (runs := select_trials(result, architecture=name, budget="equal steps")).sizes["trial"]
     }
-    own = errors[REFERENCE, "equal steps"]
-    others = {key: values for key, values in errors.items() if key[0] in PLAIN}
-    outcomes = {key: compare_ranges(own, values) for key, values in others.items()}
-    found = "; ".join(
-        f"{name}, {budget}: {100 * np.median(others[name, budget]):.2g} % ({outcome})"
-        for (name, budget), outcome in outcomes.items()
-    )
-    mean = 100 * float(result["mean_field_error"][0])
+    few = ", ".join(f"{name} {100 * error:.2g} %" for name, error in errors.items())
     found = (
-        f"median test error of the reference {100 * np.median(own):.2g} % (of the mean field "
-        f"{mean:.2g} %), of {found}"
+        f"{100 * left.min():.1f} to {100 * left.max():.1f} % left in {len(left)} runs; median "
+        f"error in few steps: {few}"
     )
-    return Finding(found, grade(*(outcome == "better" for outcome in outcomes.values())))
+    good = left <= ACCURATE
+    return Finding(found, either(bool(good.all()), good.mean() > 1 / 2))
 
 
 @rule_of(
@@ -86,8 +82,8 @@ def _p2_architecture(results: Results) -> Finding:
     "paths",
 )
 def _p3_path(results: Results) -> Finding:
-    """Fewer runs pass through the over-regularised state, and fewer end there, with the published
-    training than with a constant weight (Fisher's exact test, one-sided, 5 %)."""
+    """Fewer runs pass through the over-regularised state with the published training than with a
+    constant weight (Fisher's exact test, one-sided, 5 %). Where runs end is printed beside it."""
     counts = {}
     for arm in ("phase 1", "constant beta"):
         runs = select_trials(results["paths"], arm=arm)
@@ -98,10 +94,7 @@ def _p3_path(results: Results) -> Finding:
         f"pass through it: {share_text(p1, n1)} against {share_text(p0, n0)}; "
         f"end there: {e1} against {e0}"
     )
-    fewer = [
-        fisher([[a, n1 - a], [b, n0 - b]], "less") < SIGNIFICANT for a, b in ((p1, p0), (e1, e0))
-    ]
-    return Finding(found, grade(*fewer))
+    return Finding(found, grade(fisher([[p1, n1 - p1], [p0, n0 - p0]], "less") < SIGNIFICANT))
 
 
 @rule_of(

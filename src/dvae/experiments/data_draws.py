@@ -1,4 +1,4 @@
-"""Row B1: does the annealed recipe find the axes of other draws, another pair, other wells?
+"""Does the annealed recipe find the axes of other draws, of another pair, with other wells?
 
 The fifty runs of ``disentanglement`` share one draw of the data, one choice of mode 2 within its
 degenerate pair, and wells that mirror each other. Here all three change.
@@ -83,12 +83,10 @@ def _load(
     kle = KarhunenLoeve(3, n_nodes)
     permeability = rotated_pair(kle, data.theta.double().numpy(), angle)
     source = well_source(n_nodes) if wells == "mirrored" else asymmetric_wells(n_nodes)
-    permeability = torch.as_tensor(permeability)
-    solution = solve_darcy(permeability, source)
-    fields = torch.cat([solution.pressure[:, None], solution.velocity], dim=1)
-    return DarcyDataset(
-        theta=data.theta, permeability=permeability[:, None].float(), fields=fields.float()
-    )
+    pressure, velocity = solve_darcy(torch.from_numpy(permeability), source)
+    fields = torch.cat([torch.as_tensor(pressure)[:, None], torch.as_tensor(velocity)], dim=1)
+    field = torch.from_numpy(permeability)[:, None]
+    return DarcyDataset(theta=data.theta, permeability=field.float(), fields=fields.float())
 
 
 def _compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:

@@ -1,0 +1,137 @@
+"""Parts of claims that trials decide: each holds, fails, or is undecided with so many trials.
+
+A part is judged by two questions. Could the trials have come out so if the paper's value were
+true? Could they if its opposite were? If the first is denied the part fails; if only the second is,
+it holds; if neither is, so few trials cannot tell, and the power says how probable it was that
+they could.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.special import ndtr, ndtri
+
+from dvae.analysis.p_values import fisher, mann_whitney
+from dvae.conventions import CLEAR_EFFECT, ENOUGH_POWER, SIGNIFICANT
+
+__all__ = [
+    "Part",
+    "combine",
+    "exceeds_part",
+    "lower_part",
+    "over_kinds",
+    "power_text",
+    "share_part",
+]
+
+Outcome = Literal["holds", "fails", "undecided"]
+Sample = Float[np.ndarray, " trial"]
+
+
+class Part(NamedTuple):
+    """What the trials say of a part, and the power with which they could have told."""
+
+    outcome: Outcome
+    power: float
+
+
+def combine(*parts: Part) -> str:
+    """Verdict on a claim of several parts.
+
+    Reproduced if all hold; partly if some do; not reproduced if all fail; else undecided: none
+    holds, and of some the trials cannot tell.
+    """
+    outcomes = [part.outcome for part in parts]
+    if "holds" in outcomes:
+        return "reproduced" if set(outcomes) == {"holds"} else "partly"
+    return "not reproduced" if set(outcomes) == {"fails"} else "undecided"
+
+
+def power_text(*parts: Part) -> str:
+    """The powers of the parts that are undecided, in words; empty if none is."""
+    powers = [f"{part.power:.2f}" for part in parts if part.outcome == "undecided"]
+    return f" (power of so few trials: {', '.join(powers)})" if powers else ""
+
+
+def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int = 50) -> Part:
+    """A count against that of the paper, and against what would be its opposite.
+
+    Parameters
+    ----------
+    count, runs : int
+        What was found: so many of so many runs.
+    paper, opposite : int
+        Of ``paper_runs`` runs: the paper's count, and the one that would mean the contrary.
+
+    Notes
+    -----
+    Fisher's exact test, one-sided on the side on which the count lies, at 5 %. The power is the
+    probability that ``runs`` runs of the paper's share differ so from the opposite.
+    """
+
+    def differs(k: int, other: int) -> bool:
+        table = [[k, runs - k], [other, paper_runs - other]]
+        return min(fisher(table, "less"), fisher(table, "greater")) < SIGNIFICANT
+
+    share = paper / paper_runs
+    chances = [
+        math.comb(runs, k) * share**k * (1 - share) ** (runs - k)
+        for k in range(runs + 1)
+        if differs(k, opposite)
+    ]
+    if differs(count, paper):
+        return Part("fails", sum(chances))
+    return Part("holds" if differs(count, opposite) else "undecided", sum(chances))
+
+
+def exceeds_part(count: int, runs: int, other: int, other_runs: int, paper: float) -> Part:
+    """Whether one share is larger than another (Fisher's exact test, one-sided, 5 %).
+
+    The power is the probability of finding it in so many runs if the first share were the paper's
+    and the other nothing. Without a difference the part fails if that is ENOUGH_POWER or more.
+    """
+
+    def exceeds(k: int, base: int) -> bool:
+        return fisher([[k, runs - k], [base, other_runs - base]], "greater") < SIGNIFICANT
+
+    power = sum(
+        math.comb(runs, k) * paper**k * (1 - paper) ** (runs - k)
+        for k in range(runs + 1)
+        if exceeds(k, 0)
+    )
+    return Part(_told(exceeds(count, other), power), power)
+
+
+def lower_part(values: Sample, others: Float[np.ndarray, " other"]) -> Part:
+    """Whether values are lower than others (Mann-Whitney, one-sided, 5 %).
+
+    The power is that of finding a difference of CLEAR_EFFECT standard deviations between two
+    normal distributions (asymptotic relative efficiency 3 / pi). Without a difference the part
+    fails if that is ENOUGH_POWER or more.
+    """
+    n, m = len(values), len(others)
+    shift = CLEAR_EFFECT * math.sqrt(3 / math.pi * n * m / (n + m))
+    power = float(ndtr(shift + ndtri(SIGNIFICANT)))
+    return Part(_told(mann_whitney(values, others, "less") < SIGNIFICANT, power), power)
+
+
+def _told(found: bool, power: float) -> Outcome:
+    if found:
+        return "holds"
+    return "fails" if power >= ENOUGH_POWER else "undecided"
+
+
+def over_kinds(verdicts: Iterable[str]) -> str:
+    """One verdict for several kinds of one thing: theirs if they agree; else partly.
+
+    Else undecided, if none of the different ones says that anything holds.
+    """
+    different = set(verdicts)
+    if len(different) == 1:
+        return different.pop()
+    return "partly" if different & {"reproduced", "partly"} else "undecided"

@@ -1,0 +1,100 @@
+"""Parts that trials decide, against counts and powers that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dvae.claims.parts import (
+    Part,
+    combine,
+    exceeds_part,
+    lower_part,
+    over_kinds,
+    power_text,
+    share_part,
+)
+
+HOLDS, FAILS, OPEN = (Part(outcome, 0.4) for outcome in ("holds", "fails", "undecided"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "verdict"),
+    [
+        ((HOLDS, HOLDS), "reproduced"),
+        ((HOLDS, FAILS), "partly"),
+        ((HOLDS, OPEN), "partly"),
+        ((FAILS, FAILS), "not reproduced"),
+        ((FAILS, OPEN), "undecided"),
+        ((OPEN,), "undecided"),
+    ],
+)
+def test_parts_make_a_verdict(parts, verdict):
+    assert combine(*parts) == verdict
+
+
+def test_kinds_that_differ_are_partly_right_or_undecided():
+    assert over_kinds(["reproduced", "reproduced"]) == "reproduced"
+    assert over_kinds(["reproduced", "not reproduced"]) == "partly"
+    assert over_kinds(["undecided", "not reproduced"]) == "undecided"
+
+
+def test_power_is_printed_for_what_is_undecided():
+    assert power_text(HOLDS, FAILS) == ""
+    assert power_text(OPEN, HOLDS, Part("undecided", 0.123)).endswith("0.40, 0.12)")
+
+
+@pytest.mark.parametrize(
+    ("count", "runs", "outcome"),
+    [
+        (0, 50, "fails"),  # none of 50 is not 5 of 50
+        (5, 50, "holds"),
+        (2, 50, "undecided"),  # it can be 5 of 50, and none of 50
+        (0, 18, "undecided"),
+        (20, 50, "fails"),
+    ],
+)
+def test_a_tenth_against_none(count, runs, outcome):
+    assert share_part(count, runs, 5, 0).outcome == outcome
+
+
+def test_power_of_a_share_agrees_with_simulation():
+    part = share_part(3, 20, 25, 0)
+    drawn = np.random.default_rng(0).binomial(20, 0.5, 4000)
+    p = [
+        stats.fisher_exact([[k, 20 - k], [0, 50]], alternative="greater").pvalue for k in range(21)
+    ]
+    found = np.mean([p[k] < 0.05 for k in drawn])
+    assert part.power == pytest.approx(found, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("count", "runs", "outcome"),
+    [(30, 50, "holds"), (2, 50, "fails"), (1, 4, "undecided")],
+)
+def test_more_than_another(count, runs, outcome):
+    assert exceeds_part(count, runs, 2, 50, 0.5).outcome == outcome
+
+
+def test_lower_by_a_standard_deviation():
+    rng = np.random.default_rng(0)
+    base = rng.standard_normal(50)
+    assert lower_part(rng.standard_normal(50) - 1, base).outcome == "holds"
+    assert lower_part(rng.standard_normal(50) + 1, base).outcome == "fails"
+    assert lower_part(rng.standard_normal(4) + 1, rng.standard_normal(4)).outcome == "undecided"
+
+
+def test_power_of_lower_agrees_with_simulation():
+    rng = np.random.default_rng(1)
+    found = np.mean(
+        [
+            stats.mannwhitneyu(
+                rng.standard_normal(17) - 1, rng.standard_normal(18), alternative="less"
+            ).pvalue
+            < 0.05
+            for _ in range(1500)
+        ]
+    )
+    power = lower_part(np.arange(17.0), np.arange(18.0)).power
+    assert power == pytest.approx(found, abs=0.04)

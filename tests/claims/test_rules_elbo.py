@@ -1,0 +1,213 @@
+"""Rows E1 to E8 on results whose verdict is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from fifty_runs import condition
+from given import decide
+
+from dvae.claims import Results
+from dvae.claims.frame import Network
+from dvae.results.store import Store
+
+
+def weights(rows: list[tuple[float, float, int, float, float]]) -> dict[str, xr.Dataset]:
+    """Fifty PodVAEs of each: weight, rate, disentangled, share of the variance left, angle."""
+    columns = {"weight": [], "rate": [], "disentangled": [], "relative_error": [], "angle": []}
+    for weight, rate, count, left, angle in rows:
+        columns["weight"] += [weight] * 50
+        columns["rate"] += [rate] * 50
+        columns["disentangled"] += [1] * count + [0] * (50 - count)
+        columns["relative_error"] += [0.5 * np.sqrt(left)] * 50
+        columns["angle"] += (angle + np.linspace(-1, 1, 50)).tolist()
+    data = {name: ("trial", values) for name, values in columns.items()}
+    m = len(columns["weight"])
+    data["mean_field_error"] = ("trial", np.full(m, 0.5))
+    parts = [
+        xr.Dataset(data, {"factors": ("trial", [factors] * m), "network": ("trial", ["pod"] * m)})
+        for factors in ("standard-normal", "shifted-normal")
+    ]
+    return {"beta_sweep": xr.concat(parts, "trial")}
+
+
+@pytest.mark.parametrize(
+    ("rate", "count", "verdict"),
+    [(3.5, 6, "reproduced"), (17.0, 6, "partly"), (17.0, 30, "not reproduced")],
+)
+def test_the_elbo_and_the_weight_of_the_code(rate, count, verdict):
+    rows = [(1.0, rate, count, 0.01, 20.0), (4225.0, 3.5, 6, 0.01, 20.0)]
+    found = decide("E1", weights(rows))
+    assert found.verdict == verdict
+    assert f"beta 1: rate {rate:.1f} nats" in found.ours
+
+
+@pytest.mark.parametrize(
+    ("more", "left", "angles", "verdict"),
+    [
+        (30, 0.01, (30.0, 20.0, 5.0), "reproduced"),
+        (30, 0.50, (30.0, 20.0, 5.0), "partly"),  # at the larger weight nothing is learned
+        (3, 0.01, (20.0, 20.0, 20.0), "not reproduced"),
+        (3, 0.01, (10.0, 20.0, 30.0), "not reproduced"),
+    ],
+)
+def test_a_larger_weight(more, left, angles, verdict):
+    rows = [
+        (1.0, 17.0, 3, 0.001, angles[0]),
+        (4225.0, 3.5, 3, 0.01, angles[1]),
+        (6000.0, 3.0, more, left, angles[2]),
+    ]
+    assert decide("E2", weights(rows)).verdict == verdict
+
+
+def fifty(errors: dict[str, float], turned: dict[str, bool], runs: int, path) -> Results:
+    """A network with runs of every prior: median errors, and latents that depend or do not."""
+    rng = np.random.default_rng(0)
+    pieces, rows = [], {}
+    for factors in ("shifted-normal", "four-modes"):
+        for prior, error in errors.items():
+            theta = rng.choice([-1.0, 1.0], (runs, 400, 2)) + 0.3 * rng.standard_normal(
+                (runs, 400, 2)
+            )
+            if turned[prior]:  # four modes on the axes: far from independent
+                theta = theta @ np.array([[1, 1], [-1, 1]]) / np.sqrt(2)
+            spread = 1 + 0.01 * rng.standard_normal(runs)
+            pieces.append(
+                xr.Dataset(
+                    {
+                        "relative_error": ("trial", error * spread),
+                        "latent_mean": (("trial", "sample", "latent"), theta),
+                    },
+                    {
+                        "factors": ("trial", [factors] * runs),
+                        "prior": ("trial", [prior] * runs),
+                        "recipe": ("trial", ["r"] * runs),
+                    },
+                )
+            )
+            rows[factors, "r", prior] = condition() | {"runs": runs}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    results = Results(Store(path))
+    results.networks = [Network("N", "r", table, xr.concat(pieces, "trial"))]
+    return results
+
+
+CODED = "hierarchical-rectified"
+
+
+@pytest.mark.parametrize(
+    ("with_hp", "runs", "verdict"),
+    [(0.9, 20, "reproduced"), (1.1, 20, "not reproduced"), (1.1, 4, "undecided")],
+)
+def test_reconstruction_with_hp(with_hp, runs, verdict, tmp_path):
+    errors = {"standard": 1.0, CODED: with_hp}
+    results = fifty(errors, dict.fromkeys(errors, False), runs, tmp_path)
+    assert decide("E3", results).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("plain", "coded", "verdict"),
+    [(True, False, "reproduced"), (False, False, "partly"), (True, True, "not reproduced")],
+)
+def test_factorised_posterior(plain, coded, verdict, tmp_path):
+    turned = {"standard": plain, CODED: coded}
+    results = fifty(dict.fromkeys(turned, 1.0), turned, 8, tmp_path)
+    assert decide("E4", results).verdict == verdict
+
+
+def curve_and_path(gap: float, last_gap: float) -> dict[str, xr.Dataset]:
+    """A convex curve, and paths that come down to it at a distance, then move along."""
+    rate = np.linspace(1.0, 20.0, 12)
+    nodes = 100.0
+    curve = xr.Dataset(
+        {
+            "rate": ("trial", rate),
+            "distortion": ("trial", nodes * (-10 + 10 / rate)),
+            "total_nodes": ("trial", np.full(12, nodes)),
+        },
+        {"beta": ("trial", 1 / rate), "start": ("trial", ["reconstruction"] * 12)},
+    )
+    along = np.linspace(15.0, 5.0, 30)
+    above = np.full(30, gap)
+    above[-1] = last_gap
+    on_curve = np.interp(along, rate, -10 + 10 / rate)
+    path = xr.Dataset(
+        {
+            "history_rate": (("trial", "entry"), np.tile(along, (4, 1))),
+            "history_distortion": (("trial", "entry"), nodes * np.tile(on_curve + above, (4, 1))),
+            "loss_per_node": ("trial", np.full(4, -10.0)),
+        },
+        {"arm": ("trial", ["calibrated, phase 1"] * 4)},
+    )
+    return {"paths": path, "rate_distortion": curve}
+
+
+@pytest.mark.parametrize(
+    ("gaps", "verdict"),
+    [((0.1, 0.1), "reproduced"), ((0.1, 3.0), "partly"), ((3.0, 3.0), "not reproduced")],
+)
+def test_path_along_the_curve(gaps, verdict):
+    assert decide("E5", curve_and_path(*gaps)).verdict == verdict
+
+
+def phases(failing: dict[float, int], needed: dict[str, float]) -> dict[str, xr.Dataset]:
+    """Fifty runs of every first weight and of every phase; some leave the variance."""
+    rows = [("standard-normal", 1.0, first, count) for first, count in failing.items()]
+    for factors, least in needed.items():
+        rows += [
+            (factors, phase, 1e-9, 50 * (phase < least))
+            for phase in (0.0, 0.25, 0.5, 1.0)
+            if (factors, phase) != ("standard-normal", 1.0)
+        ]
+    left = np.concatenate([np.where(np.arange(50) < count, 0.9, 0.01) for *_, count in rows])
+    m = len(left)
+    values = {
+        "relative_error": 0.5 * np.sqrt(left),
+        "mean_field_error": np.full(m, 0.5),
+        "loss_per_node": np.full(m, -12.0),
+        "diverged": np.zeros(m, int),
+        "largest_rate": np.full(m, 99.0),
+        "rate": np.full(m, 9.0),
+    }
+    names = ("factors", "phase", "first_weight")
+    return {
+        "first_phase": xr.Dataset(
+            {name: ("trial", value) for name, value in values.items()},
+            {n: ("trial", np.repeat([row[i] for row in rows], 50)) for i, n in enumerate(names)},
+        )
+    }
+
+
+@pytest.mark.parametrize(
+    ("failing", "verdict"),
+    [
+        ({1e-12: 50, 1e-9: 3, 1e-7: 0}, "reproduced"),
+        ({1e-12: 12, 1e-9: 3, 1e-7: 0}, "partly"),
+        ({1e-12: 2, 1e-9: 0, 1e-7: 0}, "not reproduced"),
+        ({1e-12: 50, 1e-9: 50, 1e-7: 50}, "not reproduced"),
+    ],
+)
+def test_first_weight(failing, verdict):
+    assert decide("E7", phases(failing, {})).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("standard", "four", "verdict"),
+    [
+        (0.25, 0.5, "reproduced"),
+        (0.25, 2.0, "reproduced"),  # no phase is enough
+        (0.25, 0.25, "not reproduced"),
+        (0.5, 0.25, "not reproduced"),
+    ],
+)
+def test_longer_phase_for_four_modes(standard, four, verdict):
+    needed = {"standard-normal": standard, "four-modes": four}
+    assert decide("E8", phases({1e-9: 0}, needed)).verdict == verdict
+
+
+@pytest.mark.parametrize("name", ["E1", "E2", "E7", "E8"])
+def test_a_sweep_without_the_runs_that_count_decides_nothing(name):
+    data = weights([(10.0, 9.0, 1, 0.01, 5.0)]) | phases({1e-12: 1}, {})
+    assert decide(name, data).verdict == "not yet run"
