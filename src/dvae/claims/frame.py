@@ -27,6 +27,7 @@ from dvae.results.conditions import (
     run_table,
 )
 from dvae.results.store import Store
+from dvae.results.trials import PROFILES
 
 __all__ = [
     "CLAIMS",
@@ -69,6 +70,9 @@ class Results:
 
     def __getitem__(self, name: str) -> xr.Dataset:
         if name not in self._read:
+            if not any(self.store.path(name, profile).exists() for profile in PROFILES):
+                # no folder's name: this sentence stands in the book
+                raise ResultError(f"no result is stored; 'dvae run {name}' computes it")
             result = self.store.load(name)
             if result.attrs["profile"] == "smoke":
                 raise ResultError(f"only a smoke result of {name!r} is stored")

@@ -6,12 +6,17 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtr
 
-from dvae.analysis import are_disentangled, holm, kendall_trend
+from dvae.analysis import holm, kendall_trend
 from dvae.analysis.p_values import mann_whitney
 from dvae.claims.frame import Finding, Results, either, grade, rule_of, select_trials
 from dvae.conventions import GOOD_SCORE, IDENTICAL, MUCH_WORSE, SIGNIFICANT
 from dvae.results.conditions import factors_by_set
-from dvae.results.labelled import by_labels, by_region, run_similarity
+from dvae.results.labelled import (
+    by_labels,
+    by_region,
+    disentangled_by_labels,
+    run_similarity,
+)
 
 __all__: list[str] = []
 
@@ -31,12 +36,9 @@ def _s1_few_labels(results: Results) -> Finding:
     without; the median concordance of two runs (Lin) is above 0.99 at about 3 and 8 %."""
     table = by_labels(results["labels"], "calibrated")
     theta = factors_by_set(results["baselines"])["standard-normal"]
-    scores, good = {}, {}
-    for percent in (0, 1, 3, 8):
-        own = _near(table, percent)
-        scores[percent] = own["disentanglement"].values
-        means = own["latent_mean"].transpose("run", "sample", "latent").values
-        good[percent] = int(are_disentangled(means, theta[: means.shape[1]]).sum())
+    table = table.assign(disentangled=disentangled_by_labels(table, theta))
+    scores = {p: _near(table, p)["disentanglement"].values for p in (0, 1, 3, 8)}
+    good = {p: int(_near(table, p)["disentangled"].sum()) for p in scores}
     alike = {}
     for percent in (3, 8):
         latents = _near(table, percent)["latent_mean"].transpose("run", "sample", "latent")

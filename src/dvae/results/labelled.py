@@ -10,8 +10,17 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from dvae.analysis._checks import varying
+from dvae.analysis.scores import are_disentangled
 
-__all__ = ["REGIONS", "by_labels", "by_region", "probe_theta", "regions", "run_similarity"]
+__all__ = [
+    "REGIONS",
+    "by_labels",
+    "by_region",
+    "disentangled_by_labels",
+    "probe_theta",
+    "regions",
+    "run_similarity",
+]
 
 REGIONS = ("near a mode", "between", "flank", "far")
 
@@ -47,6 +56,23 @@ def by_labels(result: xr.Dataset, recipe: str) -> xr.Dataset:
     chosen = chosen.drop_vars([n for n, c in chosen.coords.items() if c.dtype.kind in "OUS"])
     table = chosen.drop_vars("seed").set_index(trial=["n_labels", "run"]).unstack("trial")
     return table.assign_coords(ratio=table["n_labels"] / n_train)
+
+
+def disentangled_by_labels(table: xr.Dataset, theta: Float[np.ndarray, "all 2"]) -> xr.DataArray:
+    """Which runs of :func:`by_labels` are disentangled, over (n_labels, run).
+
+    Parameters
+    ----------
+    table : xarray.Dataset
+        From :func:`by_labels`; it holds the latents of the first test samples.
+    theta : array of shape (N, 2)
+        Factors of the test data, from :func:`dvae.results.conditions.held_out_factors`.
+    """
+    means = table["latent_mean"].transpose("n_labels", "run", "sample", "latent")
+    shape = means.shape[:2]
+    runs = means.values.reshape(-1, *means.shape[2:])
+    good = are_disentangled(runs, theta[: runs.shape[1]]).reshape(shape)
+    return means[:, :, 0, 0].drop_vars(["sample", "latent"], errors="ignore").copy(data=good)
 
 
 def run_similarity(
