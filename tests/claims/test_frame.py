@@ -64,7 +64,10 @@ def test_results_are_read_once(monkeypatch, tmp_path):
         return data.assign_attrs(profile="laptop", trials=7, commit="abc")
 
     monkeypatch.setattr(Store, "load", load)
-    results = Results(Store(tmp_path))
+    store = Store(tmp_path)
+    store.path("darcy", "laptop").parent.mkdir()
+    store.path("darcy", "laptop").touch()
+    results = Results(store)
     assert decide("D1", results) == decide("D1", results)
     assert results.source(["darcy"])["trials"] == 7
     assert calls == ["darcy"]
