@@ -279,8 +279,8 @@ def claims(
         return
     for row in decided:
         typer.echo(f"{row['claim']:<4}{row['verdict']}")
-        for key in ("statement", "ours"):
-            label = {"statement": "paper: ", "ours": "here:  "}[key]
+        for key in ("statement", "ours", "scope"):
+            label = {"statement": "paper: ", "ours": "here:  ", "scope": "scope: "}[key]
             typer.echo(textwrap.fill(row[key], 96, initial_indent=f"    {label}",
                                      subsequent_indent=" " * 11))  # fmt: skip
     counts = Counter(row["verdict"] for row in decided).most_common()

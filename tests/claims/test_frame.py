@@ -60,6 +60,7 @@ def test_results_are_read_once(monkeypatch, tmp_path):
     def load(store, name):
         calls.append(name)
         kinds = {"kind": ("trial", ["fields"]), "n_modes": ("trial", [2])}
+        kinds["settings"] = ("trial", ["{}"])
         data = xr.Dataset({"imbalance": (("trial", "sample"), [[0.0, 0.0]])}, kinds)
         return data.assign_attrs(profile="laptop", trials=7, commit="abc")
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dvae.conventions import PUBLISHED_STEPS
 from dvae.errors import DataError, UnknownNameError
 from dvae.training import RECIPES, Recipe, make_recipe
 
@@ -88,7 +89,7 @@ def test_a_shortened_recipe_keeps_its_proportions(name):
     ):
         assert (step, rate) == (round(long_step / 100), long_rate)
     if whole.floor is not None:
-        assert short.floor == (*whole.floor[:2], whole.floor[2] // 100)
+        assert short.floor == (*whole.floor[:2], round(whole.floor[2] / 100))
     assert short.ramp_steps == round(whole.ramp_steps / 100)
     same = asdict(replace(short, **{k: asdict(whole)[k] for k in CHANGED}))
     assert same == asdict(whole)
@@ -165,3 +166,8 @@ def test_a_faster_recipe_keeps_its_walk():
     assert walks[0] == pytest.approx(walks[1], rel=1e-9)
     with pytest.raises(DataError, match="speed"):
         base.faster(0)
+
+
+def test_published_steps_of_the_conventions_are_those_of_the_recipes():
+    steps = {name: recipe.steps for name, recipe in RECIPES.items() if "published" in name}
+    assert steps == PUBLISHED_STEPS

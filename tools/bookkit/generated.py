@@ -164,7 +164,10 @@ def _claims() -> str:
     from dvae.claims import claims_table, markdown
 
     table = claims_table()
-    rules = [f"{name}\n: {row['rule']}\n" for name, row in table.iterrows()]
+    rules = [
+        f"{name}\n: {row['rule']}\n\n  *Scope.* {row['scope'] or 'no result yet'}.\n"
+        for name, row in table.iterrows()
+    ]
     counts = table["verdict"].value_counts()
     summary = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
     links = [f"{{ref}}`{name} <{row['chapter']}>`" for name, row in table.iterrows()]
@@ -176,7 +179,13 @@ def _claims() -> str:
     ]
     shown = table.assign(ours=sources).set_axis(links)
     caption = f"{len(table)} rows: {summary}. In brackets, the deciding results and their profile."
-    parts = [markdown(shown, caption, "table-claims"), "", "## What decides", "", *rules]
+    parts = [
+        markdown(shown, caption, "table-claims"),
+        "",
+        "## What decides, and on what",
+        "",
+        *rules,
+    ]
     return "\n".join(parts) + "\n"
 
 

@@ -26,6 +26,7 @@ from dvae.results.conditions import (
     factors_by_set,
     run_table,
 )
+from dvae.results.scope import scope_text
 from dvae.results.store import Store
 from dvae.results.trials import PROFILES
 
@@ -67,6 +68,7 @@ class Results:
     def __init__(self, store: Store | None = None):
         self.store = store or Store.default()
         self._read: dict[str, xr.Dataset] = {}
+        self._scopes: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> xr.Dataset:
         if name not in self._read:
@@ -129,11 +131,18 @@ class Results:
             raise ResultError(f"no run of {factors}, {recipe}, {prior} is stored")
         return row
 
+    def _scope(self, name: str) -> str:
+        """What a result is about (``scope_text``), read once."""
+        if name not in self._scopes:
+            self._scopes[name] = f"`{name}`: {scope_text(self[name])}"
+        return self._scopes[name]
+
     def source(self, names: Sequence[str]) -> dict[str, Any]:
-        """Profile, trials and commit of the results of these names, as far as they are there."""
+        """Scope, profile, trials and commit of the results of these names that are there."""
         found = [self[name].attrs for name in names if name in self]
         return {
             "experiments": tuple(names),
+            "scope": ". ".join(self._scope(name) for name in names if name in self),
             "profile": ", ".join(dict.fromkeys(a["profile"] for a in found)),
             "trials": sum(int(a["trials"]) for a in found),
             "commit": "; ".join(dict.fromkeys(a["commit"] for a in found)),
@@ -298,8 +307,8 @@ def claims_table(names: Sequence[str] | None = None, store: Store | None = None)
     -------
     pandas.DataFrame
         Indexed by row: ``where``, ``statement``, ``paper``, ``ours``, ``verdict``, ``rule``,
-        ``chapter`` (label), and of the deciding results ``experiments``, ``profile``, ``trials``
-        and ``commit``.
+        ``chapter`` (label), and of the deciding results ``experiments``, ``scope``, ``profile``,
+        ``trials`` and ``commit``.
 
     Raises
     ------
