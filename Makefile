@@ -29,7 +29,7 @@ unexport JUPYTER_PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book test unit notebooks kernels lint types format reproduce references bench figure lock clean distclean
+.PHONY: help install book test unit notebooks kernels lint types format reproduce references bench gpu figure lock clean distclean
 
 help:  ## list the targets
 	@echo "Targets (each creates $(VENV) first where it is needed):"
@@ -92,6 +92,9 @@ references: $(STAMP)  ## execute the chapters again for nbval: tests/notebooks/
 
 bench: $(STAMP)  ## measure speed and memory, for the page How to reproduce: benchmarks/measured.json
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(PY) $$script --json || exit 1; done
+
+gpu: $(STAMP)  ## half an hour on a CUDA device, most important first: _build/gpu (MINUTES=25)
+	@$(PY) tools/gpu.py --minutes $(or $(MINUTES),25)
 
 figure: $(STAMP)  ## draw the figure of README.md again from stored results
 	@$(PY) tools/readme_figure.py

@@ -16,6 +16,7 @@ from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -226,3 +227,15 @@ def test_kernels_do_not_read_the_profile_of_the_user(root):
     ).stdout.splitlines()
     assert f"IPYTHONDIR={root}/_build/ipython" in shown
     assert not [line for line in shown if line.startswith("JUPYTER_PATH=")]
+
+
+def test_the_sheet_for_a_gpu_lists_its_steps_and_refuses_to_run_without_one(root):
+    command = [sys.executable, "tools/gpu.py"]
+    listed = subprocess.run([*command, "--list"], cwd=root, capture_output=True, text=True)
+    assert listed.returncode == 0, listed.stderr
+    order = [listed.stdout.index(part) for part in ("-m cuda", "bench_training", "dense_runs")]
+    assert order == sorted(order)
+    if not torch.cuda.is_available():
+        refused = subprocess.run(command, cwd=root, capture_output=True, text=True)
+        assert refused.returncode == 2
+        assert "no CUDA device" in refused.stderr
