@@ -50,6 +50,22 @@ def test_random_directions_below_the_cut(count, loss, verdict):
     assert decide("L2", {"directions": data}).verdict == verdict
 
 
+def test_the_bottom_of_the_solutions_own_basin_is_no_other_minimum():
+    loss = np.tile([0.0, -1.0, 4.0, 9.0], (100, 1))  # it falls from the solution, then rises
+    data = xr.Dataset(
+        {
+            "minimum_loss": (("trial", "minimum"), np.full((100, 2), [-1.0, np.nan])),
+            "loss_per_node": (("trial", "point"), loss),
+        },
+        {"normalisation": ("trial", ["norm"] * 100)},
+    )
+    found = decide("L2", {"directions": data})
+    assert found.verdict == "reproduced"
+    assert found.ours.endswith("100 the bottom of the solution's own basin")
+    data["minimum_loss"][:, 1] = 3.0  # and a second one behind it
+    assert decide("L2", {"directions": data}).verdict == "not reproduced"
+
+
 def seed_pairs(
     best: float, other: float, wall: tuple[float, float], good: bool, members: int = 25
 ) -> dict[str, xr.Dataset]:

@@ -89,13 +89,24 @@ def _l1_lines(results: Results) -> Finding:
 )
 def _l2_directions(results: Results) -> Finding:
     """No minimum along any plain direction at a loss below 1000, where the figure ends; partly, if
-    along less than a tenth of them."""
+    along less than a tenth of them. A minimum to which the loss only falls is the bottom of the
+    solution's own basin, where training stopped beside it, and is counted apart (since a finer
+    spacing of the points showed such)."""
     plain = select_trials(results["directions"], normalisation="norm")
-    n, k = plain.sizes["trial"], int((plain["minimum_loss"].values < SHOWN_LOSS).any(1).sum())
-    points = (plain["loss_per_node"].values < SHOWN_LOSS).sum(1)
+    shallow = plain["minimum_loss"].values < SHOWN_LOSS
+    # the first minimum is the basin's own if the lowest loss so far is always the last one
+    loss = plain["loss_per_node"].values
+    rises = np.diff(loss, axis=1) > 0
+    bottom = np.take_along_axis(loss, rises.argmax(1)[:, None], 1)[:, 0]
+    first = plain["minimum_loss"].values[:, 0]
+    own = shallow[:, 0] & (rises.argmax(1) > 0) & np.isclose(first, bottom)
+    shallow[:, 0] &= ~own
+    n, k = plain.sizes["trial"], int(shallow.any(1).sum())
+    points = (loss < SHOWN_LOSS).sum(1)
     found = (
         f"{share_text(k, n)} have one below a loss of 1000, where {points.min()} to {points.max()} "
-        f"(median {np.median(points):.0f}) of the {plain.sizes['point']} points of a direction lie"
+        f"(median {np.median(points):.0f}) of the {plain.sizes['point']} points of a direction "
+        f"lie; {own.sum()} the bottom of the solution's own basin"
     )
     return Finding(found, either(k == 0, k < FEW * n))
 

@@ -189,7 +189,7 @@ def _directions(group: Group, device: str, progress: bool, checkpoint=None) -> x
     )
     centre, normalisation = landscape.states(model)[0], group.shared["normalisation"]
     directions = [t["direction"] for t in group.trials]
-    # the axis ends where half of some directions have passed the loss at which fig. 3 is cut
+    # the axis ends where half of the directions, as far as 50 tell, pass the loss of fig. 3's cut
     coarse = np.geomspace(1e-3, 1.0, 61)
     look = landscape.rays(centre, coarse, directions[:50], normalisation)
     above = loss_per_node(look).mean("draw").values > group.shared["cut"]
@@ -200,7 +200,7 @@ def _directions(group: Group, device: str, progress: bool, checkpoint=None) -> x
     return reduced.assign_coords(
         direction=("trial", [t["direction"] for t in group.trials]),
         normalisation=("trial", [group.shared["normalisation"]] * len(group.trials)),
-        alpha=("point", data["alpha"].values),
+        alpha=(("trial", "point"), np.tile(alpha, (len(directions), 1))),
     )
 
 
