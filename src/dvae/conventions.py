@@ -14,6 +14,7 @@ __all__ = [
     "BARRIER",
     "BELOW_LIMIT",
     "CLEAR_EFFECT",
+    "CLEAR_TREND",
     "DIAGONAL",
     "DIAGONAL_WIDTH",
     "DISENTANGLED",
@@ -99,6 +100,7 @@ MUCH_WORSE = 10  # times the error of fields: a training that is unstable
 
 SIGNIFICANT = 0.05  # p-values below this count
 ENOUGH_POWER = 0.8  # with less, a difference that is not found says nothing
+CLEAR_TREND = 0.3  # Kendall's tau of a trend that a reader would see
 CLEAR_EFFECT = 1.0  # standard deviations: a difference that a reader would see
 ALWAYS = 0.9  # share of runs that counts as "always"
 FEW = 0.1  # share of runs or lines below which they are few

@@ -11,6 +11,7 @@ from dvae.claims.parts import (
     combine,
     exceeds_part,
     lower_part,
+    no_trend_part,
     over_kinds,
     power_text,
     share_part,
@@ -83,6 +84,25 @@ def test_lower_by_a_standard_deviation():
     assert lower_part(rng.standard_normal(50) - 1, base).outcome == "holds"
     assert lower_part(rng.standard_normal(50) + 1, base).outcome == "fails"
     assert lower_part(rng.standard_normal(4) + 1, rng.standard_normal(4)).outcome == "undecided"
+
+
+def test_no_trend():
+    x, noise = np.arange(50.0), np.random.default_rng(1).standard_normal(50)
+    assert no_trend_part(x, noise).outcome == "holds"
+    assert no_trend_part(x, x + 20 * noise).outcome == "fails"
+    assert no_trend_part(x[:10], noise[:10]).outcome == "undecided"
+
+
+def test_power_of_no_trend_agrees_with_simulation():
+    # of a normal pair of correlation r Kendall's tau is 2 / pi arcsin r
+    r, rng, n = np.sin(0.3 * np.pi / 2), np.random.default_rng(2), 40
+    found = []
+    for _ in range(1000):
+        x, y = rng.standard_normal((2, n))
+        found.append(stats.kendalltau(x, r * x + np.sqrt(1 - r**2) * y).pvalue < 0.05)
+    assert no_trend_part(np.arange(n) * 1.0, rng.standard_normal(n)).power == pytest.approx(
+        np.mean(found), abs=0.06
+    )
 
 
 def test_power_of_lower_agrees_with_simulation():

@@ -207,6 +207,34 @@ def test_longer_phase_for_four_modes(standard, four, verdict):
     assert decide("E8", phases({1e-9: 0}, needed)).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("slope", "runs", "verdict"),
+    [(0.0, 50, "reproduced"), (1.0, 50, "not reproduced"), (0.0, 10, "undecided")],
+)
+def test_losses_and_angles(slope, runs, verdict, tmp_path):
+    rng = np.random.default_rng(0)
+    theta, angle = rng.standard_normal((400, 2)), np.linspace(0, 0.7, runs)
+    c, s = np.cos(angle), np.sin(angle)
+    latents = np.einsum("ijr,nj->rni", np.array([[c, -s], [s, c]]), theta)
+    names = {"factors": "standard-normal", "prior": "standard", "recipe": "r"}
+    result = xr.Dataset(
+        {
+            "loss_per_node": ("trial", -12 + slope * angle + 0.1 * rng.standard_normal(runs)),
+            "latent_mean": (("trial", "sample", "latent"), latents),
+        },
+        {name: ("trial", [value] * runs) for name, value in names.items()},
+    )
+    key = ("standard-normal", "r", "standard")
+    table = pd.DataFrame.from_dict({key: condition() | {"runs": runs}}, orient="index")
+    results = Results(Store(tmp_path))
+    results.networks = [Network("N", "r", table, result)]
+    results._read["baselines"] = xr.Dataset(
+        {"theta": (("trial", "sample", "factor"), theta[None])},
+        {"factors": ("trial", ["standard-normal"]), "data_seed": ("trial", [0])},
+    )
+    assert decide("E9", results).verdict == verdict
+
+
 @pytest.mark.parametrize("name", ["E1", "E2", "E7", "E8"])
 def test_a_sweep_without_the_runs_that_count_decides_nothing(name):
     data = weights([(10.0, 9.0, 1, 0.01, 5.0)]) | phases({1e-12: 1}, {})

@@ -17,13 +17,15 @@ from jaxtyping import Float
 from scipy.special import ndtr, ndtri
 
 from dvae.analysis.p_values import fisher, mann_whitney
-from dvae.conventions import CLEAR_EFFECT, ENOUGH_POWER, SIGNIFICANT
+from dvae.analysis.statistics import kendall_trend
+from dvae.conventions import CLEAR_EFFECT, CLEAR_TREND, ENOUGH_POWER, SIGNIFICANT
 
 __all__ = [
     "Part",
     "combine",
     "exceeds_part",
     "lower_part",
+    "no_trend_part",
     "over_kinds",
     "power_text",
     "share_part",
@@ -118,6 +120,20 @@ def lower_part(values: Sample, others: Float[np.ndarray, " other"]) -> Part:
     shift = CLEAR_EFFECT * math.sqrt(3 / math.pi * n * m / (n + m))
     power = float(ndtr(shift + ndtri(SIGNIFICANT)))
     return Part(_told(mann_whitney(values, others, "less") < SIGNIFICANT, power), power)
+
+
+def no_trend_part(x: Sample, y: Sample) -> Part:
+    """Whether y has no trend with x (Kendall's tau, two-sided, 5 %).
+
+    The power is that of finding a tau of CLEAR_TREND (normal approximation). Without a trend the
+    part holds if that is ENOUGH_POWER or more; with one it fails.
+    """
+    n = len(x)
+    deviation = math.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
+    power = float(ndtr(CLEAR_TREND / deviation + ndtri(SIGNIFICANT / 2)))
+    if kendall_trend(x, y).p_value < SIGNIFICANT:
+        return Part("fails", power)
+    return Part("holds" if power >= ENOUGH_POWER else "undecided", power)
 
 
 def _told(found: bool, power: float) -> Outcome:
