@@ -247,7 +247,7 @@ AMBIGUOUS = {
         r"shape \(3, 2, 5, 6, 7\), which is no set of fields .* \(samples, points\)",
     ),
     "samples only.npy": (lambda path: np.save(path, np.zeros(9)), {}, "is no set of fields"),
-    "empty.npy": (lambda path: np.save(path, np.zeros((0, 5, 6))), {}, "is no set of fields"),
+    "empty.npy": (lambda path: np.save(path, np.zeros((0, 5, 6))), {}, "'output' is missing"),
     "no key.npz": (
         lambda path: np.savez(path, p=FIRST),
         {"fields": "u"},

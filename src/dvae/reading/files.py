@@ -67,7 +67,7 @@ class Contents:
     arrays : dict of str to StoredArray
         By name, in alphabetical order.
     attributes : dict
-        Of the file as a whole, as plain Python values.
+        Of the file as a whole, as plain Python values; of a ``.npz`` file what has no axes.
     """
 
     path: Path
@@ -203,8 +203,10 @@ def _open_npz(path: Path) -> Contents:
                 f"{path}: a zip archive, but not one of numpy.savez; save its arrays with it, "
                 "for instance numpy.savez('fields.npz', fields=..., factors=...)."
             )
-        arrays = {name: file[name] for name in sorted(file.files)}
-    return Contents(path, NPZ, {name: _in_memory(name, value) for name, value in arrays.items()})
+        values = {name: file[name] for name in sorted(file.files)}
+    arrays = {name: _in_memory(name, value) for name, value in values.items() if value.ndim}
+    attributes = {name: value.item() for name, value in values.items() if not value.ndim}
+    return Contents(path, NPZ, arrays, attributes)
 
 
 def _in_memory(name: str, value: np.ndarray) -> StoredArray:

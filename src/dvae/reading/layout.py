@@ -90,7 +90,8 @@ def _field_keys(contents: Contents) -> list[str]:
         candidates = known
     else:
         others = {*PROJECT.values(), *FACTOR_KEYS}
-        real = [a for a in contents.arrays.values() if a.is_real and a.name not in others]
+        arrays = [a for a in contents.arrays.values() if a.name not in others]
+        real = [a for a in arrays if a.is_real and 0 not in a.shape]
         large = [array for array in real if len(array.shape) > 2]
         flat = [array for array in real if len(array.shape) == 2 and 1 not in array.shape]
         candidates = [array.name for array in large or flat or real[: len(real) == 1]]
@@ -294,4 +295,4 @@ def _csv_factors(path: Path, count: int) -> tuple[Num[np.ndarray, "sample factor
                 f"{count - 1} once."
             )
         table = table.sort_values("sample").drop(columns="sample")
-    return table.to_numpy(np.float64), [str(name) for name in table]
+    return table.to_numpy(np.float64, copy=True), [str(name) for name in table]
