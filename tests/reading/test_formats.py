@@ -86,11 +86,17 @@ needs_zarr = pytest.mark.skipif(importlib.util.find_spec("zarr") is None, reason
 
 @needs_zarr
 def test_zarr(tmp_path):
-    dataset(**KEYS).to_zarr(tmp_path / "own.zarr")
-    data = FieldDataset.load(tmp_path / "own.zarr", **BOTH, exact=True)
-    np.testing.assert_array_equal(data.fields, FIELDS)
-    np.testing.assert_array_equal(data.theta, THETA)
-    assert data.axis_names == ["lat", "lon"]
+    for version in (2, 3):
+        path = tmp_path / f"version {version}.zarr"
+        dataset(**KEYS).to_zarr(path, zarr_format=version, consolidated=False)
+        data = FieldDataset.load(path, **BOTH, exact=True)
+        np.testing.assert_array_equal(data.fields, FIELDS)
+        np.testing.assert_array_equal(data.theta, THETA)
+        assert data.axis_names == ["lat", "lon"]
+        (damaged,) = (path / "p").rglob("0*" if version == 2 else "c/0/0/0")
+        damaged.write_bytes(damaged.read_bytes()[:20])
+        with pytest.raises(DataError, match="not a complete Zarr store"):
+            FieldDataset.load(path, **BOTH)
 
 
 def test_zarr_without_its_package_is_one_line(tmp_path, monkeypatch):
@@ -225,6 +231,16 @@ def test_names_are_kept_in_a_file_of_ones_own(tmp_path):
     assert again.axis_names == ["lat", "lon"]
     assert again.factor_names == ["a", "b"]
     assert torch.equal(again.fields, data.fields)
+
+
+def test_links_of_hdf5_are_followed(tmp_path):
+    hdf5(tmp_path / "own.h5", **{"run/data": FIELDS})
+    with h5py.File(tmp_path / "own.h5", "a") as file:
+        file["output"] = h5py.SoftLink("/run/data")
+        file["broken"] = h5py.SoftLink("/nowhere")
+    data = FieldDataset.load(tmp_path / "own.h5", exact=True)
+    np.testing.assert_array_equal(data.fields, FIELDS)
+    assert list(open_file(tmp_path / "own.h5").arrays) == ["output", "run/data"]
 
 
 # ------------------------------------------------------------------------------ refused

@@ -265,10 +265,11 @@ def test_inspect_says_what_is_there_and_what_training_would_do(line, dvae_comman
 
 def test_inspect_says_which_option_is_needed(dvae_command, tmp_path):
     p, mask = np.random.default_rng(0).normal(size=(2, 9, 5, 6))
-    np.savez(tmp_path / "two.npz", p=np.where(np.arange(6) < 2, np.nan, p), q=mask, note="hello")
+    land = np.where(np.arange(6) < 2, np.nan, p)
+    np.savez(tmp_path / "two.npz", p=land, q=mask, nu=np.ones(9), x=np.ones(5), note="hello")
     code, out, _ = dvae_command("inspect", tmp_path / "two.npz")
     assert code == 0 and "not yet: which of these are the fields?" in out and "--fields KEY" in out
-    assert "attribute note: hello" in out
+    assert "attribute note: hello" in out and "may be factors (--factors KEY): nu\n" in out
     code, out, _ = dvae_command("inspect", tmp_path / "two.npz", "--fields", "p", "--fields", "q")
     assert code == 0 and "9 samples of 2 channels (p, q) on 5 x 6 nodes (x1, x2)" in out
     assert re.search(r"p +\(9, 5, 6\) .* 90\n", out)  # missing values

@@ -153,14 +153,17 @@ def _open_hdf5(path: Path, start: bytes) -> Contents:
         if "_NCProperties" in attributes:
             return _open_xarray(path, NETCDF, "h5netcdf")
         matlab = start.startswith(b"MATLAB") or any(
-            "MATLAB_class" in item.attrs for item in file.values()
+            "MATLAB_class" in item.attrs for item in map(file.get, file) if item is not None
         )
 
-        def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        def add(name: str, item: h5py.Dataset | h5py.Group | None) -> None:
             if isinstance(item, h5py.Dataset) and not name.startswith("#"):
                 arrays[name] = _hdf5_array(path, name, item, matlab)
 
         file.visititems(add)
+        for name in file:  # links, which visititems leaves out
+            add(name, file.get(name))
+    arrays = dict(sorted(arrays.items()))
     return Contents(path, MATLAB_HDF5 if matlab else HDF5, arrays, attributes)
 
 
@@ -243,7 +246,7 @@ def _open_xarray(path: Path, kind: str, engine: str) -> Contents:
     if engine == "zarr":
         _check_zarr(path)
 
-    options = {"mmap": False} if engine == "scipy" else {}
+    options = {"scipy": {"mmap": False}, "zarr": {"consolidated": False}}.get(engine)
 
     def opened() -> xr.Dataset:
         return xr.open_dataset(path, engine=engine, decode_times=False, backend_kwargs=options)

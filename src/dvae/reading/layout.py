@@ -184,7 +184,7 @@ def _take_fields(
 
 def _meaning(contents: Contents, array: StoredArray, channels: ChannelAxis | None) -> str:
     """What the axes of an array are, in their order: "sample, x1, x2", say."""
-    shape, where = array.shape, f"{contents.path}: {array.name or 'the array'} has shape"
+    shape, where = array.shape, f"{contents.path}: {_label(array)} has shape"
     if channels is None:
         last_is_short = len(shape) == 4 and shape[3] < shape[1]
         if last_is_short or (len(shape) == 3 and min(shape[1:]) <= FEW):
@@ -206,6 +206,11 @@ def _meaning(contents: Contents, array: StoredArray, channels: ChannelAxis | Non
     if channels != "none":
         axes.insert(0 if channels == "first" else grid, "channel")
     return ", ".join(["sample", *axes])
+
+
+def _label(array: StoredArray) -> str:
+    """What to call an array in a sentence."""
+    return f"key {array.name!r}" if array.name else "the array"
 
 
 def _arranged(

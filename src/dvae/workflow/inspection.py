@@ -73,6 +73,8 @@ def inspect_file(
             )
     except DataError as error:
         lines.append(f"not yet: {str(error).removeprefix(f'{contents.path}: ')}")
+        lengths = {a.shape[0] for a in contents.arrays.values() if len(a.shape) > 1}
+        lines += _possible_factors(contents, lengths)
     else:
         lines += _plan(data, contents)
     return "\n".join(lines)
@@ -125,8 +127,7 @@ def _plan(data: FieldDataset, contents: Contents) -> list[str]:
     ]
     if data.theta is None:
         lines.append("no factors: nothing to score disentanglement against, nothing to label with")
-        if possible := _possible_factors(contents, n):
-            lines.append(f"which may be factors (--factors KEY): {', '.join(possible)}")
+        lines += _possible_factors(contents, {n})
     else:
         lines.append(f"{data.theta.shape[1]} factors: {', '.join(data.factor_names)}")
     if n1 != n2 or n1 % 2 == 0:
@@ -143,13 +144,14 @@ def _axes(data: FieldDataset) -> str:
     return ", ".join({"$x_1$": "x1", "$x_2$": "x2"}.get(name, name) for name in data.axis_names)
 
 
-def _possible_factors(contents: Contents, n_samples: int) -> list[str]:
-    """Arrays with one number for each sample."""
-    return [
+def _possible_factors(contents: Contents, lengths: set[int]) -> list[str]:
+    """A line on the arrays that hold one number for each sample, if there are any."""
+    names = [
         array.name
         for array in contents.arrays.values()
         if array.is_real
         and array.name
-        and sorted(array.shape)[-1:] == [n_samples]
-        and np.prod(array.shape) == n_samples
+        and np.prod(array.shape) == max(array.shape, default=0)
+        and max(array.shape) in lengths
     ]
+    return [f"which may be factors (--factors KEY): {', '.join(names)}"] if names else []
