@@ -131,6 +131,12 @@ WHOLE = {
         {"channels": "last"},
     ),
     "output.h5": (lambda path: hdf5(path, output=FIELDS), {}),
+    "output of a line.h5": (
+        lambda path: FieldDataset(torch.as_tensor(FIELDS).flatten(2)[..., None], exact=True).save(
+            path
+        ),
+        {},
+    ),
 }
 
 
@@ -139,7 +145,10 @@ def test_one_array_of_four_axes(tmp_path, name):
     write, options = WHOLE[name]
     write(tmp_path / name)
     data = FieldDataset.load(tmp_path / name, exact=True, **options)
-    np.testing.assert_array_equal(data.fields, FIELDS)
+    expected = FIELDS
+    if "line" in name:
+        expected = FIELDS.reshape(N, 2, 30, 1).astype(np.float32)
+    np.testing.assert_array_equal(data.fields, expected)
     assert data.theta is None
 
 
@@ -257,6 +266,11 @@ AMBIGUOUS = {
         r"the array has shape \(7, 5, 6, 2\): are its channels .*--channels first, last or none",
     ),
     "line or plane.npy": (lambda path: np.save(path, LINES), {}, "are its channels the axis"),
+    "output last.h5": (
+        lambda path: hdf5(path, output=np.moveaxis(FIELDS, 1, 3)),
+        {},
+        r"key 'output' has shape \(7, 5, 6, 2\): are its channels",
+    ),
     "volume.npy": (
         lambda path: np.save(path, np.zeros((3, 2, 5, 6, 7))),
         {},

@@ -16,6 +16,7 @@ import xarray as xr
 from dvae import DataError, FieldDataset, ResultError, load_run, train_file
 from dvae.cli import main
 from dvae.workflow import inspect_file
+from dvae.workflow.runs import write_fields
 
 QUIET = {"progress": False}
 FIGURES = ("history", "latents", "distributions", "traversals", "reconstruction")
@@ -142,6 +143,19 @@ def test_encode_and_decode_are_the_models_own_reconstruction(line, dvae_command,
     assert np.abs(second["z1"] - z["z1"]).median() < 0.2
 
 
+def test_decoded_lines_with_channels_are_a_file_like_any_other(tmp_path):
+    lines = np.random.default_rng(2).normal(size=(20, 9, 3))
+    np.save(tmp_path / "lines.npy", lines)
+    train_file(tmp_path / "lines.npy", tmp_path / "run", channels="last", steps=2, **QUIET)
+    run = load_run(tmp_path / "run")
+    decoded = run.decode(run.encode(tmp_path / "lines.npy"))
+    write_fields(tmp_path / "decoded.npz", decoded)
+    loaded = FieldDataset.load(tmp_path / "decoded.npz", exact=True)
+    np.testing.assert_array_equal(loaded.fields, decoded)
+    expected = run.encode(FieldDataset(loaded.fields, exact=True))
+    pd.testing.assert_frame_equal(run.encode(tmp_path / "decoded.npz"), expected)
+
+
 def test_the_member_is_the_best_or_as_asked(line):
     folder, path, _, _ = line
     table = pd.read_csv(folder / "scores.csv")
@@ -161,7 +175,7 @@ def test_the_orientation_of_the_training_holds_unless_the_file_says_another(tmp_
     run = load_run(tmp_path / "run")
     z = run.encode(tmp_path / "turned.npy")
     upright = np.flip(fields, -2).swapaxes(-1, -2).copy()
-    np.savez(tmp_path / "upright.npz", fields=upright, orientation="ij")
+    write_fields(tmp_path / "upright.npz", upright)
     pd.testing.assert_frame_equal(run.encode(tmp_path / "upright.npz"), z)
     other = run.encode(tmp_path / "turned.npy", orientation="ij")
     assert np.abs(other - z).to_numpy().max() > 1e-3

@@ -19,12 +19,11 @@ from torch import Tensor
 
 from dvae.errors import DataError
 from dvae.reading import Contents, open_file, select_arrays
-from dvae.reading.layout import ChannelAxis
+from dvae.reading.layout import FORMAT, ChannelAxis
 from dvae.storage import atomic_path
 
 __all__ = ["FieldDataset"]
 
-FORMAT = "dvae-fields-1"
 # the authors' names of arrays in a file, in the order in which they are stored
 KEYS = {"theta": "generative_params", "permeability": "permeability", "fields": "output"}
 ORIENTATIONS = ("ij", "reference")
@@ -228,9 +227,9 @@ class FieldDataset:
             each sample. By default ``generative_params`` or ``factors`` if there is such a key.
         channels : "first", "last" or "none", optional
             Whether the axis of channels follows that of the samples, is the last one, or does not
-            exist. By default "first" for arrays of four axes and "none" for those of fewer, which
-            are fields on a plane (N, n1, n2) or on a line or at any points (N, n); the latter
-            become (N, C, n, 1).
+            exist. By default "first" for arrays of four axes, unless the last one is shorter than
+            the second, and "none" for those of fewer, which are fields on a plane (N, n1, n2), or
+            on a line or at any points (N, n); the latter become (N, C, n, 1).
         orientation : "ij" or "reference", optional
             How fields lie in the file: with axes (x1, x2), or turned like those of the authors
             (see :meth:`save`). By default as the file's attribute ``orientation`` says, which

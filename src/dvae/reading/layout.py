@@ -13,7 +13,9 @@ from jaxtyping import Num
 from dvae.errors import DataError
 from dvae.reading.files import HDF5, MATLAB, MATLAB_HDF5, NPY, Contents, StoredArray
 
-__all__ = ["ChannelAxis", "Selection", "select_arrays", "split_names"]
+__all__ = ["FORMAT", "ChannelAxis", "Selection", "select_arrays", "split_names"]
+
+FORMAT = "dvae-fields-1"  # attribute "format" of a file that this project wrote
 
 ChannelAxis = Literal["first", "last", "none"]
 CHANNEL_AXES = ("first", "last", "none")
@@ -66,10 +68,12 @@ def select_arrays(
     chosen = Selection()
     asked = split_names(fields)
     keys = asked or _field_keys(contents)
-    if contents.kind == HDF5 and keys == ["output"] and channels is None:
+    ours = contents.attributes.get("format") == FORMAT
+    like_ours = contents.kind == HDF5 and keys == ["output"] and channels is None
+    if like_ours and (ours or _channels_first(contents.arrays["output"].shape)):
         _take_project(contents, chosen)
     else:
-        _take_fields(contents, keys, channels, chosen)
+        _take_fields(contents, keys, channels or ("first" if ours else None), chosen)
     _take_factors(contents, split_names(factors), chosen)
     return chosen
 
@@ -186,7 +190,7 @@ def _meaning(contents: Contents, array: StoredArray, channels: ChannelAxis | Non
     """What the axes of an array are, in their order: "sample, x1, x2", say."""
     shape, where = array.shape, f"{contents.path}: {_label(array)} has shape"
     if channels is None:
-        last_is_short = len(shape) == 4 and shape[3] < shape[1]
+        last_is_short = len(shape) == 4 and not _channels_first(shape)
         if last_is_short or (len(shape) == 3 and min(shape[1:]) <= FEW):
             raise DataError(
                 f"{where} {shape}: are its channels the axis after the samples, the last one, or "
@@ -206,6 +210,11 @@ def _meaning(contents: Contents, array: StoredArray, channels: ChannelAxis | Non
     if channels != "none":
         axes.insert(0 if channels == "first" else grid, "channel")
     return ", ".join(["sample", *axes])
+
+
+def _channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether the second of four axes can be that of the channels without a doubt."""
+    return len(shape) == 4 and shape[3] >= shape[1]
 
 
 def _label(array: StoredArray) -> str:

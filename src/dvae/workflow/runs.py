@@ -18,7 +18,7 @@ from dvae.errors import DataError, ResultError
 from dvae.models import VAE, load_model
 from dvae.physics import FieldDataset
 from dvae.reading import open_file
-from dvae.reading.layout import ChannelAxis, split_names
+from dvae.reading.layout import FORMAT, ChannelAxis, split_names
 from dvae.storage import atomic_path
 from dvae.workflow._report import write_report
 from dvae.workflow._scores import lowest_loss
@@ -115,7 +115,7 @@ class TrainedRun:
         """How to read a file: as asked, else as for the training where the file is like that."""
         contents, trained = open_file(path), self.settings
         keys = trained.get("fields") or []
-        if not fields and set(keys) <= set(contents.arrays):
+        if not fields and "format" not in contents.attributes and set(keys) <= set(contents.arrays):
             fields, channels = keys, channels or trained.get("channels")
         if "orientation" not in contents.attributes:
             orientation = orientation or trained.get("orientation")
@@ -270,4 +270,4 @@ def write_latents(path: str | os.PathLike, table: pd.DataFrame) -> None:
 def write_fields(path: str | os.PathLike, fields: Float[np.ndarray, "sample *axes"]) -> None:
     """Write fields as a NumPy archive with the key ``fields``, which ``dvae train`` reads."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, fields=fields, orientation="ij")
+        np.savez(file, fields=fields, orientation="ij", format=FORMAT)
