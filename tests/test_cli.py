@@ -38,7 +38,9 @@ def dvae_command(monkeypatch, capsys):
 def test_help_of_every_command(dvae_command):
     code, out, _ = dvae_command("--help")
     assert code == 0
-    for command in ("generate", "train", "run", "status", "verify"):
+    for command in (
+        "generate", "train", "inspect", "encode", "decode", "report", "run", "status", "verify"
+    ):  # fmt: skip
         assert re.search(rf"^\s+{command}\s+\S", out, re.MULTILINE), command
         code, text, _ = dvae_command(command, "--help")
         assert code == 0 and "Options" in text
@@ -169,6 +171,10 @@ ERRORS = {
     "too many samples": (["generate", "x.hdf5", "--samples", "100000000"], "GiB of memory"),
     "empty output": (["train", "file", "--output", ""], "the output folder has no name"),
     "device that is not supported": (["train", "file", "--device", "mps"], "use 'cpu' or 'cuda'"),
+    "nothing to inspect": (["inspect", "absent.npy"], "absent.npy: there is no such file"),
+    "no format": (["inspect", "file"], "of a format that dvae reads"),
+    "no run to encode with": (["encode", "absent", "file"], "absent: no run of 'dvae train'"),
+    "no run to report": (["report", "."], "no run of 'dvae train'"),
     "unknown option": (["status", "--colour"], "--colour"),
     "unknown command": (["statsu"], "statsu"),
     "missing argument": (["verify"], "EXPERIMENT"),

@@ -88,7 +88,7 @@ def test_reference_layout(reference_file, tmp_path):
     np.testing.assert_allclose(encoded, mean[1], atol=1e-4)
     with xr.open_dataset(out / "history.nc", engine="h5netcdf") as history:
         assert history["rate"].shape == (2, 300)
-    figures = {"history", "reconstruction", "latents", "distributions"}
+    figures = {"history", "reconstruction", "traversals", "latents", "distributions"}
     assert figures == {path.stem for path in out.glob("*.png")}
 
 

@@ -36,6 +36,9 @@ from .training import Spectrum as Spectrum
 from .training import elbo_recipe as elbo_recipe
 from .training import fit as fit
 from .training import make_recipe as make_recipe
+from .workflow import TrainedRun as TrainedRun
+from .workflow import inspect_file as inspect_file
+from .workflow import load_run as load_run
 from .workflow import train_file as train_file
 
 __version__: str

@@ -1,4 +1,4 @@
-"""Command line: ``dvae generate | train | run | status | verify | claims``."""
+"""Command line: ``dvae`` and its commands; what is slow to import is imported inside them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,44 @@ app = typer.Typer(
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Profile = Annotated[str, typer.Option(help="smoke, laptop or paper.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY",
+        help="Key of the fields in the file; several, also separated by commas, become channels.",
+        show_default="output, fields, tensor or the only one",
+    ),
+]
+Factors = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY",
+        help="Keys of the factors in the file, or a CSV file with a header and a row for each "
+        "sample.",
+        show_default="generative_params or factors",
+    ),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the axis of channels is: first (after the samples), last or none. Default: "
+        "first for arrays of four axes, none for those of fewer.",
+        show_default=False,
+    ),
+]
+Orientation = Annotated[
+    str | None,
+    typer.Option(
+        help="How fields lie in the file: ij (axes x1, x2) or reference (turned, as in the "
+        "authors' files). Default: as the file's attribute says, else ij.",
+        show_default=False,
+    ),
+]
+Run = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of 'dvae train'.")]
+Member = Annotated[
+    int | None,
+    typer.Option(help="Number of the model.", show_default="that with the lowest loss"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -74,7 +112,9 @@ def generate(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Argument(help="HDF5 file with key 'output'.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File of fields, see 'dvae inspect'.")
+    ],
     output: Annotated[
         str, typer.Option(help="Folder for models, history and scores.", metavar="PATH")
     ] = "trained",
@@ -112,13 +152,10 @@ def train(
     raw_labels: Annotated[
         bool, typer.Option("--raw-labels", help="Do not standardise the labels.")
     ] = False,
-    orientation: Annotated[
-        str | None,
-        typer.Option(
-            help="How fields lie in the file: ij (axes x1, x2) or reference (turned, as in the "
-            "authors' files). Default: as the file's attribute says, else ij."
-        ),
-    ] = None,
+    fields: Fields = None,
+    factors: Factors = None,
+    channels: Channels = None,
+    orientation: Orientation = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
@@ -145,11 +182,102 @@ def train(
         label_fraction=label_fraction,
         labels=labels,
         raw_labels=raw_labels,
+        fields=fields,
+        factors=factors,
+        channels=cast(Any, channels),
         orientation=cast(Literal["ij", "reference"] | None, orientation),
         device=device,
         progress=not quiet,
     )
     typer.echo(summary)
+
+
+@app.command()
+def inspect(
+    data: Annotated[Path, typer.Argument(metavar="FILE", help="File of fields.")],
+    fields: Fields = None,
+    factors: Factors = None,
+    channels: Channels = None,
+    orientation: Orientation = None,
+) -> None:
+    """What is in a file, and what 'dvae train' would do with it.
+
+    HDF5, .npy, .npz, NetCDF, Zarr and MATLAB files.
+    """
+    from dvae.workflow import inspect_file
+
+    typer.echo(
+        inspect_file(
+            data,
+            fields=fields,
+            factors=factors,
+            channels=cast(Any, channels),
+            orientation=cast(Any, orientation),
+        )
+    )
+
+
+@app.command()
+def encode(
+    folder: Run,
+    data: Annotated[Path, typer.Argument(metavar="FILE", help="File of fields.")],
+    output: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("z.csv"),
+    member: Member = None,
+    fields: Fields = None,
+    channels: Channels = None,
+    orientation: Orientation = None,
+) -> None:
+    """Latents of fields by a trained model: mean and standard deviation for each sample.
+
+    Without options the file is read like that of the training.
+    """
+    from dvae.workflow import load_run
+    from dvae.workflow.runs import write_latents
+
+    trained = load_run(folder, member)
+    table = trained.encode(
+        data, fields=fields, channels=cast(Any, channels), orientation=cast(Any, orientation)
+    )
+    write_latents(output, table)
+    typer.echo(
+        f"wrote {output}: {len(table)} samples, {trained.model.n_latents} latents of member "
+        f"{trained.member}"
+    )
+
+
+@app.command()
+def decode(
+    folder: Run,
+    latents: Annotated[
+        Path, typer.Argument(metavar="CSV", help="Table with columns z1, z2, ... of 'encode'.")
+    ],
+    output: Annotated[Path, typer.Option(help=".npz file to write, key 'fields'.")] = Path(
+        "fields.npz"
+    ),
+    member: Member = None,
+) -> None:
+    """Fields from latents by a trained model, in the units of its training data."""
+    from dvae.workflow import load_run
+    from dvae.workflow.runs import write_fields
+
+    trained = load_run(folder, member)
+    decoded = trained.decode(latents)
+    write_fields(output, decoded)
+    typer.echo(f"wrote {output}: fields {decoded.shape} of member {trained.member}")
+
+
+@app.command()
+def report(
+    folder: Run,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="HTML file to write.", show_default="report.html in the folder"),
+    ] = None,
+) -> None:
+    """One HTML page on a run: summary, scores and their meaning, figures; needs no network."""
+    from dvae.workflow import load_run
+
+    typer.echo(f"wrote {load_run(folder).report(output)}")
 
 
 @app.command()

@@ -15,6 +15,8 @@ from matplotlib.colors import to_hex
 from dvae import plotting
 from dvae.errors import DataError
 
+MOVED = RNG.normal(size=(2, 2, *FIELDS[0].shape))  # two latents, two values of each
+
 EVERY_FIGURE = {
     "samples": lambda: plotting.plot_samples(PERMEABILITY, FIELDS),
     "samples, shared": lambda: plotting.plot_samples(PERMEABILITY, FIELDS, shared=True),
@@ -22,6 +24,11 @@ EVERY_FIGURE = {
     "eigenvalues": lambda: plotting.plot_eigenvalues(1 / np.arange(1, 30.0)),
     "convergence": lambda: plotting.plot_convergence([0.1, 0.05], [0.01, 0.0025]),
     "reconstruction": lambda: plotting.plot_reconstruction(*FIELDS),
+    "reconstruction, line": lambda: plotting.plot_reconstruction(*FIELDS[..., :1]),
+    "traversals": lambda: plotting.plot_traversals(FIELDS[0], MOVED, [-1, 1]),
+    "traversals, line": lambda: plotting.plot_traversals(
+        FIELDS[0][..., :1], MOVED[..., :1], [-1, 1]
+    ),
     "history": lambda: plotting.plot_history(history(), n_nodes=N),
     "latents": lambda: plotting.plot_latents(RNG.normal(size=(20, 2)), RNG.normal(size=(20, 3))),
     "distributions": lambda: plotting.plot_distributions({"q": RNG.normal(size=(50, 2))}),
@@ -50,6 +57,10 @@ WRONG = {
     "decreasing": lambda: plotting.plot_eigenvalues([1.0, 2.0]),
     "two grids": lambda: plotting.plot_convergence([0.1], [0.1]),
     "mean HP has shape": lambda: plotting.plot_reconstruction(FIELDS[0], {"HP": FIELDS}),
+    "fields has shape .*latent": lambda: plotting.plot_traversals(FIELDS[0], FIELDS, ROW),
+    "3 latents": lambda: plotting.plot_traversals(FIELDS[0], MOVED, ROW, latents=["a"] * 3),
+    "not finite where": lambda: plotting.plot_traversals(FIELDS[0], np.nan * MOVED, ROW),
+    "1 factors": lambda: plotting.plot_latents(np.ones((4, 2)), np.ones((4, 2)), factors=["a"]),
     "history lacks beta": lambda: plotting.plot_history({"rate": ROW, "distortion": ROW}),
     "history of rate has shape": lambda: plotting.plot_history(
         {"rate": [0.0], "distortion": ROW, "beta": ROW}

@@ -86,3 +86,30 @@ def test_modes_share_one_scale_and_leave_no_empty_axes():
     assert len(visible) == 6
     assert {ax.images[0].get_clim()[1] for ax in visible} == {np.abs(modes[:6]).max()}
     assert r"\lambda_{2}$ = 6.000" in visible[1].get_title()
+
+
+def test_fields_on_a_line_are_curves():
+    truth, mean = FIELDS[..., :1]
+    figure = plotting.plot_reconstruction(truth, mean, axes_names=["position"])
+    grid = np.array(panels(figure)).reshape(3, 2)
+    for row in range(3):
+        drawn = [line.get_ydata() for line in grid[row, 0].lines]
+        np.testing.assert_array_equal(drawn, [truth[row].ravel(), mean[row].ravel()])
+        np.testing.assert_allclose(grid[row, 1].lines[0].get_ydata(), (mean - truth)[row].ravel())
+    assert grid[2, 0].get_xlabel() == "position"
+    across = plotting.plot_reconstruction(truth.transpose(0, 2, 1), mean.transpose(0, 2, 1))
+    assert panels(across)[-1].get_xlabel() == "$x_2$"
+
+
+def test_traversals_show_the_change_from_the_decoded_centre():
+    moved = FIELDS[0] + np.arange(1.0, 7.0).reshape(2, 3, 1, 1, 1)  # two latents, three values
+    figure = plotting.plot_traversals(FIELDS[0], moved, [-1, 1, 2])
+    grid = np.array(panels(figure)).reshape(6, 4)
+    np.testing.assert_array_equal(grid[1, 0].images[0].get_array(), FIELDS[0, 1].T)
+    np.testing.assert_allclose(grid[4, 3].images[0].get_array(), 6.0)
+    assert {ax.images[0].get_clim() for ax in grid[:, 1:].flat} == {(-6.0, 6.0)}
+    assert grid[4, 3].get_title() == "$z_{2}$ = 2"
+    curves = plotting.plot_traversals(FIELDS[0][..., :1], moved[..., :1], [-1, 1, 2])
+    drawn = [line.get_ydata() for line in np.array(panels(curves)).reshape(3, 2)[2, 1].lines]
+    np.testing.assert_array_equal(drawn[:3], moved[1, :, 2, :, 0])
+    np.testing.assert_array_equal(drawn[3], FIELDS[0, 2, :, 0])

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -17,11 +18,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dvae.errors import DataError
+from dvae.reading import Contents, open_file, select_arrays
+from dvae.reading.layout import FORMAT, ChannelAxis
 from dvae.storage import atomic_path
 
 __all__ = ["FieldDataset"]
 
-FORMAT = "dvae-fields-1"
 # the authors' names of arrays in a file, in the order in which they are stored
 KEYS = {"theta": "generative_params", "permeability": "permeability", "fields": "output"}
 ORIENTATIONS = ("ij", "reference")
@@ -30,6 +32,9 @@ ORIENTATIONS = ("ij", "reference")
 @dataclass(eq=False)
 class FieldDataset:
     """Fields, and where known the factors that made them.
+
+    With ``len`` and an index it is a data set for :class:`torch.utils.data.DataLoader`: a sample is
+    the field (C, n1, n2), or the pair of field and factors (s,) where these are known.
 
     Attributes
     ----------
@@ -40,14 +45,15 @@ class FieldDataset:
     theta : tensor of shape (N, s), or None
         Generative factors, float32, in any unit; None where unknown.
     metadata : dict
-        What made the data; numbers and strings, stored as attributes of the file.
+        What made the data; numbers and strings, stored as attributes of the file. ``channels``,
+        ``axes`` and ``factor_names`` hold names, separated by commas, where they are known.
     exact : bool
         Keep arrays of double precision as they are, and allow values that are missing (NaN) at the
         same place in every sample: fields as people bring them, for
         :class:`dvae.FieldUnits`.
-    orientation_note : str
-        How fields lay in the file that they were loaded from and what said so; empty for data
-        that were not loaded.
+    orientation_note, layout_note : str
+        How fields lay in the file that they were loaded from and what said so, and which of its
+        arrays were read as what; empty for data that were not loaded.
 
     Raises
     ------
@@ -60,6 +66,7 @@ class FieldDataset:
     metadata: dict[str, Any] = field(default_factory=dict, kw_only=True)
     exact: bool = field(default=False, kw_only=True)
     orientation_note: str = field(default="", init=False)
+    layout_note: str = field(default="", init=False)
 
     names: ClassVar[tuple[str, ...]] = ("theta", "fields")  # of arrays, in the order of KEYS
 
@@ -77,6 +84,36 @@ class FieldDataset:
 
     def __len__(self) -> int:
         return len(self.fields)
+
+    def __getitem__(self, index: int) -> Tensor | tuple[Tensor, Tensor]:
+        """Sample ``index``: its field (C, n1, n2), and its factors (s,) where they are known."""
+        return self.fields[index] if self.theta is None else (self.fields[index], self.theta[index])
+
+    @property
+    def channel_names(self) -> list[str]:
+        """Names of the channels: those of the file, or "channel 1" and so on."""
+        count = self.fields.shape[1]
+        return self._names("channels", [f"channel {i + 1}" for i in range(count)])
+
+    @property
+    def axis_names(self) -> list[str]:
+        """Names of the two axes of the grid (the only one of a line): by default "$x_1$", "$x_2$".
+
+        A line is a grid with one node along x2.
+        """
+        count = 1 if self.fields.shape[3] == 1 else 2
+        return self._names("axes", ["$x_1$", "$x_2$"][:count])
+
+    @property
+    def factor_names(self) -> list[str]:
+        """Names of the factors: those of the file, or "factor 1" and so on."""
+        count = 0 if self.theta is None else self.theta.shape[1]
+        return self._names("factor_names", [f"factor {i + 1}" for i in range(count)])
+
+    def _names(self, key: str, default: list[str]) -> list[str]:
+        """Names that the metadata hold, if they are as many as they must be."""
+        found = [name.strip() for name in str(self.metadata.get(key, "")).split(",")]
+        return found if len(found) == len(default) and all(found) else default
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name}={tuple(v.shape)}" for name, v in self._arrays().items())
@@ -165,18 +202,34 @@ class FieldDataset:
         cls,
         path: str | os.PathLike,
         *,
+        fields: str | Sequence[str] | None = None,
+        factors: str | Sequence[str] | None = None,
+        channels: ChannelAxis | None = None,
         orientation: Literal["ij", "reference"] | None = None,
         exact: bool = False,
     ) -> Self:
-        """Read an HDF5 file of :meth:`save`, of the paper's authors, or of one's own.
+        """Read a file of :meth:`save`, of the paper's authors, or of one's own in any format.
 
-        Only ``output`` (N, C, n1, n2) is required; ``generative_params`` (N, s), and for Darcy
-        data ``permeability`` (N, 1, n1, n2), are None where the file has none.
+        HDF5, ``.npy``, ``.npz``, NetCDF, Zarr (with the extra ``zarr``) and MATLAB files of any
+        version. The first axis counts the samples. In HDF5 of this project ``output``
+        (N, C, n1, n2) is required; ``generative_params`` (N, s), and for Darcy data
+        ``permeability`` (N, 1, n1, n2), are None where the file has none.
 
         Parameters
         ----------
         path : path-like
-            Name of the file.
+            Name of the file, or of the folder of a Zarr store.
+        fields : str or sequence of str, optional
+            Key of the fields; several, also separated by commas, become channels. By default
+            ``output``, ``fields`` or ``tensor``, or the only array that can be meant.
+        factors : str or sequence of str, optional
+            Keys of arrays (N,) or (N, s), or the name of a CSV file with a header and a row for
+            each sample. By default ``generative_params`` or ``factors`` if there is such a key.
+        channels : "first", "last" or "none", optional
+            Whether the axis of channels follows that of the samples, is the last one, or does not
+            exist. By default "first" for arrays of four axes, unless the last one is shorter than
+            the second, and "none" for those of fewer, which are fields on a plane (N, n1, n2), or
+            on a line or at any points (N, n); the latter become (N, C, n, 1).
         orientation : "ij" or "reference", optional
             How fields lie in the file: with axes (x1, x2), or turned like those of the authors
             (see :meth:`save`). By default as the file's attribute ``orientation`` says, which
@@ -187,15 +240,17 @@ class FieldDataset:
         Returns
         -------
         FieldDataset
-            In "ij" orientation; ``orientation_note`` says what was done. Of the class
-            that ``load`` is called on.
+            In "ij" orientation; ``orientation_note`` and ``layout_note`` say what was done. Of the
+            class that ``load`` is called on.
 
         Raises
         ------
         DataError
-            If the file is missing, truncated or damaged, lacks ``output``, or holds shapes that
-            do not fit or values that are not finite; the message names file and key. If its
-            attribute ``orientation`` is neither "ij" nor "reference" and none is given.
+            If the file is missing, truncated, damaged or of another format, or holds shapes that
+            do not fit or values that are not finite; the message names file and key. If it is not
+            clear which arrays are meant or how their axes lie: the message names the option that
+            says so. If its attribute ``orientation`` is neither "ij" nor "reference" and none is
+            given.
 
         Warns
         -----
@@ -206,16 +261,21 @@ class FieldDataset:
         path = Path(path)
         if orientation is not None:
             _check_orientation(orientation, ORIENTATIONS)
-        arrays, attributes = _read_file(path)
-        own = {name: value for name, value in arrays.items() if name in cls.names}
+        contents = open_file(path)
+        chosen = select_arrays(contents, fields, factors, channels)
+        own = {name: value for name, value in chosen.arrays.items() if name in cls.names}
         if problem := _problem(own, exact):
-            raise DataError(f"{path}: key {KEYS[problem[0]]!r} {problem[1]}.")
-        stored = attributes.pop("checksum", None)
-        if stored is not None:
-            _compare_checksum(path, stored, arrays)
-        attributes.pop("format", None)
-        declared = attributes.pop("orientation", None)
-        found, note = _orientation(path, orientation, declared, len(arrays) == len(KEYS))
+            raise DataError(f"{path}: {chosen.keys[problem[0]]} {problem[1]}.")
+        metadata = {
+            k: v for k, v in contents.attributes.items() if isinstance(v, str | int | float)
+        }
+        stored = metadata.pop("checksum", None)
+        if metadata.pop("format", None) == FORMAT and stored is not None:
+            _compare_checksum(path, stored, contents)
+        declared = metadata.pop("orientation", None)
+        found, note = _orientation(
+            path, orientation, declared, set(KEYS.values()) <= set(contents.arrays)
+        )
         if found == "reference":
             for name in own.keys() - {"theta"}:
                 own[name] = np.flip(own[name], -2).swapaxes(-1, -2)
@@ -225,8 +285,8 @@ class FieldDataset:
             tensors[name] = torch.from_numpy(
                 np.ascontiguousarray(value, dtype=np.float64 if double else np.float32)
             )
-        data = cls(**tensors, metadata=attributes, exact=exact)
-        data.orientation_note = note
+        data = cls(**tensors, metadata=metadata | chosen.names, exact=exact)
+        data.orientation_note, data.layout_note = note, chosen.note
         return data
 
 
@@ -262,36 +322,10 @@ def _orientation(
     return "ij", note
 
 
-def _read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays by name, as stored, and attributes."""
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; `dvae generate` makes Darcy data.")
-    try:
-        with h5py.File(path, "r") as file:
-            attributes = {key: _plain(value) for key, value in file.attrs.items()}
-            arrays = {name: _read(file, path, key) for name, key in KEYS.items() if key in file}
-            found = sorted(file)
-    except BlockingIOError as error:
-        raise DataError(
-            f"{path}: another program has the file open for writing, and HDF5 locks it ({error}): "
-            "close it there; or copy it, if that program is not writing now."
-        ) from error
-    except (OSError, RuntimeError, KeyError) as error:
-        raise DataError(
-            f"{path}: not a complete HDF5 file ({error}); it may be truncated or of another "
-            "format: fetch or generate it again."
-        ) from error
-    if "fields" not in arrays:
-        raise DataError(
-            f"{path}: key 'output' is missing (found: {', '.join(found) or 'nothing'}); it "
-            "must hold the fields, of shape (samples, channels, n1, n2)."
-        )
-    return arrays, attributes
-
-
-def _compare_checksum(path: Path, stored: Any, arrays: dict[str, np.ndarray]) -> None:
+def _compare_checksum(path: Path, stored: Any, contents: Contents) -> None:
     """Raise DataError unless the arrays are those that were stored."""
-    actual = _checksum({KEYS[name]: value for name, value in arrays.items()})
+    arrays = {k: contents.arrays[k].read() for k in KEYS.values() if k in contents.arrays}
+    actual = _checksum(arrays)
     if stored != actual:
         raise DataError(
             f"{path}: checksum of the arrays is {actual[:12]}..., the file says "
@@ -345,14 +379,6 @@ def _moving_gap(fields: Float[np.ndarray, "sample channel x1 x2"]) -> str | None
     )
 
 
-def _read(file: h5py.File, path: Path, key: str) -> np.ndarray:
-    """One numeric array of the file, as stored."""
-    item = file[key]
-    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
-        raise DataError(f"{path}: key {key!r} is {item!r}; it must be an array of real numbers.")
-    return item[()]
-
-
 def _checksum(arrays: dict[str, np.ndarray]) -> str:
     """SHA-256 of keys, types, shapes and contents."""
     digest = hashlib.sha256()
@@ -366,13 +392,6 @@ def _checksum(arrays: dict[str, np.ndarray]) -> str:
 def _check_orientation(orientation: str, known: tuple[str, ...]) -> None:
     if orientation not in known:
         raise DataError(f"orientation is {orientation!r}; choose one of {', '.join(known)}.")
-
-
-def _plain(value: Any) -> Any:
-    """An attribute as a plain Python value."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _version() -> str:

@@ -21,3 +21,4 @@ from .style import WIDTH as WIDTH
 from .style import use_style as use_style
 from .training import plot_architecture as plot_architecture
 from .training import plot_history as plot_history
+from .traversals import plot_traversals as plot_traversals

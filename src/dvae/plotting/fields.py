@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, FigureBase
 from dvae.errors import DataError
 from dvae.plotting._canvas import add_colour_bar, draw_image, label_outer, make_axes
 from dvae.plotting._checks import Lists, as_array, require_entries, require_length
-from dvae.plotting.style import CHANNELS, WIDTH
+from dvae.plotting.style import CHANNELS, COLOURS, WIDTH
 
 __all__ = ["plot_modes", "plot_reconstruction", "plot_samples"]
 
@@ -125,12 +125,14 @@ def plot_reconstruction(
     titles: tuple[str, str] = ("truth", "reconstruction"),
     signed: bool = True,
     figure: FigureBase | None = None,
+    axes_names: Sequence[str] = ("$x_1$", "$x_2$"),
 ) -> FigureBase:
     """Truth beside reconstruction and error, a channel a row (figs 2, 6, 8, 11).
 
     Truth and reconstructions of a channel share one scale, their errors (reconstruction minus
     truth) another; nodes where the truth is NaN, outside of the domain, stay blank; the number
-    in an error's corner is its norm relative to the truth's.
+    in an error's corner is its norm relative to the truth's. On a grid with one node along an
+    axis, which is a line, they are curves.
 
     Parameters
     ----------
@@ -141,6 +143,7 @@ def plot_reconstruction(
     titles : what to call truth and reconstruction (for instance "data mean", "decoder mean").
     signed : False for positive quantities such as variances, which get a sequential scale from 0.
     figure : where to draw; a new figure if None.
+    axes_names : names of the axes of the grid.
 
     Raises
     ------
@@ -162,20 +165,50 @@ def plot_reconstruction(
         default = CHANNELS if len(truth) == 3 else [f"channel {i + 1}" for i in range(len(truth))]
         channels = default
     require_length(channels, "channels", len(truth))
+    if 1 in truth.shape[1:]:
+        name = axes_names[0 if truth.shape[2] == 1 else -1]
+        return _draw_curves(
+            truth, dict(zip(models, means, strict=True)), channels, titles, name, figure
+        )
 
     rows, columns = len(truth), 1 + 2 * len(means)
     height = min(1.9, (WIDTH - 0.6) / columns) * rows + 0.6
     figure, axes = make_axes(rows, columns, height, figure, sharex=True, sharey=True)
     for row, name in enumerate(channels):
         _draw_channel(figure, axes[row], truth[row], [mean[row] for mean in means], signed)
-        axes[row, 0].set_ylabel(f"{name}\n$x_2$")
+        axes[row, 0].set_ylabel(f"{name}\n{axes_names[-1]}")
     size = 10 if columns == 3 else 9
     axes[0, 0].set_title(titles[0], fontsize=size)
     for i, name in enumerate(models):
         axes[0, 1 + 2 * i].set_title(f"{name}\n{titles[1]}".strip(), fontsize=size)
         axes[0, 2 + 2 * i].set_title(f"{name}\nerror".strip(), fontsize=size)
     for ax in axes[-1]:
-        ax.set_xlabel("$x_1$")
+        ax.set_xlabel(axes_names[0])
+    return figure
+
+
+def _draw_curves(
+    truth: np.ndarray,
+    models: Mapping[str, np.ndarray],
+    channels: Sequence[str],
+    titles: tuple[str, str],
+    axis_name: str,
+    figure: FigureBase | None,
+) -> FigureBase:
+    """``plot_reconstruction`` on a line: curves of truth and models, and of the errors."""
+    rows, x = len(truth), np.linspace(0, 1, truth[0].size)
+    figure, axes = make_axes(rows, 2, 2.0 * rows + 0.6, figure, sharex=True)
+    for row, name in enumerate(channels):
+        axes[row, 0].plot(x, truth[row].ravel(), color="black", label=titles[0])
+        for (model, mean), colour in zip(models.items(), COLOURS, strict=False):
+            label = f"{model} {titles[1]}".strip()
+            axes[row, 0].plot(x, mean[row].ravel(), "--", color=colour, label=label)
+            axes[row, 1].plot(x, (mean[row] - truth[row]).ravel(), color=colour)
+        axes[row, 0].set_ylabel(name)
+        axes[row, 1].set_ylabel("error")
+    axes[0, 0].legend()
+    for ax in axes[-1]:
+        ax.set_xlabel(axis_name)
     return figure
 
 

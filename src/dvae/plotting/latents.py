@@ -28,6 +28,7 @@ def plot_latents(
     ceiling: float | None = None,
     title: str = "",
     figure: FigureBase | None = None,
+    factors: Sequence[str] | None = None,
 ) -> FigureBase:
     r"""Every latent against every factor, with the encoder's uncertainty (figs 7, 9, 12).
 
@@ -40,6 +41,7 @@ def plot_latents(
     score, ceiling : S_D (eq. 6) and S_D(theta, theta), written in the title.
     title : text before the score.
     figure : where to draw; a new figure if None.
+    factors : names of the factors.
 
     Raises
     ------
@@ -53,6 +55,8 @@ def plot_latents(
             raise DataError("test must be (z_mean, theta) or (z_mean, theta, z_std)")
         groups["test"] = _checked_latents("test", (*test, None)[:3], sizes)
     rows, columns = sizes["latent"], sizes["factor"]
+    factors = factors or [rf"factor $\theta_{{{j + 1}}}$" for j in range(columns)]
+    require_length(factors, "factors", columns)
     height = min(3.0, WIDTH / columns) * rows + 0.7
     figure, axes = make_axes(rows, columns, height, figure, sharex="col", sharey="row")
     for (name, (z, t, std)), colour in zip(groups.items(), COLOURS, strict=False):
@@ -63,7 +67,7 @@ def plot_latents(
     for i in range(rows):
         axes[i, 0].set_ylabel(rf"latent $z_{{{i + 1}}}$")
     for j in range(columns):
-        axes[-1, j].set_xlabel(rf"factor $\theta_{{{j + 1}}}$")
+        axes[-1, j].set_xlabel(factors[j])
     if score is not None:
         title += f"{': ' if title else ''}$S_D$ = {score:.3f}"
         title += "" if ceiling is None else f" (ceiling {ceiling:.3f})"

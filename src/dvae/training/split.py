@@ -215,7 +215,7 @@ def _factors(data: FieldDataset, n_latents: int) -> Float[np.ndarray, "sample fa
     if data.theta is None:
         raise DataError(
             "label_fraction needs the factors of the samples, but the file has no key "
-            "'generative_params'; add it, or give --labels"
+            "'generative_params'; add it, name another one with --factors, or give --labels"
         )
     if data.theta.shape[1] != n_latents:
         raise DataError(

@@ -17,6 +17,9 @@ from dvae.storage import atomic_path
 from dvae.training import Fit
 from dvae.workflow._outputs import Outputs
 
+STEPS = (-2.0, -1.0, 1.0, 2.0)  # of a latent in a traversal, in spreads of a standard normal prior
+MOST_LATENTS = 6  # in the figure of traversals
+
 
 def draw_figures(
     outputs: Outputs, result: Fit, fields: FieldDataset, latents: xr.Dataset, best: int
@@ -27,9 +30,10 @@ def draw_figures(
     drawings: dict[str, Callable[[], FigureBase]] = {
         "history": lambda: plotting.plot_history(result.history),
         "reconstruction": lambda: _reconstruction(result.models[best], fields, test),
+        "traversals": lambda: _traversals(result.models[best], fields, chosen),
     }
     if fields.theta is not None:
-        drawings["latents"] = lambda: _latents_against_factors(chosen, test)
+        drawings["latents"] = lambda: _latents_against_factors(chosen, test, fields.factor_names)
     if latents.sizes["latent"] == 2:
         drawings["distributions"] = lambda: _distributions(chosen, test)
     if not outputs.make("figures", plotting.use_style):
@@ -49,14 +53,40 @@ def _reconstruction(model: VAE, fields: FieldDataset, test: np.ndarray) -> Figur
     truth = fields.fields[np.flatnonzero(test)[:1]]
     with torch.no_grad():
         mean = model.decoder(model.encoder(truth).base_dist.loc).base_dist.loc
-    channels = [f"channel {i + 1}" for i in range(truth.shape[1])]
-    return plotting.plot_reconstruction(truth[0], mean[0], channels=channels)
+    channels, axes = _plain(fields.channel_names), _plain(fields.axis_names)
+    return plotting.plot_reconstruction(truth[0], mean[0], channels=channels, axes_names=axes)
 
 
-def _latents_against_factors(chosen: xr.Dataset, test: np.ndarray) -> FigureBase:
+def _plain(names: list[str]) -> list[str]:
+    """Names of a file as they are drawn: a dollar sign of theirs begins no formula."""
+    return [name if name in ("$x_1$", "$x_2$") else name.replace("$", r"\$") for name in names]
+
+
+def _traversals(model: VAE, fields: FieldDataset, chosen: xr.Dataset) -> FigureBase:
+    """Decoded means while one latent moves, for those that tell most."""
+    moved = np.sort(chosen["information"].values.argsort()[::-1][:MOST_LATENTS])
+    z = torch.zeros(len(moved), len(STEPS), model.n_latents)
+    for row, latent in enumerate(moved.tolist()):
+        z[row, :, latent] = torch.tensor(STEPS)
+    with torch.no_grad():
+        decoded = model.decoder(z.flatten(0, 1)).base_dist.loc.unflatten(0, z.shape[:2])
+        centre = model.decoder(torch.zeros(1, model.n_latents)).base_dist.loc[0]
+    return plotting.plot_traversals(
+        centre,
+        decoded,
+        STEPS,
+        latents=[f"$z_{{{i + 1}}}$" for i in moved.tolist()],
+        channels=_plain(fields.channel_names),
+        axes_names=_plain(fields.axis_names),
+    )
+
+
+def _latents_against_factors(
+    chosen: xr.Dataset, test: np.ndarray, factors: list[str]
+) -> FigureBase:
     z, scale, theta = (chosen[n].values for n in ("latent_mean", "latent_scale", "theta"))
     held_out = z[test], theta[test], scale[test]
-    return plotting.plot_latents(z[~test], theta[~test], test=held_out)
+    return plotting.plot_latents(z[~test], theta[~test], test=held_out, factors=_plain(factors))
 
 
 def _distributions(chosen: xr.Dataset, test: np.ndarray) -> FigureBase:

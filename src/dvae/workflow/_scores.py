@@ -51,6 +51,12 @@ def losses(
     return table
 
 
+def lowest_loss(table: pd.DataFrame) -> int:
+    """Number of the member with the lowest loss that did not diverge."""
+    row = table["loss_per_node"].where(~table["diverged"]).idxmin()
+    return int(table["member"].loc[row])
+
+
 def _relative_error(
     ensemble: Ensemble, fields: Float[Tensor, "sample channel x1 x2"], batch_size: int = 64
 ) -> Float[np.ndarray, " member"]:

@@ -28,11 +28,12 @@ def make_summary(
     recipe = result.recipe
     shown = [*COLUMNS, *(c for c in SCORES if c in scores and scores[c].notna().any())]
     lines = [
-        f"{n} samples of {channels} fields on {n1} x {n2} nodes; "
+        f"{n} samples of {channels} fields on {grid_of(n1, n2)}; "
         f"{len(scores)} models, recipe {recipe.name}, {recipe.steps} steps, {result.seconds:.1f} s",
         "test data, rate and distortion in nats per sample, error relative to the spread about "
         "the mean field:",
         scores[shown].to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="-"),
+        fields.layout_note,
         fields.orientation_note,
         loss_line(recipe, n1 * n2),
     ]
@@ -50,6 +51,11 @@ def make_summary(
     if dead.any():
         lines += _advice(int(dead.sum()), len(scores), recipe, n1 * n2, spectrum)
     return lines
+
+
+def grid_of(n1: int, n2: int) -> str:
+    """Size of a grid in words; a line has one node along x2."""
+    return f"{n1} x {n2} nodes" if n2 > 1 else f"{n1} points"
 
 
 def loss_line(recipe: Recipe, total_nodes: int) -> str:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from dvae.errors import DataError, DvaeError, UnknownNameError
 from dvae.models import VAE, DenseVAE, FieldUnits, PodBasis, PodVAE, UnitsVAE, save_model
 from dvae.physics import FieldDataset
 from dvae.provenance import provenance
+from dvae.reading.layout import ChannelAxis, split_names
 from dvae.training import RECIPES, Fit, Recipe, Spectrum, elbo_recipe, fit, make_recipe
 from dvae.training.ensemble import check_device
 from dvae.training.split import Split, split_samples
@@ -29,6 +31,7 @@ from dvae.workflow._scores import (
     MIN_SCORED,
     information,
     losses,
+    lowest_loss,
     make_latents,
     score_models,
     scored_factors,
@@ -57,6 +60,9 @@ def train_file(
     label_fraction: float = 0.0,
     labels: str | os.PathLike | None = None,
     raw_labels: bool = False,
+    fields: str | Sequence[str] | None = None,
+    factors: str | Sequence[str] | None = None,
+    channels: ChannelAxis | None = None,
     orientation: Literal["ij", "reference"] | None = None,
     device: str = "cpu",
     progress: bool = True,
@@ -69,10 +75,10 @@ def train_file(
     Parameters
     ----------
     data : path-like
-        HDF5 file for :meth:`dvae.FieldDataset.load`: ``output`` (N, C, n1, n2), any number of
-        channels in any units and any grid (``model="dense"`` needs a square grid with an odd number
-        of nodes), and optionally ``generative_params`` (N, s). Values that are missing (NaN) at
-        the same place in every sample, and values that never vary, are left out of the loss.
+        File for :meth:`dvae.FieldDataset.load`, in any of its formats: fields (N, C, n1, n2), any
+        number of channels in any units and any grid (``model="dense"`` needs a square grid with an
+        odd number of nodes), and optionally factors (N, s). Values that are missing (NaN) at the
+        same place in every sample, and values that never vary, are left out of the loss.
     output : path-like
         Folder to write to.
     model : {"pod", "dense"}
@@ -95,17 +101,16 @@ def train_file(
     test_fraction : float
         Share of samples kept for losses and scores.
     label_fraction : float
-        Share of training samples whose ``generative_params`` are used (eq. 28), the same ones for
-        every member.
+        Share of training samples whose factors are used (eq. 28), the same ones for every member.
     labels : path-like, optional
         CSV file of labelled samples instead (:func:`dvae.training.split.load_labels`); they go to
         the training data.
     raw_labels : bool
         Labels as they are, as in the paper, whose factors have about the prior's mean and
         variance; otherwise standardised by the labelled samples.
-    orientation : {"ij", "reference"}, optional
-        How the fields lie in the file, see :meth:`dvae.FieldDataset.load`; by default as the
-        file's attribute says, and without one as they are. The summary says which.
+    fields, factors, channels, orientation : optional
+        Which arrays of the file are fields and factors, and how they lie: see
+        :meth:`dvae.FieldDataset.load`. The summary says what was done.
     device : str
         "cpu" or "cuda".
     progress : bool
@@ -116,7 +121,7 @@ def train_file(
     str
         Summary for people, also in ``output/summary.txt``. Beside it: ``models/*.safetensors``
         (:func:`dvae.load_model`), ``scores.csv``, ``history.nc``, ``latents.nc``, figures as PNG,
-        and ``settings.json``.
+        and ``settings.json``. :func:`dvae.load_run` goes on from there.
 
     Raises
     ------
@@ -131,11 +136,16 @@ def train_file(
         raise DataError("the output folder has no name; leave the option out for 'trained'")
     output = Path(output)
     check_device(device)
-    fields = FieldDataset.load(data, orientation=orientation, exact=True)
+    reading: dict[str, Any] = {
+        "fields": split_names(fields) or None,
+        "channels": channels,
+        "orientation": orientation,
+    }
+    loaded = FieldDataset.load(data, **reading, factors=factors, exact=True)
     if members < 1:
         raise DataError(f"members must be at least 1, got {members}")
     split = split_samples(
-        fields,
+        loaded,
         n_latents,
         seed=seed,
         test_fraction=test_fraction,
@@ -143,12 +153,13 @@ def train_file(
         labels=labels,
         raw_labels=raw_labels,
     )
-    template, spectrum = _template(model, fields.fields[split.training], n_latents, prior)
+    template, spectrum = _template(model, loaded.fields[split.training], n_latents, prior)
     check_sizes(template, members)
     chosen = _recipe(recipe, beta, steps, spectrum, template.total_nodes)
     settings = {
         "data": _file_digest(data),
-        "orientation": orientation,
+        **reading,
+        "factors": _factor_settings(factors),
         "labels": None if labels is None else _file_digest(labels),
         "model": model,
         "prior": prior,
@@ -168,9 +179,9 @@ def train_file(
         return summary.read_text(encoding="utf-8")
     seeds = range(seed, seed + members)
     result = _train(
-        template, fields.fields[split.training], chosen, seeds, split, output, device, progress
+        template, loaded.fields[split.training], chosen, seeds, split, output, device, progress
     )
-    return _keep(Outputs(output), result, fields, split, spectrum, device)
+    return _keep(Outputs(output), result, loaded, split, spectrum, device)
 
 
 # --------------------------------------------------------------------------- before training
@@ -251,8 +262,19 @@ def _train(
 
 
 def _file_digest(path: str | os.PathLike) -> str:
+    """Digest of a file, or of a folder's names and files (a Zarr store)."""
+    if Path(path).is_dir():
+        files = sorted(item for item in Path(path).rglob("*") if item.is_file())
+        parts = [f"{item.relative_to(path).as_posix()} {_file_digest(item)}" for item in files]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _factor_settings(factors: str | Sequence[str] | None) -> list[str] | None:
+    """Keys of the factors, or the digest of the file that they are in."""
+    names = split_names(factors)
+    return [_file_digest(n) if Path(n).is_file() else n for n in names] or None
 
 
 def _claim(path: Path, settings: dict[str, Any]) -> bool:
@@ -309,7 +331,7 @@ def _keep(
         outputs.make(name, functools.partial(outputs.write_netcdf, name, data))
     table, notes = _scored(outputs, table, mean[:, split.test], fields, split)
     outputs.make("scores.csv", lambda: write_text(folder / "scores.csv", _csv(table)))
-    best = int(table["loss_per_node"].where(~table["diverged"]).idxmin())
+    best = lowest_loss(table)
     draw_figures(outputs, result, fields, latents, best)
     if not all(saved):
         raise DvaeError(_unsaved(outputs))

@@ -1,0 +1,283 @@
+"""What is in a file: names, shapes and types of its arrays, whatever the format."""
+
+from __future__ import annotations
+
+import functools
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dvae.errors import DataError
+
+__all__ = ["Contents", "StoredArray", "open_file"]
+
+HDF5, MATLAB_HDF5, MATLAB = "HDF5 file", "MATLAB 7.3 file", "MATLAB file"
+NETCDF, ZARR, NPY, NPZ = "NetCDF file", "Zarr store", "NumPy array", "NumPy archive"
+FORMATS = "HDF5, .npy, .npz, NetCDF, Zarr and MATLAB files"
+NETCDF_ENDS = (".nc", ".nc4", ".cdf", ".netcdf")
+HDF5_ENDS = (".h5", ".hdf5", ".hdf", ".he5")
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array of a file, not read yet.
+
+    Attributes
+    ----------
+    name : str
+        Its key; ``group/key`` in a group; empty in a file of one array without a name.
+    shape : tuple of int
+        As numpy sees it; arrays of MATLAB with the axes that MATLAB shows.
+    dtype : numpy.dtype
+        Type of the values.
+    dims : tuple of str
+        Names of the axes, where the file gives them to all.
+    read : callable
+        Gives the values as they are stored.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[], np.ndarray]
+    dims: tuple[str, ...] = ()
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the values are integers or floating-point numbers."""
+        return self.dtype.kind in "fiu"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    kind : str
+        Its format in words.
+    arrays : dict of str to StoredArray
+        By name, in alphabetical order.
+    attributes : dict
+        Of the file as a whole, as plain Python values; of a ``.npz`` file what has no axes.
+    """
+
+    path: Path
+    kind: str
+    arrays: dict[str, StoredArray]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def open_file(path: str | Path) -> Contents:
+    """Names, shapes and types of the arrays of a file, by its first bytes and then its name.
+
+    Parameters
+    ----------
+    path : path-like
+        An HDF5, ``.npy``, ``.npz``, NetCDF or MATLAB file, or a Zarr folder.
+
+    Returns
+    -------
+    Contents
+        Arrays are read when asked.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is truncated, damaged or of another format.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _open_xarray(path, ZARR, "zarr")
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; `dvae generate` makes Darcy data.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    end = path.suffix.lower()
+    if start.startswith(b"\x93NUMPY"):
+        return _open_npy(path)
+    if start.startswith(b"PK\x03\x04"):
+        return _open_npz(path)
+    if start.startswith(b"CDF"):
+        return _open_xarray(path, NETCDF, "scipy")
+    if start.startswith(b"MATLAB 5.0") or (end == ".mat" and not h5py.is_hdf5(path)):
+        return _open_matlab(path)
+    if end in NETCDF_ENDS:
+        return _open_xarray(path, NETCDF, "h5netcdf")
+    if end in HDF5_ENDS or h5py.is_hdf5(path):
+        return _open_hdf5(path, start)
+    raise DataError(
+        f"{path}: neither its first bytes nor its name are those of a format that dvae reads "
+        f"({FORMATS}); it may be damaged: fetch it again, or save the fields as .npy."
+    )
+
+
+@contextmanager
+def _named(path: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn what a library says of a damaged file into an error that names the file."""
+    damage: tuple[type[Exception], ...] = (OSError, RuntimeError, KeyError, ValueError, *errors)
+    try:
+        yield
+    except BlockingIOError as error:
+        raise DataError(
+            f"{path}: another program has the file open for writing, and HDF5 locks it ({error}): "
+            "close it there; or copy it, if that program is not writing now."
+        ) from error
+    except DataError:
+        raise
+    except damage as error:
+        raise DataError(
+            f"{path}: not a complete {kind} ({error}); it may be truncated or of another "
+            "format: fetch or generate it again."
+        ) from error
+
+
+# ------------------------------------------------------------------------------ HDF5
+
+
+def _open_hdf5(path: Path, start: bytes) -> Contents:
+    arrays: dict[str, StoredArray] = {}
+    with _named(path, HDF5), h5py.File(path, "r") as file:
+        attributes = {key: _plain(value) for key, value in file.attrs.items()}
+        if "_NCProperties" in attributes:
+            return _open_xarray(path, NETCDF, "h5netcdf")
+        matlab = start.startswith(b"MATLAB") or any(
+            "MATLAB_class" in item.attrs for item in map(file.get, file) if item is not None
+        )
+
+        def add(name: str, item: h5py.Dataset | h5py.Group | None) -> None:
+            if isinstance(item, h5py.Dataset) and not name.startswith("#"):
+                arrays[name] = _hdf5_array(path, name, item, matlab)
+
+        file.visititems(add)
+        for name in file:  # links, which visititems leaves out
+            add(name, file.get(name))
+    arrays = dict(sorted(arrays.items()))
+    return Contents(path, MATLAB_HDF5 if matlab else HDF5, arrays, attributes)
+
+
+def _hdf5_array(path: Path, name: str, item: h5py.Dataset, matlab: bool) -> StoredArray:
+    """An array; MATLAB stores the first axis as the fastest, which is the last of HDF5."""
+
+    def read() -> np.ndarray:
+        with _named(path, HDF5), h5py.File(path, "r") as file:
+            values = file[name][()]
+        return values.T if matlab else values
+
+    shape = tuple(item.shape or ())
+    dims = tuple(dim.label for dim in item.dims) if item.shape else ()
+    return StoredArray(
+        name, shape[::-1] if matlab else shape, item.dtype, read, dims if all(dims) else ()
+    )
+
+
+def _plain(value: Any) -> Any:
+    """An attribute as a plain Python value."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+# ------------------------------------------------------------------------------ NumPy
+
+
+def _open_npy(path: Path) -> Contents:
+    with _named(path, NPY):
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = StoredArray("", values.shape, values.dtype, functools.partial(np.load, path))
+    return Contents(path, NPY, {"": array})
+
+
+def _open_npz(path: Path) -> Contents:
+    with _named(path, NPZ, zipfile.BadZipFile, EOFError), np.load(path) as file:
+        if not file.files or not all(f"{name}.npy" in file.zip.namelist() for name in file.files):
+            raise DataError(
+                f"{path}: a zip archive, but not one of numpy.savez; save its arrays with it, "
+                "for instance numpy.savez('fields.npz', fields=..., factors=...)."
+            )
+        values = {name: file[name] for name in sorted(file.files)}
+    arrays = {name: _in_memory(name, value) for name, value in values.items() if value.ndim}
+    attributes = {name: value.item() for name, value in values.items() if not value.ndim}
+    return Contents(path, NPZ, arrays, attributes)
+
+
+def _in_memory(name: str, value: np.ndarray) -> StoredArray:
+    return StoredArray(name, value.shape, value.dtype, lambda: value)
+
+
+# ------------------------------------------------------------------------------ MATLAB
+
+
+def _open_matlab(path: Path) -> Contents:
+    """A file of MATLAB before 7.3; whole, since its variables are compressed one by one."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    with _named(path, MATLAB, MatReadError, TypeError, IndexError, NotImplementedError, EOFError):
+        values = loadmat(path)
+    arrays = {
+        name: _in_memory(name, value)
+        for name, value in sorted(values.items())
+        if isinstance(value, np.ndarray)
+    }
+    if not arrays:
+        raise DataError(f"{path}: holds no arrays; it may be truncated or of another format.")
+    return Contents(path, MATLAB, arrays)
+
+
+# ------------------------------------------------------------------------------ NetCDF and Zarr
+
+
+def _open_xarray(path: Path, kind: str, engine: str) -> Contents:
+    """Variables and coordinates; fill values become NaN."""
+    import xarray as xr
+
+    if engine == "zarr":
+        _check_zarr(path)
+
+    options = {"scipy": {"mmap": False}, "zarr": {"consolidated": False}}.get(engine)
+
+    def opened() -> xr.Dataset:
+        return xr.open_dataset(path, engine=engine, decode_times=False, backend_kwargs=options)
+
+    def read(name: str) -> np.ndarray:
+        with _named(path, kind, TypeError), opened() as data:
+            return data[name].values
+
+    with _named(path, kind, TypeError), opened() as data:
+        arrays = {
+            str(name): StoredArray(
+                str(name),
+                variable.shape,
+                variable.dtype,
+                functools.partial(read, str(name)),
+                tuple(map(str, variable.dims)),
+            )
+            for name, variable in sorted(data.variables.items(), key=lambda pair: str(pair[0]))
+        }
+        attributes = {str(key): _plain(value) for key, value in data.attrs.items()}
+    return Contents(path, kind, arrays, attributes)
+
+
+def _check_zarr(path: Path) -> None:
+    """Raise DataError unless a folder is a Zarr store and can be read here."""
+    import importlib.util
+
+    if not any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+        raise DataError(
+            f"{path}: a folder, but not a Zarr store; name a file of one of these formats: "
+            f"{FORMATS}."
+        )
+    if importlib.util.find_spec("zarr") is None:
+        raise DataError(f"{path}: reading a Zarr store needs zarr: pip install 'dvae[zarr]'")

@@ -1,0 +1,312 @@
+"""Which arrays of a file are fields and factors, and how their axes lie; never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Num
+
+from dvae.errors import DataError
+from dvae.reading.files import HDF5, MATLAB, MATLAB_HDF5, NPY, Contents, StoredArray
+
+__all__ = ["FORMAT", "ChannelAxis", "Selection", "select_arrays", "split_names"]
+
+FORMAT = "dvae-fields-1"  # attribute "format" of a file that this project wrote
+
+ChannelAxis = Literal["first", "last", "none"]
+CHANNEL_AXES = ("first", "last", "none")
+PROJECT = {"theta": "generative_params", "permeability": "permeability", "fields": "output"}
+FIELD_KEYS = ("output", "fields", "tensor")  # of this project, of any archive, of PDEBench
+FACTOR_KEYS = ("generative_params", "factors")
+FEW = 4  # nodes along an axis that may as well be channels
+SHOWN = 12  # names in a message
+
+
+@dataclass
+class Selection:
+    """Fields and factors of a file.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        ``fields`` (sample, channel, x1, x2) and where there are any ``theta`` (sample, factor)
+        and ``permeability`` (sample, 1, x1, x2), as stored.
+    keys : dict of str to str
+        Where each comes from, for messages.
+    note : str
+        A sentence that says what was read as what.
+    names : dict of str to str
+        Comma-separated ``channels``, ``axes`` and ``factor_names``, where the file gives them.
+    """
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+    names: dict[str, str] = field(default_factory=dict)
+
+
+def select_arrays(
+    contents: Contents,
+    fields: str | Sequence[str] | None = None,
+    factors: str | Sequence[str] | None = None,
+    channels: ChannelAxis | None = None,
+) -> Selection:
+    """Read fields and factors of a file; the arguments are those of ``FieldDataset.load``.
+
+    Raises
+    ------
+    DataError
+        If a key is missing, it is not clear which arrays are meant or how their axes lie, or an
+        array is not one of real numbers or has too many axes.
+    """
+    if channels is not None and channels not in CHANNEL_AXES:
+        raise DataError(f"channels is {channels!r}; choose one of {', '.join(CHANNEL_AXES)}.")
+    chosen = Selection()
+    asked = split_names(fields)
+    keys = asked or _field_keys(contents)
+    ours = contents.attributes.get("format") == FORMAT
+    like_ours = contents.kind == HDF5 and keys == ["output"] and channels is None
+    if like_ours and (ours or _channels_first(contents.arrays["output"].shape)):
+        _take_project(contents, chosen)
+    else:
+        _take_fields(contents, keys, channels or ("first" if ours else None), chosen)
+    _take_factors(contents, split_names(factors), chosen)
+    return chosen
+
+
+def split_names(names: str | Sequence[str] | None) -> list[str]:
+    """Names that are separated by commas, or a list of such, as one list."""
+    given = [names] if isinstance(names, str) else names or []
+    return [part.strip() for name in given for part in name.split(",") if part.strip()]
+
+
+# ------------------------------------------------------------------------------ fields
+
+
+def _field_keys(contents: Contents) -> list[str]:
+    """The only array that can be meant."""
+    known = [key for key in FIELD_KEYS if key in contents.arrays]
+    if known:
+        candidates = known
+    else:
+        others = {*PROJECT.values(), *FACTOR_KEYS}
+        arrays = [a for a in contents.arrays.values() if a.name not in others]
+        real = [a for a in arrays if a.is_real and 0 not in a.shape]
+        large = [array for array in real if len(array.shape) > 2]
+        flat = [array for array in real if len(array.shape) == 2 and 1 not in array.shape]
+        candidates = [array.name for array in large or flat or real[: len(real) == 1]]
+    if len(candidates) == 1:
+        return candidates
+    if candidates:
+        shapes = listed(contents, candidates)
+        raise DataError(
+            f"{contents.path}: which of these are the fields? {shapes}; say so with the option "
+            "fields (--fields KEY; several keys become channels)."
+        )
+    raise DataError(
+        f"{contents.path}: key 'output' is missing (found: "
+        f"{', '.join(contents.arrays) or 'nothing'}); it must hold the fields, of shape (samples, "
+        "channels, n1, n2), or another key that the option fields names (--fields KEY)."
+    )
+
+
+def listed(contents: Contents, names: Sequence[str]) -> str:
+    """Names of arrays with their shapes."""
+    parts = [f"{name!r} {contents.arrays[name].shape}" for name in names[:SHOWN]]
+    if len(names) > SHOWN:
+        parts.append(f"and {len(names) - SHOWN} more")
+    return ", ".join(parts)
+
+
+def _array(contents: Contents, key: str, option: str) -> StoredArray:
+    if key not in contents.arrays:
+        found = listed(contents, list(contents.arrays))
+        raise DataError(
+            f"{contents.path}: there is no array {key!r}, which the option {option} names "
+            f"(found: {found or 'nothing'})."
+        )
+    return contents.arrays[key]
+
+
+def _values(contents: Contents, array: StoredArray) -> np.ndarray:
+    if not array.is_real:
+        raise DataError(
+            f"{contents.path}: key {array.name!r} is of type {array.dtype}; it must be an array "
+            "of real numbers."
+        )
+    values = array.read()
+    if values.dtype.kind not in "fiu":
+        raise DataError(f"{contents.path}: key {array.name!r} does not hold numbers only.")
+    return values
+
+
+def _take_project(contents: Contents, chosen: Selection) -> None:
+    """Arrays of a file in this project's layout, which is that of the paper's authors."""
+    for name, key in PROJECT.items():
+        if key in contents.arrays:
+            chosen.arrays[name] = _values(contents, contents.arrays[key])
+            chosen.keys[name] = f"key {key!r}"
+    chosen.note = "fields: key 'output', axes (sample, channel, x1, x2)"
+
+
+def _take_fields(
+    contents: Contents, keys: list[str], channels: ChannelAxis | None, chosen: Selection
+) -> None:
+    """Fields of one or several arrays, as (sample, channel, x1, x2)."""
+    arrays = [_array(contents, key, "fields") for key in keys]
+    parts, names, words = [], [], ""
+    for array in arrays:
+        if array.shape != arrays[0].shape:
+            raise DataError(
+                f"{contents.path}: {listed(contents, keys)} have different shapes; "
+                "only arrays of one shape become channels of the same fields."
+            )
+        words = _meaning(contents, array, channels)
+        part = _arranged(_values(contents, array), words)
+        parts.append(part)
+        count = part.shape[1]
+        names += [array.name] if count == 1 else [f"{array.name} {i + 1}" for i in range(count)]
+    chosen.arrays["fields"] = parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+    source = "the array" if contents.kind == NPY else f"key {', '.join(map(repr, keys))}"
+    chosen.keys["fields"] = source
+    chosen.note = f"fields: {source}, axes ({words})"
+    if len(keys) > 1 or (keys[0] and keys[0] not in FIELD_KEYS):
+        chosen.names["channels"] = ", ".join(names)
+    if arrays[0].dims:
+        axes = [
+            dim
+            for dim, word in zip(arrays[0].dims, words.split(", "), strict=True)
+            if word.startswith("x")
+        ]
+        chosen.names["axes"] = ", ".join(axes)
+        chosen.note += f", in the file ({', '.join(arrays[0].dims)})"
+
+
+def _meaning(contents: Contents, array: StoredArray, channels: ChannelAxis | None) -> str:
+    """What the axes of an array are, in their order: "sample, x1, x2", say."""
+    shape, where = array.shape, f"{contents.path}: {_label(array)} has shape"
+    if channels is None:
+        last_is_short = len(shape) == 4 and not _channels_first(shape)
+        if last_is_short or (len(shape) == 3 and min(shape[1:]) <= FEW):
+            raise DataError(
+                f"{where} {shape}: are its channels the axis after the samples, the last one, or "
+                "is there no such axis? say so with the option channels (--channels first, last "
+                "or none)."
+            )
+        channels = "first" if len(shape) > 3 else "none"
+    grid = len(shape) - 1 - (channels != "none")
+    if not 1 <= grid <= 2 or 0 in shape:
+        raise DataError(
+            f"{where} {shape}, which is no set of fields on a line or a plane "
+            f"{'' if channels == 'none' else 'with channels '}with the samples first; values at "
+            "points of any other grid can be stored as (samples, points), which the pod model "
+            "takes."
+        )
+    axes = [f"x{i + 1}" for i in range(grid)]
+    if channels != "none":
+        axes.insert(0 if channels == "first" else grid, "channel")
+    return ", ".join(["sample", *axes])
+
+
+def _channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether the second of four axes can be that of the channels without a doubt."""
+    return len(shape) == 4 and shape[3] >= shape[1]
+
+
+def _label(array: StoredArray) -> str:
+    """What to call an array in a sentence."""
+    return f"key {array.name!r}" if array.name else "the array"
+
+
+def _arranged(
+    values: Num[np.ndarray, "*axes"], words: str
+) -> Num[np.ndarray, "sample channel x1 x2"]:
+    """Values with the axes (sample, channel, x1, x2); a line has one node along x2."""
+    axes = words.split(", ")
+    if "channel" in axes:
+        values = np.moveaxis(values, axes.index("channel"), 1)
+    else:
+        values = np.expand_dims(values, 1)
+    return values if "x2" in axes else np.expand_dims(values, -1)
+
+
+# ------------------------------------------------------------------------------ factors
+
+
+def _take_factors(contents: Contents, asked: list[str], chosen: Selection) -> None:
+    """Factors of the arrays that are asked for, of a CSV file, or of the known key."""
+    count = len(chosen.arrays["fields"])
+    if len(asked) == 1 and asked[0].lower().endswith(".csv") and asked[0] not in contents.arrays:
+        theta, names = _csv_factors(Path(asked[0]), count)
+        chosen.keys["theta"] = f"file {asked[0]}"
+    else:
+        known = [key for key in FACTOR_KEYS if key in contents.arrays]
+        if not asked and ("theta" in chosen.arrays or not known):
+            return
+        keys = asked or known[:1]
+        columns = [_columns(contents, _array(contents, key, "factors"), count) for key in keys]
+        theta = np.concatenate(columns, 1)
+        names = []
+        for key, part in zip(keys, columns, strict=True):
+            n = part.shape[1]
+            names += [key] if n == 1 else [f"{key} {i + 1}" for i in range(n)]
+        chosen.keys["theta"] = f"key {', '.join(map(repr, keys))}"
+        if not asked:
+            names = []
+    chosen.arrays["theta"] = theta
+    chosen.note += f"; factors: {chosen.keys['theta']}"
+    chosen.names.pop("factor_names", None)
+    if names:
+        chosen.names["factor_names"] = ", ".join(names)
+
+
+def _columns(
+    contents: Contents, array: StoredArray, count: int
+) -> Num[np.ndarray, "sample factor"]:
+    """An array of one or more factors of every sample, as columns."""
+    values = _values(contents, array)
+    if contents.kind in (MATLAB, MATLAB_HDF5) and values.shape == (1, count):
+        values = values.T  # MATLAB has no arrays of one axis: a row is such a one
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or len(values) != count:
+        raise DataError(
+            f"{contents.path}: key {array.name!r} has shape {array.shape}; factors of {count} "
+            f"samples must be ({count},) or ({count}, factors)."
+        )
+    return values
+
+
+def _csv_factors(path: Path, count: int) -> tuple[Num[np.ndarray, "sample factor"], list[str]]:
+    """Factors of a table with a header and a row for each sample, and their names.
+
+    A column ``sample``, if there is one, holds the positions of the rows' samples, from 0.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, skipinitialspace=True)
+    except OSError as error:
+        raise DataError(f"factors {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # pandas' own and UnicodeDecodeError are such
+        raise DataError(f"factors {path} are not a CSV table: {error}") from error
+    if len(table) != count:
+        raise DataError(
+            f"factors {path} have {len(table)} rows under their header, but there are {count} "
+            "samples; give one row for each. (Labels of some samples go to --labels.)"
+        )
+    for name in table:
+        if table[name].dtype.kind not in "fiu":
+            raise DataError(f"factors {path}: column {name!r} does not hold numbers only.")
+    if "sample" in table:
+        if sorted(table["sample"]) != list(range(count)):
+            raise DataError(
+                f"factors {path}: column 'sample' must hold every position from 0 to "
+                f"{count - 1} once."
+            )
+        table = table.sort_values("sample").drop(columns="sample")
+    return table.to_numpy(np.float64, copy=True), [str(name) for name in table]

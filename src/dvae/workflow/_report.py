@@ -1,0 +1,115 @@
+"""The report of a run: one HTML page that holds its figures and asks no other machine."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from dvae.workflow._outputs import write_text
+
+FIGURES = {
+    "history": (
+        "Losses",
+        "Rate and distortion of every model against the training step, and the weight of the rate. "
+        "Training is long enough where the curves are flat at their end.",
+    ),
+    "latents": (
+        "Latents against factors",
+        "The mean of each latent against each factor, with one standard deviation for test "
+        "samples. A disentangled latent follows one factor and is a flat cloud against the others.",
+    ),
+    "distributions": (
+        "Distribution of the latents",
+        "Means of the two latents and their marginal densities. Training and test samples should "
+        "look alike.",
+    ),
+    "traversals": (
+        "Traversals",
+        "The decoded mean at z = 0, and how it changes when one latent moves and the others stay: "
+        "what that latent stands for. A latent that changes nothing is not in use.",
+    ),
+    "reconstruction": (
+        "Reconstruction",
+        "A test sample, what the model makes of it, and the difference, in the units of the data.",
+    ),
+}
+MEANINGS = {
+    "member": "Number of the model.",
+    "seed": "Seed that it was trained with.",
+    "diverged": "Whether training met a loss that is not finite; the model is the one before.",
+    "over_regularised": "Whether the model ignores the data; such a model has no scores.",
+    "rate": "Information in the latents, in nats per sample (KL divergence to the prior). "
+    "Near 0: the model ignores the data.",
+    "distortion": "Minus the log-likelihood of the test fields, in nats per sample. Lower is "
+    "better; its level depends on the units of the data.",
+    "loss_per_node": "Distortion divided by the number of nodes, plus rate: the paper's loss. "
+    "The member with the lowest one is shown.",
+    "relative_error": "What reconstructed test fields leave of the spread about the mean field: "
+    "0 is perfect, 1 is as good as answering with the mean field.",
+    "latents_in_use": "Latents that tell more than a tenth of a nat about a sample.",
+    "total_correlation": "How much the latents tell about each other, in nats. "
+    "0 for independent latents.",
+    "s_d": "Disentanglement score of eq. 6 for standardised factors; to be compared with "
+    "s_d_ceiling.",
+    "s_d_ceiling": "The score that the factors themselves would have.",
+    "mcc": "Mean correlation of each factor with its latent, in absolute value: 1 if each "
+    "latent is a factor up to sign and scale.",
+    "s_kl": "Divergence of the distribution of the latents from that of the factors (eq. 7). Low "
+    "is good; small negative values are 0 within the error of the estimate.",
+}
+
+
+def write_report(path: Path, folder: Path, settings: dict[str, Any]) -> Path:
+    """Write the page; a part that the folder lacks is said to be missing."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dvae.workflow"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    columns, rows = _scores(folder / "scores.csv")
+    page = environment.get_template("report.html").render(
+        name=folder.resolve().name,
+        summary=_text(folder / "summary.txt"),
+        figures=[
+            (title, _embedded(folder / f"{name}.png"), caption)
+            for name, (title, caption) in FIGURES.items()
+        ],
+        columns=columns,
+        rows=rows,
+        meanings=[(name, MEANINGS[name]) for name in columns if name in MEANINGS],
+        settings={k: v for k, v in settings.items() if v is not None},
+    )
+    write_text(path, page)
+    return path
+
+
+def _text(path: Path) -> str:
+    """Text of a file, or what to do about its absence."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return f"{path.name} is missing: the same 'dvae train' command makes it."
+
+
+def _embedded(path: Path) -> str | None:
+    """A picture as a data address, or None where there is none."""
+    try:
+        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    except OSError:
+        return None
+
+
+def _scores(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the table of scores, as text; none where it cannot be read."""
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError):
+        return [], []
+    shown = table.map(lambda v: f"{v:.4g}" if isinstance(v, float) and v == v else v)
+    return list(table), shown.astype(object).where(table.notna(), "-").astype(str).values.tolist()

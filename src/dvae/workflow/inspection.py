@@ -1,0 +1,157 @@
+"""``inspect_file``: what is in a file, and what training would do with it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from dvae.errors import DataError
+from dvae.models import FieldUnits
+from dvae.physics import FieldDataset
+from dvae.reading import Contents, StoredArray, open_file
+from dvae.reading.layout import ChannelAxis
+from dvae.workflow._findings import describe_fields
+from dvae.workflow._summary import grid_of
+
+__all__ = ["inspect_file"]
+
+MOST_ARRAYS = 40  # whose values are read and shown
+MOST_ATTRIBUTES = 20
+
+
+def inspect_file(
+    path: str | os.PathLike,
+    *,
+    fields: str | Sequence[str] | None = None,
+    factors: str | Sequence[str] | None = None,
+    channels: ChannelAxis | None = None,
+    orientation: Literal["ij", "reference"] | None = None,
+) -> str:
+    """What is in a file of any format, and what :func:`dvae.train_file` would do with it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    fields, factors, channels, orientation : optional
+        As for :meth:`dvae.FieldDataset.load`.
+
+    Returns
+    -------
+    str
+        Lines for people: arrays with shapes, types, ranges and missing values; then fields,
+        channels, factors, grid, orientation and scaling, or what is not clear and which option
+        says it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read at all.
+    """
+    contents = open_file(os.fspath(path))
+    lines = [f"{contents.path}: {contents.kind}, {len(contents.arrays)} arrays"]
+    lines += _table(contents)
+    attributes = list(contents.attributes.items())
+    lines += [f"attribute {k}: {_short(v)}" for k, v in attributes[:MOST_ATTRIBUTES]]
+    if len(attributes) > MOST_ATTRIBUTES:
+        lines.append(f"and {len(attributes) - MOST_ATTRIBUTES} attributes more")
+    lines += ["", "dvae train would read it like this:"]
+    try:
+        with warnings.catch_warnings(record=True):  # the note says the same
+            warnings.simplefilter("always")
+            data = FieldDataset.load(
+                path,
+                fields=fields,
+                factors=factors,
+                channels=channels,
+                orientation=orientation,
+                exact=True,
+            )
+    except DataError as error:
+        lines.append(f"not yet: {str(error).removeprefix(f'{contents.path}: ')}")
+        lengths = {a.shape[0] for a in contents.arrays.values() if len(a.shape) > 1}
+        lines += _possible_factors(contents, lengths)
+    else:
+        lines += _plan(data, contents)
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _table(contents: Contents) -> list[str]:
+    """A line for each array, in columns."""
+    arrays = list(contents.arrays.values())
+    rows = [("array", "shape", "type", "range", "missing")]
+    rows += [_row(array) for array in arrays[:MOST_ARRAYS]]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    if len(arrays) > MOST_ARRAYS:
+        lines.append(f"and {len(arrays) - MOST_ARRAYS} arrays more")
+    return [f"  {line}" for line in lines]
+
+
+def _row(array: StoredArray) -> tuple[str, str, str, str, str]:
+    """Name, shape with the names of axes, type, range and number of values that are missing."""
+    shape = str(array.shape)
+    if array.dims:
+        shape += f" {', '.join(array.dims)}"
+    name, kind = array.name or "(no name)", str(array.dtype)
+    if not array.is_real or 0 in array.shape:
+        return name, shape, kind, "-", "-"
+    values = array.read()
+    finite = values[np.isfinite(values)]
+    missing = str(values.size - finite.size)
+    if not finite.size:
+        return name, shape, kind, "-", missing
+    return name, shape, kind, f"{finite.min():.4g} .. {finite.max():.4g}", missing
+
+
+def _plan(data: FieldDataset, contents: Contents) -> list[str]:
+    """What training would do with a data set."""
+    n, channels, n1, n2 = data.fields.shape
+    named = "channel" if channels == 1 else "channels"
+    lines = [
+        data.layout_note,
+        f"{n} samples of {channels} {named} ({', '.join(data.channel_names)}) "
+        f"on {grid_of(n1, n2)} ({_axes(data)})",
+        data.orientation_note,
+    ]
+    if data.theta is None:
+        lines.append("no factors: nothing to score disentanglement against, nothing to label with")
+        lines += _possible_factors(contents, {n})
+    else:
+        lines.append(f"{data.theta.shape[1]} factors: {', '.join(data.factor_names)}")
+    if n1 != n2 or n1 % 2 == 0:
+        lines.append("--model dense needs a square grid with an odd number of nodes; pod takes it")
+    try:
+        lines += describe_fields(data.fields, FieldUnits.from_fields(data.fields))
+    except DataError as error:
+        lines.append(f"not trainable: {error}")
+    return lines
+
+
+def _axes(data: FieldDataset) -> str:
+    """Names of the axes, without the signs that make a formula of x1 and x2."""
+    return ", ".join({"$x_1$": "x1", "$x_2$": "x2"}.get(name, name) for name in data.axis_names)
+
+
+def _possible_factors(contents: Contents, lengths: set[int]) -> list[str]:
+    """A line on the arrays that hold one number for each sample, if there are any."""
+    names = [
+        array.name
+        for array in contents.arrays.values()
+        if array.is_real
+        and array.name
+        and np.prod(array.shape) == max(array.shape, default=0)
+        and max(array.shape) in lengths
+    ]
+    return [f"which may be factors (--factors KEY): {', '.join(names)}"] if names else []

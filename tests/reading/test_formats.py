@@ -1,0 +1,371 @@
+"""The same fields in every format that people have are the same data set."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+from scipy.io import savemat
+
+from dvae import DataError, FieldDataset
+from dvae.reading import open_file
+
+RNG = np.random.default_rng(0)
+N, SHAPE = 7, (5, 6)
+FIRST, SECOND = RNG.normal(size=(2, N, *SHAPE))
+FIELDS = np.stack([FIRST, SECOND], 1)  # (sample, channel, x1, x2)
+THETA = RNG.normal(size=(N, 2))
+BOTH = {"fields": "p, q", "factors": "a,b"}
+
+
+def hdf5(path, **arrays):
+    with h5py.File(path, "w") as file:
+        for key, value in arrays.items():
+            file[key] = value
+
+
+def matlab_73(path, **arrays):
+    """As MATLAB writes it: a block of its own before HDF5, the axes in the opposite order."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for key, value in arrays.items():
+            value = value[:, None] if value.ndim == 1 else value
+            file[key] = value.T
+            file[key].attrs["MATLAB_class"] = np.bytes_("double")
+        file["#refs#/a"] = np.zeros((N, 5, 6))
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+
+
+def dataset(**arrays):
+    dims = {1: ("sample",), 2: ("sample", "factor"), 3: ("sample", "lat", "lon")}
+    return xr.Dataset({key: (dims[value.ndim], value) for key, value in arrays.items()})
+
+
+def netcdf(path, engine="h5netcdf", **arrays):
+    dataset(**arrays).to_netcdf(path, engine=engine)
+
+
+KEYS = {"p": FIRST, "q": SECOND, "a": THETA[:, 0], "b": THETA[:, 1]}
+BY_KEYS = {
+    "own.h5": lambda path: hdf5(path, **KEYS),
+    "own.npz": lambda path: np.savez(path, **KEYS),
+    "new.mat": lambda path: matlab_73(path, **KEYS),
+    "old.mat": lambda path: savemat(path, KEYS),
+    "new.nc": lambda path: netcdf(path, **KEYS),
+    "new without its name": lambda path: netcdf(path, **KEYS),
+    "old.nc": lambda path: netcdf(path, engine="scipy", **KEYS),
+}
+
+
+@pytest.mark.parametrize("name", BY_KEYS)
+@pytest.mark.parametrize("exact", [True, False])
+def test_two_keys_are_channels_and_two_keys_are_factors(tmp_path, name, exact):
+    BY_KEYS[name](tmp_path / name)
+    data = FieldDataset.load(tmp_path / name, **BOTH, exact=exact)
+    kind = np.float64 if exact else np.float32
+    assert torch.equal(data.fields, torch.as_tensor(FIELDS.astype(kind)))
+    assert torch.equal(data.theta, torch.as_tensor(THETA.astype(kind)))
+    assert data.channel_names == ["p", "q"]
+    assert data.factor_names == ["a", "b"]
+    expected = ["lat", "lon"] if name.startswith(("new.nc", "new w", "old.nc")) else None
+    assert data.axis_names == (expected or ["$x_1$", "$x_2$"])
+    assert "fields: key 'p', 'q', axes (sample, x1, x2)" in data.layout_note
+    assert "factors: key 'a', 'b'" in data.layout_note
+
+
+needs_zarr = pytest.mark.skipif(importlib.util.find_spec("zarr") is None, reason="needs zarr")
+
+
+@needs_zarr
+def test_zarr(tmp_path):
+    for version in (2, 3):
+        path = tmp_path / f"version {version}.zarr"
+        dataset(**KEYS).to_zarr(path, zarr_format=version, consolidated=False)
+        data = FieldDataset.load(path, **BOTH, exact=True)
+        np.testing.assert_array_equal(data.fields, FIELDS)
+        np.testing.assert_array_equal(data.theta, THETA)
+        assert data.axis_names == ["lat", "lon"]
+        (damaged,) = (path / "p").rglob("0*" if version == 2 else "c/0/0/0")
+        damaged.write_bytes(damaged.read_bytes()[:20])
+        with pytest.raises(DataError, match="not a complete Zarr store"):
+            FieldDataset.load(path, **BOTH)
+
+
+def test_zarr_without_its_package_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "own.zarr").mkdir()
+    with pytest.raises(DataError, match="a folder, but not a Zarr store"):
+        open_file(tmp_path / "own.zarr")
+    (tmp_path / "own.zarr" / "zarr.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"pip install 'dvae\[zarr\]'"):
+        open_file(tmp_path / "own.zarr")
+
+
+WHOLE = {
+    "default.npy": (lambda path: np.save(path, FIELDS), {}),
+    "last.npy": (lambda path: np.save(path, np.moveaxis(FIELDS, 1, 3)), {"channels": "last"}),
+    "fields.npz": (lambda path: np.savez(path, fields=FIELDS, extra=FIRST), {}),
+    "tensor of PDEBench.h5": (
+        lambda path: hdf5(path, tensor=FIELDS, nu=FIRST, **{"x-coordinate": np.arange(5.0)}),
+        {},
+    ),
+    "group.h5": (lambda path: hdf5(path, **{"run/data": FIELDS}), {}),
+    "npy named.h5": (lambda path: np.save(path.open("wb"), FIELDS), {}),
+    "big-endian.npy": (lambda path: np.save(path, FIELDS.astype(">f8")), {}),
+    "Fortran.npy": (lambda path: np.save(path, np.asfortranarray(FIELDS)), {}),
+    "last.mat": (
+        lambda path: matlab_73(path, sol=np.moveaxis(FIELDS, 1, 3)),
+        {"channels": "last"},
+    ),
+    "output last.h5": (
+        lambda path: hdf5(path, output=np.moveaxis(FIELDS, 1, 3)),
+        {"channels": "last"},
+    ),
+    "output.h5": (lambda path: hdf5(path, output=FIELDS), {}),
+    "output of a line.h5": (
+        lambda path: FieldDataset(torch.as_tensor(FIELDS).flatten(2)[..., None], exact=True).save(
+            path
+        ),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_one_array_of_four_axes(tmp_path, name):
+    write, options = WHOLE[name]
+    write(tmp_path / name)
+    data = FieldDataset.load(tmp_path / name, exact=True, **options)
+    expected = FIELDS
+    if "line" in name:
+        expected = FIELDS.reshape(N, 2, 30, 1).astype(np.float32)
+    np.testing.assert_array_equal(data.fields, expected)
+    assert data.theta is None
+
+
+LINES = np.random.default_rng(1).normal(size=(N, 3, 20))
+
+
+@pytest.mark.parametrize(
+    ("values", "channels", "expected"),
+    [
+        (LINES[:, 0], None, LINES[:, :1]),
+        (LINES[:, 0], "none", LINES[:, :1]),
+        (LINES, "first", LINES),
+        (LINES.transpose(0, 2, 1), "last", LINES),
+    ],
+)
+def test_fields_on_a_line(tmp_path, values, channels, expected):
+    np.save(tmp_path / "line.npy", values)
+    data = FieldDataset.load(tmp_path / "line.npy", channels=channels, exact=True)
+    np.testing.assert_array_equal(data.fields, expected[..., None])
+    assert data.axis_names == ["$x_1$"]
+
+
+def test_plane_without_channels_and_the_authors_orientation(tmp_path):
+    np.save(tmp_path / "plane.npy", FIRST)
+    plain = FieldDataset.load(tmp_path / "plane.npy", exact=True)
+    np.testing.assert_array_equal(plain.fields, FIRST[:, None])
+    assert "nothing says otherwise" in plain.orientation_note
+    turned = FieldDataset.load(tmp_path / "plane.npy", orientation="reference", exact=True)
+    expected = np.stack([np.flipud(field).T for field in FIRST])[:, None]
+    np.testing.assert_array_equal(turned.fields, expected)
+
+
+def test_a_matrix_of_factors_has_a_column_for_each(tmp_path):
+    np.savez(tmp_path / "own.npz", fields=FIELDS, factors=THETA)
+    data = FieldDataset.load(tmp_path / "own.npz", exact=True)
+    np.testing.assert_array_equal(data.theta, THETA)
+    assert data.factor_names == ["factor 1", "factor 2"]
+    asked = FieldDataset.load(tmp_path / "own.npz", factors="factors", exact=True)
+    assert asked.factor_names == ["factors 1", "factors 2"]
+
+
+def test_factors_of_a_table(tmp_path):
+    np.save(tmp_path / "own.npy", FIELDS)
+    table = pd.DataFrame(THETA, columns=["position", "width"])
+    table.to_csv(tmp_path / "theta.csv", index=False)
+    order = [3, 1, 0, 2, 6, 5, 4]
+    table.rename_axis("sample").iloc[order].reset_index().to_csv(tmp_path / "n.csv", index=False)
+    for name in ("theta.csv", "n.csv"):
+        data = FieldDataset.load(tmp_path / "own.npy", factors=str(tmp_path / name), exact=True)
+        np.testing.assert_allclose(data.theta, THETA, rtol=1e-14)
+        assert data.factor_names == ["position", "width"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot be read"),
+        ("", "are not a CSV table"),
+        ("a\n1\n2\n", "have 2 rows under their header, but there are 7 samples"),
+        ("a\n" + "x\n" * N, "column 'a' does not hold numbers only"),
+        ("sample,a\n" + "0,1\n" * N, "every position from 0 to 6 once"),
+        ("a\n" + "1\n" * 6 + "nan\n", r"file .*t\.csv holds NaN or infinity in 1 of 7"),
+    ],
+)
+def test_tables_that_do_not_fit(tmp_path, text, message):
+    np.save(tmp_path / "own.npy", FIELDS)
+    if text is not None:
+        (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        FieldDataset.load(tmp_path / "own.npy", factors=str(tmp_path / "t.csv"))
+
+
+def test_fill_values_of_netcdf_are_missing_values(tmp_path):
+    land = np.where(np.arange(6) < 2, np.nan, FIRST)
+    data = dataset(p=land)
+    data["p"].encoding["_FillValue"] = -999.0
+    data.to_netcdf(tmp_path / "land.nc", engine="h5netcdf")
+    with h5py.File(tmp_path / "land.nc") as file:
+        assert file["p"][0, 0, 0] == -999
+    loaded = FieldDataset.load(tmp_path / "land.nc", exact=True)
+    np.testing.assert_array_equal(loaded.fields[:, 0], land)
+
+
+def test_names_are_kept_in_a_file_of_ones_own(tmp_path):
+    netcdf(tmp_path / "own.nc", **KEYS)
+    data = FieldDataset.load(tmp_path / "own.nc", **BOTH)
+    again = FieldDataset.load(data.save(tmp_path / "again.h5"))
+    assert again.channel_names == ["p", "q"]
+    assert again.axis_names == ["lat", "lon"]
+    assert again.factor_names == ["a", "b"]
+    assert torch.equal(again.fields, data.fields)
+
+
+def test_links_of_hdf5_are_followed(tmp_path):
+    hdf5(tmp_path / "own.h5", **{"run/data": FIELDS})
+    with h5py.File(tmp_path / "own.h5", "a") as file:
+        file["output"] = h5py.SoftLink("/run/data")
+        file["broken"] = h5py.SoftLink("/nowhere")
+    data = FieldDataset.load(tmp_path / "own.h5", exact=True)
+    np.testing.assert_array_equal(data.fields, FIELDS)
+    assert list(open_file(tmp_path / "own.h5").arrays) == ["output", "run/data"]
+
+
+# ------------------------------------------------------------------------------ refused
+
+AMBIGUOUS = {
+    "two.npz": (
+        lambda path: np.savez(path, p=FIRST, q=SECOND),
+        {},
+        r"which of these are the fields\? 'p' \(7, 5, 6\), 'q' \(7, 5, 6\); say so with .*--fields",
+    ),
+    "channels last.npy": (
+        lambda path: np.save(path, np.moveaxis(FIELDS, 1, 3)),
+        {},
+        r"the array has shape \(7, 5, 6, 2\): are its channels .*--channels first, last or none",
+    ),
+    "line or plane.npy": (lambda path: np.save(path, LINES), {}, "are its channels the axis"),
+    "output last.h5": (
+        lambda path: hdf5(path, output=np.moveaxis(FIELDS, 1, 3)),
+        {},
+        r"key 'output' has shape \(7, 5, 6, 2\): are its channels",
+    ),
+    "volume.npy": (
+        lambda path: np.save(path, np.zeros((3, 2, 5, 6, 7))),
+        {},
+        r"shape \(3, 2, 5, 6, 7\), which is no set of fields .* \(samples, points\)",
+    ),
+    "samples only.npy": (lambda path: np.save(path, np.zeros(9)), {}, "is no set of fields"),
+    "empty.npy": (lambda path: np.save(path, np.zeros((0, 5, 6))), {}, "'output' is missing"),
+    "no key.npz": (
+        lambda path: np.savez(path, p=FIRST),
+        {"fields": "u"},
+        r"no array 'u', which the option fields names \(found: 'p' \(7, 5, 6\)\)",
+    ),
+    "no factors.npz": (
+        lambda path: np.savez(path, p=FIRST),
+        {"factors": "nu"},
+        "no array 'nu', which the option factors names",
+    ),
+    "factors of others.npz": (
+        lambda path: np.savez(path, p=FIRST, nu=np.zeros(4)),
+        {"factors": "nu"},
+        r"key 'nu' has shape \(4,\); factors of 7 samples must be \(7,\) or \(7, factors\)",
+    ),
+    "shapes.npz": (
+        lambda path: np.savez(path, p=FIRST, q=SECOND[:, :4]),
+        {"fields": "p,q"},
+        "have different shapes",
+    ),
+    "complex.npz": (
+        lambda path: np.savez(path, p=FIRST + 1j),
+        {"fields": "p"},
+        "key 'p' is of type complex128; it must be an array of real numbers",
+    ),
+    "nan.npz": (
+        lambda path: np.savez(path, p=np.where(np.arange(N)[:, None, None] == 2, np.nan, FIRST)),
+        {"exact": True},
+        "key 'p' holds NaN or infinity in 1 of 7 samples",
+    ),
+    "option.npy": (
+        lambda path: np.save(path, FIELDS),
+        {"channels": "middle"},
+        "channels is 'middle'; choose one of first, last, none",
+    ),
+    "objects.npy": (
+        lambda path: np.save(path, np.array([{}, []], dtype=object)),
+        {},
+        "not a complete NumPy array",
+    ),
+    "text.dat": (lambda path: path.write_text("1 2 3"), {}, "of a format that dvae reads"),
+    "text.mat": (lambda path: path.write_text("1 2 3"), {}, "not a complete MATLAB file"),
+    "torch.npz": (
+        lambda path: torch.save({"a": torch.ones(3)}, path),
+        {},
+        "a zip archive, but not one of numpy.savez",
+    ),
+    "no arrays.npz": (lambda path: zipfile.ZipFile(path, "w").close(), {}, "dvae reads"),
+}
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_what_is_not_clear_is_refused_with_the_option_to_give(tmp_path, name):
+    write, options, message = AMBIGUOUS[name]
+    path = tmp_path / name
+    write(path)
+    with pytest.raises(DataError, match=message) as caught:
+        FieldDataset.load(path, **options)
+    assert "\n" not in str(caught.value).strip()
+
+
+CUT = ["own.npz", "new.mat", "old.mat", "new.nc", "old.nc", "plain.npy"]
+
+
+@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_a_truncated_file_is_refused(tmp_path, name, kept):
+    path: Path = tmp_path / name
+    (BY_KEYS | {"plain.npy": lambda path: np.save(path, FIELDS)})[name](path)
+    contents = path.read_bytes()
+    path.write_bytes(contents[: int(kept * len(contents))])
+    options = {} if name == "plain.npy" else BOTH
+    with pytest.raises(DataError, match=r"not a complete|holds no arrays") as caught:
+        FieldDataset.load(path, **options)
+    assert str(path) in str(caught.value)
+
+
+# ------------------------------------------------------------------------------ data loaders
+
+
+def test_a_data_set_goes_into_a_data_loader():
+    data = FieldDataset(torch.as_tensor(FIELDS), theta=torch.as_tensor(THETA))
+    fields, theta = data[3]
+    assert fields.shape == (2, 5, 6) and theta.shape == (2,)
+    batches = list(torch.utils.data.DataLoader(data, batch_size=4))
+    assert [len(batch[0]) for batch in batches] == [4, 3]
+    assert torch.equal(torch.cat([batch[0] for batch in batches]), data.fields)
+    assert torch.equal(torch.cat([batch[1] for batch in batches]), data.theta)
+    (batch,) = torch.utils.data.DataLoader(FieldDataset(data.fields), batch_size=N)
+    assert torch.equal(batch, data.fields)

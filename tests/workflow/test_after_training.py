@@ -1,0 +1,311 @@
+"""From a file in any format to a run, and from there: inspect, encode, decode, report."""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+from dvae import DataError, FieldDataset, ResultError, load_run, train_file
+from dvae.cli import main
+from dvae.workflow import inspect_file
+from dvae.workflow.runs import write_fields
+
+QUIET = {"progress": False}
+FIGURES = ("history", "latents", "distributions", "traversals", "reconstruction")
+
+
+def bumps(n: int = 160, points: int = 60):
+    """Bumps on a line, in units with an offset, and their two causes."""
+    rng = np.random.default_rng(0)
+    centre, width = rng.uniform(0.3, 0.7, n), rng.uniform(0.08, 0.2, n)
+    x = np.linspace(0, 1, points)
+    u = 101325 + 0.01 * np.exp(-(((x - centre[:, None]) / width[:, None]) ** 2))
+    return u, centre, width
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    """A run on fields on a line, its file and its fields."""
+    folder = tmp_path_factory.mktemp("line")
+    u, centre, width = bumps()
+    np.savez(folder / "line.npz", u=u, centre=centre, width=width)
+    text = train_file(
+        folder / "line.npz",
+        folder / "run",
+        fields="u",
+        factors=["centre", "width"],
+        members=2,
+        steps=400,
+        **QUIET,
+    )
+    return folder / "run", folder / "line.npz", u, text
+
+
+@pytest.fixture
+def dvae_command(monkeypatch, capsys):
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dvae", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return call
+
+
+# ------------------------------------------------------------------------------ training
+
+
+def test_fields_on_a_line_are_learned(line):
+    folder, _, _, text = line
+    assert "160 samples of 1 fields on 60 points" in text
+    assert "fields: key 'u', axes (sample, x1); factors: key 'centre', 'width'" in text
+    scores = pd.read_csv(folder / "scores.csv")
+    assert (scores["latents_in_use"] == 2).all()
+    assert (scores["relative_error"] < 0.3).all()
+    assert scores["mcc"].notna().all()
+    assert {path.stem for path in folder.glob("*.png")} == set(FIGURES)
+
+
+def test_a_plane_of_netcdf_and_a_table_of_factors(tmp_path):
+    rng = np.random.default_rng(0)
+    p = rng.normal(size=(20, 1, 1)) * np.linspace(0, 1, 7)[:, None] * np.ones(9)
+    data = xr.Dataset({name: (("time", "lat", "lon"), k * p) for k, name in [(1, "p"), (2, "q$")]})
+    data.to_netcdf(tmp_path / "p.nc", engine="h5netcdf")
+    (tmp_path / "causes.csv").write_text("slope\n" + "\n".join(map(str, p[:, -1, 0])))
+    options = {"fields": "p,q$", "factors": str(tmp_path / "causes.csv"), "n_latents": 1}
+    text = train_file(tmp_path / "p.nc", tmp_path / "run", steps=3, **options, **QUIET)
+    assert "no figure" not in text
+    assert "axes (sample, x1, x2), in the file (time, lat, lon)" in text
+    again = train_file(tmp_path / "p.nc", tmp_path / "run", steps=3, **options, **QUIET)
+    assert again == text
+    (tmp_path / "causes.csv").write_text("slope\n" + "\n".join(map(str, 2 * p[:, -1, 0])))
+    with pytest.raises(DataError, match="holds a run with other factors"):
+        train_file(tmp_path / "p.nc", tmp_path / "run", steps=3, **options, **QUIET)
+
+
+def test_a_loaded_model_is_a_module_for_batches_in_the_users_units(line):
+    folder, path, _, _ = line
+    model = load_run(folder).model
+    assert isinstance(model, torch.nn.Module) and not model.training
+    data = FieldDataset.load(path, fields="u", exact=True)
+    for batch in torch.utils.data.DataLoader(data, batch_size=64):
+        posterior, z, decoding = model(batch)
+        assert z.shape == posterior.mean.shape == (len(batch), 2)
+        assert abs(decoding.mean - batch).max() < 0.01  # of 101325
+    assert sum(p.requires_grad for p in model.parameters()) > 0
+    torch.manual_seed(0)
+    model(batch).decoding.mean.sum().backward()
+    assert all(p.grad is not None for p in model.decoder.parameters())
+
+
+# ------------------------------------------------------------------------------ encode and decode
+
+
+def test_encode_and_decode_are_the_models_own_reconstruction(line, dvae_command, tmp_path):
+    folder, path, u, _ = line
+    code, out, _ = dvae_command("encode", folder, path, "--output", tmp_path / "z.csv")
+    assert code == 0 and "160 samples, 2 latents" in out
+    code, out, _ = dvae_command(
+        "decode", folder, tmp_path / "z.csv", "--output", tmp_path / "y.npz"
+    )
+    assert code == 0 and "fields (160, 1, 60, 1)" in out
+    run = load_run(folder)
+    fields = torch.as_tensor(u)[:, None, :, None]
+    with torch.no_grad():
+        posterior = run.model.encoder(fields).base_dist
+        expected = run.model.decoder(posterior.loc).base_dist.loc.numpy()
+    table = pd.read_csv(tmp_path / "z.csv")
+    assert list(table) == ["sample", "z1", "z2", "std1", "std2"]
+    assert list(table["sample"]) == list(range(160))
+    np.testing.assert_allclose(table[["z1", "z2"]], posterior.loc, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(table[["std1", "std2"]], posterior.scale, rtol=1e-4)
+    with np.load(tmp_path / "y.npz") as file:
+        np.testing.assert_allclose(file["fields"] - 101325, expected - 101325, rtol=0, atol=1e-7)
+    with xr.open_dataset(folder / "latents.nc", engine="h5netcdf") as stored:
+        mean = stored["latent_mean"].values[run.member]
+    np.testing.assert_allclose(table[["z1", "z2"]], mean, rtol=0, atol=1e-4)
+    # in Python, and without files
+    z = run.encode(FieldDataset.load(path, fields="u", exact=True))
+    np.testing.assert_array_equal(z.to_numpy(np.float32), table.iloc[:, 1:].to_numpy(np.float32))
+    again = run.decode(z)
+    np.testing.assert_array_equal(run.decode(z[["z1", "z2"]].to_numpy()), again)
+    # decoded fields are a file like any other
+    second = run.encode(tmp_path / "y.npz")
+    assert np.abs(second["z1"] - z["z1"]).median() < 0.2
+
+
+def test_decoded_lines_with_channels_are_a_file_like_any_other(tmp_path):
+    lines = np.random.default_rng(2).normal(size=(20, 9, 3))
+    np.save(tmp_path / "lines.npy", lines)
+    train_file(tmp_path / "lines.npy", tmp_path / "run", channels="last", steps=2, **QUIET)
+    run = load_run(tmp_path / "run")
+    decoded = run.decode(run.encode(tmp_path / "lines.npy"))
+    write_fields(tmp_path / "decoded.npz", decoded)
+    loaded = FieldDataset.load(tmp_path / "decoded.npz", exact=True)
+    np.testing.assert_array_equal(loaded.fields, decoded)
+    expected = run.encode(FieldDataset(loaded.fields, exact=True))
+    pd.testing.assert_frame_equal(run.encode(tmp_path / "decoded.npz"), expected)
+
+
+def test_the_member_is_the_best_or_as_asked(line):
+    folder, path, _, _ = line
+    table = pd.read_csv(folder / "scores.csv")
+    assert load_run(folder).member == table["loss_per_node"].idxmin()
+    first, second = (load_run(folder, member).encode(path) for member in (0, 1))
+    assert np.abs(first - second).to_numpy().max() > 0.1
+    with pytest.raises(ResultError, match="no member 7; the last one is 1"):
+        load_run(folder, 7)
+
+
+def test_the_orientation_of_the_training_holds_unless_the_file_says_another(tmp_path):
+    rng = np.random.default_rng(1)
+    fields = rng.normal(size=(24, 2, 6, 6))
+    np.save(tmp_path / "turned.npy", fields)
+    options = {"orientation": "reference", "steps": 2}
+    train_file(tmp_path / "turned.npy", tmp_path / "run", **options, **QUIET)
+    run = load_run(tmp_path / "run")
+    z = run.encode(tmp_path / "turned.npy")
+    upright = np.flip(fields, -2).swapaxes(-1, -2).copy()
+    write_fields(tmp_path / "upright.npz", upright)
+    pd.testing.assert_frame_equal(run.encode(tmp_path / "upright.npz"), z)
+    other = run.encode(tmp_path / "turned.npy", orientation="ij")
+    assert np.abs(other - z).to_numpy().max() > 1e-3
+
+
+BAD_TABLES = {
+    "no column": ("sample,z1\n0,1\n", "column z2 is missing; the model has 2 latents"),
+    "words": ("z1,z2\na,b\n", "does not hold numbers only"),
+    "gap": ("z1,z2\n0,1\n1,\n", r"row 1 \(from 0\) holds a value that is not finite"),
+    "no rows": ("z1,z2\n", r"has shape \(0, 2\)"),
+    "empty": ("", "is not a CSV table"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_tables_that_cannot_be_decoded(line, tmp_path, name):
+    text, message = BAD_TABLES[name]
+    (tmp_path / "z.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_run(line[0]).decode(tmp_path / "z.csv")
+
+
+def test_fields_that_cannot_be_encoded(line, tmp_path):
+    folder, _, u, _ = line
+    np.save(tmp_path / "short.npy", u[:, :50])
+    with pytest.raises(DataError, match=r"built for fields of shape \(sample, 1, 60, 1\)"):
+        load_run(folder).encode(tmp_path / "short.npy")
+    gap = u.copy()
+    gap[:, 30] = np.nan
+    np.save(tmp_path / "gap.npy", gap)
+    with pytest.raises(DataError, match="sample 0 lacks values"):
+        load_run(folder).encode(tmp_path / "gap.npy")
+
+
+def test_folders_without_a_run(line, dvae_command, tmp_path):
+    (tmp_path / "z.csv").write_text("z1,z2\n0,0\n")
+    for arguments in (
+        ["encode", tmp_path, line[1]],
+        ["decode", tmp_path, "z.csv"],
+        ["report", tmp_path],
+    ):
+        code, _, err = dvae_command(*arguments)
+        assert code == 2 and err.count("\n") == 1 and "no run of 'dvae train'" in err
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(ResultError, match="no models yet"):
+        load_run(tmp_path)
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(ResultError, match=r"settings\.json is damaged"):
+        load_run(tmp_path)
+
+
+# ------------------------------------------------------------------------------ report
+
+
+def test_the_report_holds_everything_and_asks_no_other_machine(line, dvae_command, tmp_path):
+    folder = line[0]
+    code, out, _ = dvae_command("report", folder)
+    assert code == 0 and str(folder / "report.html") in out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    outside = re.sub(r'"data:image/png;base64,[A-Za-z0-9+/=]+"', "", page)
+    assert "http://" not in outside and "https://" not in outside
+    assert not re.findall(r"<(script|link|iframe|object)|@import|url\(", outside)
+    assert page.count("data:image/png;base64,") == len(FIGURES)
+    pictures = re.findall(r"base64,([A-Za-z0-9+/=]+)", page)
+    stored = {(folder / f"{name}.png").read_bytes() for name in FIGURES}
+    assert {base64.b64decode(picture) for picture in pictures} == stored
+    for line_ in (folder / "summary.txt").read_text().splitlines():
+        assert line_.replace("'", "&#39;") in page
+    for column in pd.read_csv(folder / "scores.csv"):
+        assert f"<dt>{column}</dt><dd>" in page
+    assert load_run(folder).report(tmp_path / "new" / "page.html").read_text() == page
+
+
+def test_a_report_without_some_parts_says_so(line, tmp_path):
+    folder = tmp_path / "<run>"
+    (folder / "models").mkdir(parents=True)
+    for path in ("settings.json", "models/member_000.safetensors"):
+        (folder / path).write_bytes((line[0] / path).read_bytes())
+    page = load_run(folder).report().read_text(encoding="utf-8")
+    assert page.count("This figure was not drawn") == len(FIGURES)
+    assert "scores.csv is missing or damaged" in page
+    assert "summary.txt is missing" in page
+    assert "<run>" not in page and "&lt;run&gt;" in page
+
+
+# ------------------------------------------------------------------------------ inspect
+
+
+def test_inspect_says_what_is_there_and_what_training_would_do(line, dvae_command):
+    code, out, err = dvae_command("inspect", line[1])
+    assert code == 0 and not err
+    assert "NumPy archive, 3 arrays" in out
+    assert re.search(r"u +\(160, 60\) +float64 +1\.013e\+05 \.\. 1\.013e\+05 +0", out)
+    assert "fields: key 'u', axes (sample, x1)" in out
+    assert "160 samples of 1 channel (u) on 60 points (x1)" in out
+    assert "which may be factors (--factors KEY): centre, width" in out
+    assert "orientation 'ij'" in out and "fields are standardised for training" in out
+    code, out, _ = dvae_command("inspect", line[1], "--fields", "u", "--factors", "centre,width")
+    assert code == 0 and "2 factors: centre, width" in out and "may be factors" not in out
+
+
+def test_inspect_says_which_option_is_needed(dvae_command, tmp_path):
+    p, mask = np.random.default_rng(0).normal(size=(2, 9, 5, 6))
+    land = np.where(np.arange(6) < 2, np.nan, p)
+    np.savez(tmp_path / "two.npz", p=land, q=mask, nu=np.ones(9), x=np.ones(5), note="hello")
+    code, out, _ = dvae_command("inspect", tmp_path / "two.npz")
+    assert code == 0 and "not yet: which of these are the fields?" in out and "--fields KEY" in out
+    assert "attribute note: hello" in out and "may be factors (--factors KEY): nu\n" in out
+    code, out, _ = dvae_command("inspect", tmp_path / "two.npz", "--fields", "p", "--fields", "q")
+    assert code == 0 and "9 samples of 2 channels (p, q) on 5 x 6 nodes (x1, x2)" in out
+    assert re.search(r"p +\(9, 5, 6\) .* 90\n", out)  # missing values
+    assert "10 of 60 values of a sample are missing (NaN) in every sample" in out
+
+
+def test_inspect_shows_any_contents_and_refuses_what_is_no_file(dvae_command, tmp_path):
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        file["text"] = "words"
+        file["empty"] = np.zeros((0, 3))
+        file["nothing"] = np.full(4, np.nan)
+        file["complex"] = np.ones(3) * 1j
+        for i in range(50):
+            file[f"many/{i}"] = np.ones(2)
+            file.attrs[f"a{i}"] = "x" * 200
+    text = inspect_file(tmp_path / "odd.h5")
+    assert "54 arrays" in text and "and 14 arrays more" in text
+    assert "and 30 attributes more" in text and "x" * 98 not in text
+    assert "not yet: key 'output' is missing" in text
+    np.save(tmp_path / "still.npy", np.ones((5, 6, 6)))
+    assert "not trainable: the fields do not vary" in inspect_file(tmp_path / "still.npy")
+    (tmp_path / "text.dat").write_text("no array")
+    for name in ("text.dat", "absent.npy"):
+        code, out, err = dvae_command("inspect", tmp_path / name)
+        assert code == 2 and not out and err.count("\n") == 1 and name in err
