@@ -22,7 +22,7 @@ from tqdm import tqdm
 from dvae.errors import DataError, ResultError
 from dvae.experiments import find_experiment
 from dvae.provenance import provenance
-from dvae.results.store import Store, read_result, write_result
+from dvae.results.store import Store, read_result
 from dvae.results.trials import Experiment, Group, check_profile, group_hashes
 from dvae.storage import atomic_path
 from dvae.tensors import read_tensors
@@ -83,7 +83,7 @@ def compute_group(
         hash=("trial", group_hashes(experiment, group)), settings=("trial", settings)
     ).assign(seconds=("trial", np.full(m, seconds / m)))
     data.attrs |= provenance(device)
-    write_result(data, part)
+    store.keep(experiment, profile, group, data)
     store.failure(experiment, profile, group).unlink(missing_ok=True)
     return str(part)
 

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dvae.errors import DataError
+from dvae.hdf5 import check_hdf5
 from dvae.storage import atomic_path
 
 __all__ = ["FieldDataset"]
@@ -113,7 +114,9 @@ class FieldDataset:
 
         The file is written beside ``path`` under a temporary name, synced and renamed: under its
         final name it is complete or absent. Attributes hold the metadata, the format, the
-        orientation, the version of dvae and a SHA-256 checksum of the arrays.
+        orientation, the version of dvae and a SHA-256 checksum of the arrays. The digest of the
+        whole file is beside it, as ``NAME.sha256``; without it (a file that was copied alone) a
+        file is read by another process first, see :func:`dvae.hdf5.check_hdf5`.
 
         Parameters
         ----------
@@ -149,7 +152,7 @@ class FieldDataset:
             "checksum": _checksum(arrays),
         }
         try:
-            with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+            with atomic_path(path, digest=True) as temporary, h5py.File(temporary, "w") as file:
                 for key, array in arrays.items():
                     file.create_dataset(key, data=array)
                 file.attrs.update(attributes)
@@ -210,11 +213,10 @@ class FieldDataset:
         own = {name: value for name, value in arrays.items() if name in cls.names}
         if problem := _problem(own, exact):
             raise DataError(f"{path}: key {KEYS[problem[0]]!r} {problem[1]}.")
-        stored = attributes.pop("checksum", None)
-        if stored is not None:
-            _compare_checksum(path, stored, arrays)
+        if "checksum" in attributes:
+            _compare_checksum(path, attributes.pop("checksum"), arrays)
         attributes.pop("format", None)
-        declared = attributes.pop("orientation", None)
+        declared = str(attributes.pop("orientation")) if "orientation" in attributes else None
         found, note = _orientation(path, orientation, declared, len(arrays) == len(KEYS))
         if found == "reference":
             for name in own.keys() - {"theta"}:
@@ -231,7 +233,7 @@ class FieldDataset:
 
 
 def _orientation(
-    path: Path, asked: str | None, declared: Any, like_the_authors: bool
+    path: Path, asked: str | None, declared: str | None, like_the_authors: bool
 ) -> tuple[str, str]:
     """How fields lie in a file, and a sentence that says so and why."""
     meaning = {
@@ -267,6 +269,7 @@ def _read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; `dvae generate` makes Darcy data.")
     try:
+        check_hdf5(path)
         with h5py.File(path, "r") as file:
             attributes = {key: _plain(value) for key, value in file.attrs.items()}
             arrays = {name: _read(file, path, key) for name, key in KEYS.items() if key in file}
@@ -276,7 +279,9 @@ def _read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"{path}: another program has the file open for writing, and HDF5 locks it ({error}): "
             "close it there; or copy it, if that program is not writing now."
         ) from error
-    except (OSError, RuntimeError, KeyError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # h5py raises many kinds on damaged files
         raise DataError(
             f"{path}: not a complete HDF5 file ({error}); it may be truncated or of another "
             "format: fetch or generate it again."
@@ -292,7 +297,7 @@ def _read_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def _compare_checksum(path: Path, stored: Any, arrays: dict[str, np.ndarray]) -> None:
     """Raise DataError unless the arrays are those that were stored."""
     actual = _checksum({KEYS[name]: value for name, value in arrays.items()})
-    if stored != actual:
+    if str(stored) != actual:
         raise DataError(
             f"{path}: checksum of the arrays is {actual[:12]}..., the file says "
             f"{str(stored)[:12]}...: its contents were altered or damaged; fetch or "
@@ -348,7 +353,7 @@ def _moving_gap(fields: Float[np.ndarray, "sample channel x1 x2"]) -> str | None
 def _read(file: h5py.File, path: Path, key: str) -> np.ndarray:
     """One numeric array of the file, as stored."""
     item = file[key]
-    if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
+    if not isinstance(item, h5py.Dataset) or item.shape is None or item.dtype.kind not in "fiu":
         raise DataError(f"{path}: key {key!r} is {item!r}; it must be an array of real numbers.")
     return item[()]
 
