@@ -1,11 +1,10 @@
-"""Running experiments: compute what is missing, in worker processes or on a cluster; verify."""
+"""Running experiments: compute what is missing, in worker processes or on a cluster."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import json
-import math
 import os
 import threading
 import time
@@ -22,14 +21,14 @@ from tqdm import tqdm
 from dvae.errors import DataError, ResultError
 from dvae.experiments import find_experiment
 from dvae.provenance import provenance
-from dvae.results.store import Store, read_result
+from dvae.results.store import Store
 from dvae.results.trials import Experiment, Group, check_profile, group_hashes
 from dvae.storage import atomic_path
 from dvae.tensors import read_tensors
 from dvae.threads import available_cores, one_thread
 from dvae.training.ensemble import check_device
 
-__all__ = ["compute_group", "run_experiment", "summarise", "verify_experiment"]
+__all__ = ["compute_group", "compute_trials", "run_experiment", "summarise"]
 
 _TURN = threading.Lock()
 
@@ -45,13 +44,13 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _compute(
+def compute_trials(
     experiment: Experiment,
     group: Group,
     store: Store,
     device: str,
-    progress: bool,
-    checkpoint: Path | None,
+    progress: bool = False,
+    checkpoint: Path | None = None,
 ) -> xr.Dataset:
     """What the trials of a group give; ``store`` goes to those that read others' results."""
     given = {"store": store} if experiment.reads else {}
@@ -73,7 +72,7 @@ def compute_group(
     part = store.part(experiment, profile, group)
     checkpoint = part.with_suffix(".checkpoint")
     start = time.perf_counter()
-    data = _compute(experiment, group, store, device, progress, checkpoint)
+    data = compute_trials(experiment, group, store, device, progress, checkpoint)
     seconds = time.perf_counter() - start
     m = len(group.trials)
     if data.sizes.get("trial") != m:
@@ -210,98 +209,6 @@ def _guard(call, experiment: Experiment, profile: str, group: Group, store: Stor
         with atomic_path(failure) as temporary:
             message = f"{type(error).__name__}: {error}"
             temporary.write_text(json.dumps({"error": message, "shared": group.shared}))
-
-
-def verify_experiment(
-    name: str,
-    profile: str,
-    *,
-    fraction: float = 0.1,
-    seed: int = 0,
-    device: str = "cpu",
-    store: Store | None = None,
-    progress: bool = True,
-) -> list[dict[str, Any]]:
-    """Recompute a random sample of stored groups and compare.
-
-    Parameters
-    ----------
-    name, profile : str
-        What to verify.
-    fraction : float
-        Share of the stored groups, at least one.
-    seed : int
-        Seed of the sample.
-    device : str
-        Device to recompute on.
-    store : Store, optional
-        Store to verify.
-    progress : bool
-        Show progress.
-
-    Returns
-    -------
-    list of dict
-        Per group: ``trials``, ``identical`` (every number equal) and ``largest`` (largest
-        difference of a variable relative to its largest value). Different hardware gives other
-        rounding, which long trainings amplify; compare statistics there.
-
-    Raises
-    ------
-    DataError
-        If ``fraction`` is not above 0 and at most 1.
-    ResultError
-        If nothing is stored.
-    """
-    experiment, store = find_experiment(name), store or Store.default()
-    if not 0 < fraction <= 1:
-        raise DataError(f"fraction must be above 0 and at most 1, got {fraction}")
-    stored = read_result(store.path(name, check_profile(profile)))
-    have = {h: i for i, h in enumerate(stored["hash"].values.tolist())}
-    groups = [
-        g for g in experiment.groups(profile) if set(group_hashes(experiment, g)) <= set(have)
-    ]
-    if not groups:
-        raise ResultError(f"no complete group of {name!r} at profile {profile!r} is stored")
-    count = max(1, round(fraction * len(groups)))
-    chosen = np.random.default_rng(seed).choice(len(groups), size=count, replace=False)
-    report = []
-    for index in tqdm(sorted(chosen), desc=f"verify {name}", disable=not progress):
-        group = groups[index]
-        old = stored.isel(trial=[have[h] for h in group_hashes(experiment, group)])
-        new = _compute(experiment, group, store, device, progress=False, checkpoint=None)
-        largest = _largest_difference(old, new)
-        report.append({"trials": len(group.trials), "identical": largest == 0, "largest": largest})
-    return report
-
-
-def _largest_difference(old: xr.Dataset, new: xr.Dataset) -> float:
-    """Largest relative difference of a variable; infinite where names or shapes differ."""
-    # a merged file pads the shorter of two curves; wall times always differ
-    names = [name for name in new.data_vars if not str(name).endswith("seconds")]
-    try:
-        old = xr.align(old, new, join="right", exclude="trial")[0]
-    except ValueError:  # a dimension without labels has another size
-        return math.inf
-    if not set(names) <= set(old.data_vars):
-        return math.inf
-    return max(_difference(old[name].values, new[name].values) for name in names)
-
-
-def _difference(old: np.ndarray, new: np.ndarray) -> float:
-    if old.dtype.kind in "OUS":
-        return 0.0 if np.array_equal(old.astype(str), new.astype(str)) else math.inf
-    old, new = old.astype(float), new.astype(float)
-    if np.array_equal(old, new, equal_nan=True):
-        return 0.0
-    rest, other_rest = (np.where(np.isfinite(values), 0.0, values) for values in (old, new))
-    if not np.array_equal(
-        rest, other_rest, equal_nan=True
-    ):  # another shape, or NaN and inf elsewhere
-        return math.inf
-    finite = np.isfinite(old)
-    difference, scale = np.abs(old - new)[finite].max(), np.abs(old[finite]).max()
-    return float(difference / scale) if scale > 0 else math.inf
 
 
 def summarise(statuses: Sequence[dict[str, Any]]) -> str:
