@@ -164,7 +164,7 @@ def test_what_seeds_do_not_change_may_not_change(drawn, store):
 
 
 def test_p_values_of_equal_distributions_keep_their_level():
-    """Ten stored trials, of which some are drawn again: at most 5 % of the p-values lie below 5 %."""
+    """Ten stored trials, some drawn again: at most 5 % of the p-values lie below 5 %."""
     rng, count = np.random.default_rng(0), 4000
     for rows in ([0], list(range(5)), list(range(10))):
         below = {"difference": 0, "shift": 0}
