@@ -177,7 +177,9 @@ def run(
     client = None
     executor = None
     if scheduler is not None:
-        client, executor = _connect(scheduler)
+        from dvae.cluster import connect
+
+        client, executor = connect(scheduler)
     statuses = []
     try:
         for name in names:
@@ -301,19 +303,6 @@ def _store(path: Path | None):
     if path is not None and path.exists() and not path.is_dir():
         raise DataError(f"--store {path} is a file; a store is a folder of results")
     return Store.default() if path is None else Store(path)
-
-
-def _connect(address: str):
-    """Dask client and its executor."""
-    try:
-        from dask.distributed import Client
-    except ImportError as error:
-        raise DvaeError("--scheduler needs dask: pip install 'dvae[cluster]'") from error
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise DvaeError(f"no dask scheduler answers at {address}: {error}") from error
-    return client, client.get_executor()
 
 
 def main() -> None:

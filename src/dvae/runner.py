@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from dvae.errors import DataError, ResultError
+from dvae.errors import DataError, DvaeError, ResultError
 from dvae.experiments import find_experiment
 from dvae.provenance import provenance
 from dvae.results.store import Store
@@ -125,6 +125,8 @@ def run_experiment(
     ------
     UnknownNameError, DeviceError
         Before anything runs. A group that fails is recorded and reported, the others go on.
+    DvaeError
+        If the executor drops its work because its workers are gone.
     """
     experiment, store = find_experiment(name), store or Store.default()
     check_profile(profile)
@@ -204,6 +206,11 @@ def _guard(call, experiment: Experiment, profile: str, group: Group, store: Stor
     """Run or collect a group; keep the error of one that fails."""
     try:
         call()
+    except CancelledError as error:
+        raise DvaeError(
+            "the workers are gone: their scheduler has ended, or cannot be reached any more; what "
+            "is stored is kept, start the same command again with a scheduler that runs"
+        ) from error
     except Exception as error:  # one group's failure must not stop the others
         failure = store.failure(experiment, profile, group)
         with atomic_path(failure) as temporary:
