@@ -173,6 +173,7 @@ def run(
 
     if (experiment is None) == (not every):
         raise DataError("name one experiment, or give --all")
+    place = _store(store, reading=False)
     names = list(EXPERIMENTS) if every else [find_experiment(str(experiment)).name]
     client = None
     executor = None
@@ -190,7 +191,7 @@ def run(
                     device=device,
                     workers=workers,
                     executor=executor,
-                    store=_store(store),
+                    store=place,
                     progress=not quiet,
                 )
             )
@@ -282,6 +283,8 @@ def claims(
     """What the paper claims, what was found here, and a verdict by rule."""
     from dvae.verdicts import decided_claims
 
+    if store is not None:
+        _check_store(store)
     decided = decided_claims(results_folder() if store is None else store, rows)
     if as_json:
         typer.echo(json.dumps(decided, indent=2))
@@ -296,12 +299,26 @@ def claims(
     typer.echo(", ".join(f"{n} {verdict}" for verdict, n in counts))
 
 
-def _store(path: Path | None):
-    """The store of a folder, or the book's."""
+def _check_store(path: Path) -> None:
+    """Raise DataError unless a folder is empty or holds results."""
+    if not path.exists():
+        raise DataError(f"--store {path}: there is no such folder; 'dvae run' makes one")
+    if not path.is_dir():
+        raise DataError(f"--store {path} is a file; a store is a folder of results")
+    holds = (path / ".parts").exists() or any(path.glob("*/*.nc"))
+    if not holds and any(path.iterdir()):
+        raise DataError(
+            f"--store {path} holds other things and no results, which lie in it as "
+            "EXPERIMENT/PROFILE.nc; name another folder, or an empty one"
+        )
+
+
+def _store(path: Path | None, reading: bool = True):
+    """The store of a folder, or the book's; one that is read must be there."""
     from dvae.results.store import Store
 
-    if path is not None and path.exists() and not path.is_dir():
-        raise DataError(f"--store {path} is a file; a store is a folder of results")
+    if path is not None and reading:
+        _check_store(path)
     return Store.default() if path is None else Store(path)
 
 
