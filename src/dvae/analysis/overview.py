@@ -122,7 +122,7 @@ def all_scores(z: Latents, theta: Samples, seed: int = 0) -> Scores:
 
 def _one_hot_groups(theta: Float[np.ndarray, "sample factor"]) -> list[slice]:
     """Columns side by side that are the classes of one factor; the shortest such groups."""
-    binary = np.isin(theta, (0, 1)).all(0)
+    binary = ((theta == 0) | (theta == 1)).all(0)
     groups, first = [], 0
     while first < theta.shape[1]:
         for last in range(first + 2, theta.shape[1] + 1):
