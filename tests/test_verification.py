@@ -129,6 +129,17 @@ def test_another_order_of_sums_is_rounding(drawn, store, trained):
     assert outcomes(store) == expected
 
 
+def test_zeros_but_for_rounding_are_equal(drawn, store):
+    noise = lambda size: lambda d: d.assign(mean=("trial", size * np.arange(10.0)))  # noqa: E731
+    drawn.change = noise(1e-17)
+    run(store)
+    for size, expected in [(-3e-17, "equal within rounding"), (1e-11, "different")]:
+        drawn.change = noise(size)
+        assert outcomes(store) == {expected}
+    drawn.change = noise(0.0)
+    assert outcomes(store) == {"equal within rounding"}
+
+
 def test_other_draws_are_equal_as_statistics(drawn, store):
     run(store)
     for drawn.draw in range(1, 21):  # each a machine on which training went elsewhere
