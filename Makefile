@@ -29,7 +29,8 @@ unexport JUPYTER_PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book test unit notebooks kernels lint types format reproduce references bench gpu figure lock clean distclean
+.PHONY: help install book test unit notebooks kernels lowest lint types format reproduce digests \
+  references bench gpu figure lock clean distclean
 
 help:  ## list the targets
 	@echo "Targets (each creates $(VENV) first where it is needed):"
@@ -70,6 +71,9 @@ notebooks: $(STAMP)  ## nbval alone: do the chapters still print what tests/note
 kernels: $(STAMP)  ## numerical tests under other linear-algebra kernels: do the tolerances hold, how closely?
 	@$(PY) tools/kernels.py $(KERNELS) --jobs $(JOBS) $(if $(PYTEST_ARGS),--pytest="$(PYTEST_ARGS)")
 
+lowest: $(STAMP)  ## quick tests with the lowest versions that pyproject.toml allows (an environment of their own)
+	@$(PY) tools/lowest.py $(PYTEST_ARGS)
+
 lint: $(STAMP)  ## ruff on the library, the tests and the chapters' cells; the layers of imports
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -85,6 +89,9 @@ format: $(STAMP)  ## format and repair the sources and the chapters' cells
 reproduce: $(STAMP)  ## run every experiment that is not stored yet: results/
 	@$(BIN)/dvae run --all --profile $(PROFILE) --device $(DEVICE)
 	@echo "the results are in results/; show them with: make book PROFILE=$(PROFILE)"
+
+digests: $(STAMP)  ## after files in results/ came from elsewhere: check them, bring their digests up to date
+	@$(PY) -c "from dvae.results.store import Store; print(*Store.default().update_digests(), sep='\n')"
 
 references: $(STAMP)  ## execute the chapters again for nbval: tests/notebooks/
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \

@@ -122,7 +122,7 @@ def test_run_status_and_verify(dvae_command, tmp_path):
     code, out, _ = dvae_command("verify", EXPERIMENT, "--fraction", 0.25, "--quiet", *store)
     assert code == 0 and "identical" in out
     code, out, _ = dvae_command("verify", EXPERIMENT, "--json", "--quiet", *store)
-    assert code == 0 and all(group["identical"] for group in json.loads(out))
+    assert code == 0 and {g["outcome"] for g in json.loads(out)} == {"identical"}
 
     path = Store(tmp_path).path(EXPERIMENT, "smoke")
     path.write_bytes(path.read_bytes()[:3000])
@@ -168,6 +168,11 @@ ERRORS = {
     "verify missing": (["verify", EXPERIMENT], "dvae run"),
     "verify fraction": (["verify", EXPERIMENT, "--fraction", "2"], "fraction"),
     "store is a file": (["status", "--store", "file"], "--store file is a file"),
+    "store is not there": (["status", "--store", "stor"], "there is no such folder"),
+    "store of verify": (["verify", EXPERIMENT, "--store", "stor"], "there is no such folder"),
+    "store of claims": (["claims", "--store", "stor"], "there is no such folder"),
+    "folder of other things": (["status", "--store", "."], "holds other things and no results"),
+    "run into a file": (["run", EXPERIMENT, "--store", "file"], "choose another folder"),
     "too many samples": (["generate", "x.hdf5", "--samples", "100000000"], "GiB of memory"),
     "empty output": (["train", "file", "--output", ""], "the output folder has no name"),
     "device that is not supported": (["train", "file", "--device", "mps"], "use 'cpu' or 'cuda'"),

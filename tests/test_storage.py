@@ -1,17 +1,19 @@
 """Files appear whole or not at all; tensors come back as they were or not at all."""
 
 import errno
+import hashlib
 import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
-from dvae.errors import DvaeError, ResultError
-from dvae.storage import atomic_path
+from dvae.errors import DataError, DvaeError, ResultError
+from dvae.storage import atomic_path, digest_path, has_digest, write_digest
 from dvae.tensors import read_tensors, tensors_digest, write_tensors
 
 
@@ -206,3 +208,99 @@ def test_equal_tensors_make_equal_files(tmp_path):
     read, metadata = read_tensors(tmp_path / "0")
     assert metadata == {c: c for c in "abcdef"}
     assert all(torch.equal(read[name], value) for name, value in tensors.items())
+
+
+# --- digests --------------------------------------------------------------------------------
+
+
+def test_a_file_is_known_by_its_digest(tmp_path):
+    target = tmp_path / "file.txt"
+    with atomic_path(target, digest=True) as temporary:
+        temporary.write_text("first")
+    assert names(tmp_path) == ["file.txt", "file.txt.sha256"]
+    line = f"{hashlib.sha256(b'first').hexdigest()}  file.txt\n"  # what sha256sum writes
+    assert digest_path(target).read_text() == line
+    assert has_digest(target) and not write_digest(target)
+    with atomic_path(target, digest=True) as temporary:
+        temporary.write_text("second")
+    assert has_digest(target) and len(digest_path(target).read_text()) == len(line)
+    target.write_text("Second")
+    with pytest.raises(DataError, match=rf"{target} is not the file that file\.txt\.sha256"):
+        has_digest(target)
+    assert write_digest(target) and has_digest(target)
+    digest_path(target).write_text("nothing\n")
+    with pytest.raises(DataError, match=r"holds no digest.*remove it"):
+        has_digest(target)
+    with atomic_path(target, digest=True) as temporary:
+        temporary.write_text("third")
+    assert has_digest(target)
+    digest_path(target).unlink()
+    assert not has_digest(target)
+    with pytest.raises(OSError, match="missing"):
+        has_digest(tmp_path / "missing")
+
+
+KILLED = """
+import os, signal, sys
+from dvae.storage import atomic_path
+rename, calls, last, before = os.replace, 0, int(sys.argv[2]), sys.argv[3] == "before"
+def replace(*names):
+    global calls
+    calls += 1
+    if calls == last and before:
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(*names)
+    if calls == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = replace
+with atomic_path(sys.argv[1], digest=True) as temporary:
+    temporary.write_text("new")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
+@pytest.mark.parametrize("there", ["nothing", "a file", "a file with its digest"])
+def test_a_kill_between_file_and_digest_leaves_a_file_that_is_accepted(tmp_path, there):
+    for last in (1, 2, 3):  # digests, file, digest
+        for moment in ("before", "after"):
+            target = tmp_path / f"{last}{moment}"
+            if there == "a file":
+                target.write_text("old")
+            elif there == "a file with its digest":
+                with atomic_path(target, digest=True) as temporary:
+                    temporary.write_text("old")
+            command = [sys.executable, "-c", KILLED, str(target), str(last), moment]
+            assert subprocess.run(command, check=False).returncode == -9
+            arrived = (last, moment) in {(2, "after"), (3, "before"), (3, "after")}
+            assert target.exists() == (arrived or there != "nothing")
+            if target.exists():
+                assert target.read_text() == ("new" if arrived else "old")
+                # without a digest before, and none yet, it is a file without one
+                assert has_digest(target) or ((last, moment), there) == ((1, "before"), "a file")
+            with atomic_path(target, digest=True) as temporary:  # and the next one tidies up
+                temporary.write_text("newer")
+            assert has_digest(target) and digest_path(target).read_text().count("\n") == 1
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_reader_never_meets_a_file_without_its_digest(tmp_path):
+    target = tmp_path / "file.txt"
+    problems, done = [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            try:
+                assert has_digest(target)
+            except Exception as problem:
+                problems.append(problem)
+
+    with atomic_path(target, digest=True) as temporary:
+        temporary.write_text("0")
+    reader = threading.Thread(target=read)
+    reader.start()
+    for i in range(150):
+        with atomic_path(target, digest=True) as temporary:
+            temporary.write_text(str(i))
+    done.set()
+    reader.join()
+    assert not problems

@@ -301,11 +301,14 @@ def run(
 
     if (experiment is None) == (not every):
         raise DataError("name one experiment, or give --all")
+    place = _store(store, reading=False)
     names = list(EXPERIMENTS) if every else [find_experiment(str(experiment)).name]
     client = None
     executor = None
     if scheduler is not None:
-        client, executor = _connect(scheduler)
+        from dvae.cluster import connect
+
+        client, executor = connect(scheduler)
     statuses = []
     try:
         for name in names:
@@ -316,7 +319,7 @@ def run(
                     device=device,
                     workers=workers,
                     executor=executor,
-                    store=_store(store),
+                    store=place,
                     progress=not quiet,
                 )
             )
@@ -365,8 +368,13 @@ def verify(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Recompute a sample of stored trials and compare with what is stored."""
-    from dvae.runner import verify_experiment
+    """Recompute a sample of stored trials and compare with what is stored.
+
+    Each group of trials is identical, equal within rounding, equal as statistics (training
+    amplifies the last digit: then differences are compared with those between seeds, and the
+    verdicts of claims) or different; the exit code is 1 if one is different.
+    """
+    from dvae.verification import verify_experiment
 
     report = verify_experiment(
         experiment,
@@ -381,12 +389,14 @@ def verify(
         typer.echo(json.dumps(report, indent=2))
     else:
         for entry in report:
-            verdict = "identical" if entry["identical"] else "different"
-            typer.echo(
-                f"{entry['trials']} trials: {verdict}, "
-                f"largest relative difference {entry['largest']:.2e}"
+            largest = entry["largest"]
+            where = (
+                ""
+                if not largest
+                else (f"largest relative difference {largest:.1e}, in {entry['variable']}; ")
             )
-    if not all(entry["identical"] for entry in report):
+            typer.echo(f"{entry['trials']} trials: {entry['outcome']} ({where}{entry['reason']})")
+    if any(entry["outcome"] == "different" for entry in report):
         raise typer.Exit(1)
 
 
@@ -401,6 +411,8 @@ def claims(
     """What the paper claims, what was found here, and a verdict by rule."""
     from dvae.verdicts import decided_claims
 
+    if store is not None:
+        _check_store(store)
     decided = decided_claims(results_folder() if store is None else store, rows)
     if as_json:
         typer.echo(json.dumps(decided, indent=2))
@@ -415,26 +427,27 @@ def claims(
     typer.echo(", ".join(f"{n} {verdict}" for verdict, n in counts))
 
 
-def _store(path: Path | None):
-    """The store of a folder, or the book's."""
+def _check_store(path: Path) -> None:
+    """Raise DataError unless a folder is empty or holds results."""
+    if not path.exists():
+        raise DataError(f"--store {path}: there is no such folder; 'dvae run' makes one")
+    if not path.is_dir():
+        raise DataError(f"--store {path} is a file; a store is a folder of results")
+    holds = (path / ".parts").exists() or any(path.glob("*/*.nc"))
+    if not holds and any(path.iterdir()):
+        raise DataError(
+            f"--store {path} holds other things and no results, which lie in it as "
+            "EXPERIMENT/PROFILE.nc; name another folder, or an empty one"
+        )
+
+
+def _store(path: Path | None, reading: bool = True):
+    """The store of a folder, or the book's; one that is read must be there."""
     from dvae.results.store import Store
 
-    if path is not None and path.exists() and not path.is_dir():
-        raise DataError(f"--store {path} is a file; a store is a folder of results")
+    if path is not None and reading:
+        _check_store(path)
     return Store.default() if path is None else Store(path)
-
-
-def _connect(address: str):
-    """Dask client and its executor."""
-    try:
-        from dask.distributed import Client
-    except ImportError as error:
-        raise DvaeError("--scheduler needs dask: pip install 'dvae[cluster]'") from error
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise DvaeError(f"no dask scheduler answers at {address}: {error}") from error
-    return client, client.get_executor()
 
 
 def main() -> None:

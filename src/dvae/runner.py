@@ -1,16 +1,15 @@
-"""Running experiments: compute what is missing, in worker processes or on a cluster; verify."""
+"""Running experiments: compute what is missing, in worker processes or on a cluster."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import json
-import math
 import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,17 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from dvae.errors import DataError, ResultError
+from dvae.errors import DataError, DvaeError, ResultError
 from dvae.experiments import find_experiment
 from dvae.provenance import provenance
-from dvae.results.store import Store, read_result, write_result
+from dvae.results.store import Store
 from dvae.results.trials import Experiment, Group, check_profile, group_hashes
 from dvae.storage import atomic_path
 from dvae.tensors import read_tensors
 from dvae.threads import available_cores, one_thread
 from dvae.training.ensemble import check_device
 
-__all__ = ["compute_group", "run_experiment", "summarise", "verify_experiment"]
+__all__ = ["compute_group", "compute_trials", "run_experiment", "summarise"]
 
 _TURN = threading.Lock()
 
@@ -45,13 +44,13 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _compute(
+def compute_trials(
     experiment: Experiment,
     group: Group,
     store: Store,
     device: str,
-    progress: bool,
-    checkpoint: Path | None,
+    progress: bool = False,
+    checkpoint: Path | None = None,
 ) -> xr.Dataset:
     """What the trials of a group give; ``store`` goes to those that read others' results."""
     given = {"store": store} if experiment.reads else {}
@@ -73,7 +72,7 @@ def compute_group(
     part = store.part(experiment, profile, group)
     checkpoint = part.with_suffix(".checkpoint")
     start = time.perf_counter()
-    data = _compute(experiment, group, store, device, progress, checkpoint)
+    data = compute_trials(experiment, group, store, device, progress, checkpoint)
     seconds = time.perf_counter() - start
     m = len(group.trials)
     if data.sizes.get("trial") != m:
@@ -83,7 +82,7 @@ def compute_group(
         hash=("trial", group_hashes(experiment, group)), settings=("trial", settings)
     ).assign(seconds=("trial", np.full(m, seconds / m)))
     data.attrs |= provenance(device)
-    write_result(data, part)
+    store.keep(experiment, profile, group, data)
     store.failure(experiment, profile, group).unlink(missing_ok=True)
     return str(part)
 
@@ -126,6 +125,8 @@ def run_experiment(
     ------
     UnknownNameError, DeviceError
         Before anything runs. A group that fails is recorded and reported, the others go on.
+    DvaeError
+        If the executor drops its work because its workers are gone.
     """
     experiment, store = find_experiment(name), store or Store.default()
     check_profile(profile)
@@ -205,103 +206,16 @@ def _guard(call, experiment: Experiment, profile: str, group: Group, store: Stor
     """Run or collect a group; keep the error of one that fails."""
     try:
         call()
+    except CancelledError as error:
+        raise DvaeError(
+            "the workers are gone: their scheduler has ended, or cannot be reached any more; what "
+            "is stored is kept, start the same command again with a scheduler that runs"
+        ) from error
     except Exception as error:  # one group's failure must not stop the others
         failure = store.failure(experiment, profile, group)
         with atomic_path(failure) as temporary:
             message = f"{type(error).__name__}: {error}"
             temporary.write_text(json.dumps({"error": message, "shared": group.shared}))
-
-
-def verify_experiment(
-    name: str,
-    profile: str,
-    *,
-    fraction: float = 0.1,
-    seed: int = 0,
-    device: str = "cpu",
-    store: Store | None = None,
-    progress: bool = True,
-) -> list[dict[str, Any]]:
-    """Recompute a random sample of stored groups and compare.
-
-    Parameters
-    ----------
-    name, profile : str
-        What to verify.
-    fraction : float
-        Share of the stored groups, at least one.
-    seed : int
-        Seed of the sample.
-    device : str
-        Device to recompute on.
-    store : Store, optional
-        Store to verify.
-    progress : bool
-        Show progress.
-
-    Returns
-    -------
-    list of dict
-        Per group: ``trials``, ``identical`` (every number equal) and ``largest`` (largest
-        difference of a variable relative to its largest value). Different hardware gives other
-        rounding, which long trainings amplify; compare statistics there.
-
-    Raises
-    ------
-    DataError
-        If ``fraction`` is not above 0 and at most 1.
-    ResultError
-        If nothing is stored.
-    """
-    experiment, store = find_experiment(name), store or Store.default()
-    if not 0 < fraction <= 1:
-        raise DataError(f"fraction must be above 0 and at most 1, got {fraction}")
-    stored = read_result(store.path(name, check_profile(profile)))
-    have = {h: i for i, h in enumerate(stored["hash"].values.tolist())}
-    groups = [
-        g for g in experiment.groups(profile) if set(group_hashes(experiment, g)) <= set(have)
-    ]
-    if not groups:
-        raise ResultError(f"no complete group of {name!r} at profile {profile!r} is stored")
-    count = max(1, round(fraction * len(groups)))
-    chosen = np.random.default_rng(seed).choice(len(groups), size=count, replace=False)
-    report = []
-    for index in tqdm(sorted(chosen), desc=f"verify {name}", disable=not progress):
-        group = groups[index]
-        old = stored.isel(trial=[have[h] for h in group_hashes(experiment, group)])
-        new = _compute(experiment, group, store, device, progress=False, checkpoint=None)
-        largest = _largest_difference(old, new)
-        report.append({"trials": len(group.trials), "identical": largest == 0, "largest": largest})
-    return report
-
-
-def _largest_difference(old: xr.Dataset, new: xr.Dataset) -> float:
-    """Largest relative difference of a variable; infinite where names or shapes differ."""
-    # a merged file pads the shorter of two curves; wall times always differ
-    names = [name for name in new.data_vars if not str(name).endswith("seconds")]
-    try:
-        old = xr.align(old, new, join="right", exclude="trial")[0]
-    except ValueError:  # a dimension without labels has another size
-        return math.inf
-    if not set(names) <= set(old.data_vars):
-        return math.inf
-    return max(_difference(old[name].values, new[name].values) for name in names)
-
-
-def _difference(old: np.ndarray, new: np.ndarray) -> float:
-    if old.dtype.kind in "OUS":
-        return 0.0 if np.array_equal(old.astype(str), new.astype(str)) else math.inf
-    old, new = old.astype(float), new.astype(float)
-    if np.array_equal(old, new, equal_nan=True):
-        return 0.0
-    rest, other_rest = (np.where(np.isfinite(values), 0.0, values) for values in (old, new))
-    if not np.array_equal(
-        rest, other_rest, equal_nan=True
-    ):  # another shape, or NaN and inf elsewhere
-        return math.inf
-    finite = np.isfinite(old)
-    difference, scale = np.abs(old - new)[finite].max(), np.abs(old[finite]).max()
-    return float(difference / scale) if scale > 0 else math.inf
 
 
 def summarise(statuses: Sequence[dict[str, Any]]) -> str:

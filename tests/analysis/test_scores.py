@@ -588,3 +588,25 @@ def test_chance_of_disentangled_is_the_same_for_every_set(name, size):
 def test_chance_needs_two_factors():
     with pytest.raises(DataError, match="2 factors"):
         analysis.chance_of_disentangled(np.random.default_rng(0).standard_normal((64, 3)))
+
+
+def test_one_hot_columns_beside_other_factors_are_one_factor_among_them():
+    rng = np.random.default_rng(2)
+    kind, shade, flag = rng.integers(0, 3, 300), rng.integers(0, 2, 300), rng.integers(0, 2, 300)
+    size = rng.standard_normal(300)
+    z = noisy(np.c_[size, kind, shade, flag])
+    theta = np.c_[size, np.eye(3)[kind], np.eye(2)[shade], flag]
+    mixed = analysis.all_scores(z, theta)
+    joined = analysis.all_scores(z, np.c_[size, kind, shade, flag])
+    for name in ("mig", "factor_vae", "beta_vae", "modularity", "explicitness"):
+        assert mixed[name] == joined[name] and mixed[name] > 0.5
+    assert not np.isnan(mixed["total_correlation"])
+    assert set(mixed.reasons) == {name for name, value in mixed.items() if np.isnan(value)}
+    assert {"s_d", "s_d_ceiling", "mcc", "sap", "s_kl", "dci_completeness"} <= set(mixed.reasons)
+    for reason in mixed.reasons.values():
+        assert reason.startswith("columns 2 to 4 and 5 to 6 are the classes of one factor")
+    # binary factors of their own, and columns that lie apart, are no classes
+    apart = analysis.all_scores(z, np.c_[np.eye(2)[shade][:, 0], size, np.eye(2)[shade][:, 1]])
+    assert not np.isnan(apart["s_d"])
+    two = analysis.all_scores(z, np.c_[flag, shade, size, kind])
+    assert not two.reasons

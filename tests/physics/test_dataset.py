@@ -1,5 +1,6 @@
 """Generation, files and their failures."""
 
+import contextlib
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from dvae.physics import (
     factor_distribution,
     solve_darcy,
 )
+from dvae.storage import digest_path
 
 
 def generate(n_samples=8, **options):
@@ -42,6 +44,14 @@ def arrays(dataset):
 
 def folder(path):
     return sorted(item.name for item in path.parent.iterdir())
+
+
+@contextlib.contextmanager
+def altered(path):
+    """The file, open for changes that are made on purpose: without its digest."""
+    digest_path(path).unlink()
+    with h5py.File(path, "r+") as file:
+        yield file
 
 
 # --- generation ---------------------------------------------------------------------------------
@@ -168,7 +178,7 @@ def test_what_is_saved_is_loaded(data, tmp_path, orientation):
     again = DarcyDataset.load(path)
     assert same(again, data)
     assert data.metadata.items() <= again.metadata.items()
-    assert folder(path) == ["data.h5"]
+    assert folder(path) == ["data.h5", "data.h5.sha256"]
     again.save(path, orientation=orientation)  # replaces
     assert same(DarcyDataset.load(path), data)
 
@@ -234,7 +244,7 @@ def test_the_attribute_of_a_file_is_believed_unless_told_otherwise(data, tmp_pat
     with pytest.warns(UserWarning, match="as asked, although the file says 'reference'"):
         told = FieldDataset.load(path, orientation="ij")
     assert torch.equal(told.fields, data.fields.transpose(-1, -2).flip(-2))
-    with h5py.File(path, "a") as file:
+    with altered(path) as file:
         file.attrs["orientation"] = "north"
     with pytest.raises(DataError, match=r"data\.h5: its attribute 'orientation' is 'north'"):
         FieldDataset.load(path)
@@ -256,6 +266,9 @@ def test_fields_of_any_origin_know_no_permeability(data, tmp_path):
         assert set(file) == {"generative_params", "output"}
     with h5py.File(path, "r+") as file:
         file["permeability"][0, 0, 0, 0] += 1
+    with pytest.raises(DataError, match=r"darcy\.h5 is not the file that darcy\.h5\.sha256"):
+        FieldDataset.load(path)
+    digest_path(path).unlink()
     with pytest.raises(DataError, match=r"darcy\.h5: checksum"):
         FieldDataset.load(path)
 
@@ -281,7 +294,7 @@ def test_own_fields_need_only_the_output(tmp_path):
 
 def edit(path, key, change):
     """Replace an array of the file, and drop the checksum so that only the change can be seen."""
-    with h5py.File(path, "r+") as file:
+    with altered(path) as file:
         values = file[key][()]
         del file[key]
         if change is not None:
@@ -322,6 +335,9 @@ def test_bad_contents_name_file_key_and_expectation(path, key, change, message):
 def test_a_truncated_file_is_refused(path, kept):
     contents = path.read_bytes()
     path.write_bytes(contents[: int(kept * len(contents))])
+    with pytest.raises(DataError, match=r"data\.h5 is not the file that data\.h5\.sha256"):
+        DarcyDataset.load(path)
+    digest_path(path).unlink()
     with pytest.raises(DataError, match=r"not a complete HDF5 file .*truncated") as caught:
         DarcyDataset.load(path)
     assert str(path) in str(caught.value)
@@ -337,7 +353,7 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize("key", ["output", "permeability", "generative_params"])
 def test_a_changed_value_does_not_pass_the_checksum(path, key):
-    with h5py.File(path, "r+") as file:
+    with altered(path) as file:
         file[key][(1, *[0] * (file[key].ndim - 1))] += 1e-3
     with pytest.raises(DataError, match=r"data\.h5: checksum"):
         DarcyDataset.load(path)
@@ -349,6 +365,7 @@ def test_an_interrupted_write_leaves_nothing(data, tmp_path, monkeypatch, error,
     path = tmp_path / "data.h5"
     if existing:
         generate(2).save(path)
+    before = folder(path)
     create = h5py.File.create_dataset
 
     def fail_at_the_last(self, name, *arguments, **options):
@@ -359,7 +376,7 @@ def test_an_interrupted_write_leaves_nothing(data, tmp_path, monkeypatch, error,
     monkeypatch.setattr(h5py.File, "create_dataset", fail_at_the_last)
     with pytest.raises((KeyboardInterrupt, DvaeError)):
         data.save(path)
-    assert folder(path) == (["data.h5"] if existing else [])
+    assert folder(path) == before
     if existing:
         assert len(DarcyDataset.load(path)) == 2
 

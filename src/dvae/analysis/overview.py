@@ -65,9 +65,9 @@ class Scores(dict[str, float]):
 def all_scores(z: Latents, theta: Samples, seed: int = 0) -> Scores:
     """Every score of this module with its default options, and S_KL (eqs 6 and 7).
 
-    Factors may be continuous, discrete or binary. Columns that are one class in one-hot form (each
-    0 or 1, exactly one of them 1) count as one factor with as many values, and only scores that
-    need no numbers apply.
+    Factors may be continuous, discrete or binary. Columns side by side that are one class in
+    one-hot form (each 0 or 1, exactly one of them 1) count as one factor with as many values,
+    whatever the other columns are, and only scores that need no numbers apply.
 
     Parameters
     ----------
@@ -94,10 +94,11 @@ def all_scores(z: Latents, theta: Samples, seed: int = 0) -> Scores:
     """
     z, theta = as_pair(z, theta, MIN_SAMPLES)
     found = Scores()
-    if _is_one_hot(theta):
-        reason = "the factors are the classes of one factor (one-hot), which has no number"
+    if groups := _one_hot_groups(theta):
+        columns = " and ".join(f"{group.start + 1} to {group.stop}" for group in groups)
+        reason = f"columns {columns} are the classes of one factor (one-hot), which has no number"
         found.reasons |= dict.fromkeys(OF_NUMBERS, reason)
-        theta = theta.argmax(1)[:, None].astype(float)
+        theta = _joined(theta, groups)
     elif z.shape[1] != theta.shape[1]:
         found.reasons["s_kl"] = f"{z.shape[1]} latents but {theta.shape[1]} factors"
     found.add("s_d", lambda: disentanglement_score(z, theta))
@@ -119,7 +120,28 @@ def all_scores(z: Latents, theta: Samples, seed: int = 0) -> Scores:
     return found
 
 
-def _is_one_hot(theta: Float[np.ndarray, "sample factor"]) -> bool:
-    """Whether the columns are the classes of one factor."""
-    binary = bool(np.isin(theta, (0, 1)).all())
-    return binary and theta.shape[1] > 1 and bool((theta.sum(1) == 1).all())
+def _one_hot_groups(theta: Float[np.ndarray, "sample factor"]) -> list[slice]:
+    """Columns side by side that are the classes of one factor; the shortest such groups."""
+    binary = ((theta == 0) | (theta == 1)).all(0)
+    groups, first = [], 0
+    while first < theta.shape[1]:
+        for last in range(first + 2, theta.shape[1] + 1):
+            group = slice(first, last)
+            if binary[group].all() and (theta[:, group].sum(1) == 1).all():
+                groups.append(group)
+                first = last
+                break
+        else:
+            first += 1
+    return groups
+
+
+def _joined(
+    theta: Float[np.ndarray, "sample factor"], groups: list[slice]
+) -> Float[np.ndarray, "sample joined"]:
+    """Factors with the number of the class in place of each group of columns."""
+    joined = theta.copy()
+    for group in groups:
+        joined[:, group.start] = theta[:, group].argmax(1)
+    dropped = [j for group in groups for j in range(group.start + 1, group.stop)]
+    return np.delete(joined, dropped, axis=1)

@@ -8,7 +8,7 @@ nothing.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -63,11 +63,13 @@ class Results:
     ----------
     store : Store, optional
         Where they are; by default the book's store.
+    given : mapping of str to Dataset, optional
+        Results to take instead of stored ones.
     """
 
-    def __init__(self, store: Store | None = None):
+    def __init__(self, store: Store | None = None, given: Mapping[str, xr.Dataset] | None = None):
         self.store = store or Store.default()
-        self._read: dict[str, xr.Dataset] = {}
+        self._read = dict(given or {})
         self._scopes: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> xr.Dataset:

@@ -51,4 +51,5 @@ BASELINES = Experiment(
     2,
     _groups,
     _compute,
+    trained=False,
 )

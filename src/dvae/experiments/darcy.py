@@ -346,4 +346,5 @@ DARCY = Experiment(
     1,
     _groups,
     _compute,
+    trained=False,
 )

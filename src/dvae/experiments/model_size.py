@@ -49,4 +49,5 @@ MODEL_SIZE = Experiment(
     1,
     _groups,
     _compute,
+    trained=False,
 )

@@ -88,4 +88,5 @@ SHAPE_SCORE = Experiment(
     _groups,
     _compute,
     reads=("disentanglement",),
+    trained=False,
 )

@@ -150,7 +150,9 @@ class FieldDataset:
 
         The file is written beside ``path`` under a temporary name, synced and renamed: under its
         final name it is complete or absent. Attributes hold the metadata, the format, the
-        orientation, the version of dvae and a SHA-256 checksum of the arrays.
+        orientation, the version of dvae and a SHA-256 checksum of the arrays. The digest of the
+        whole file is beside it, as ``NAME.sha256``; without it (a file that was copied alone) a
+        file is read by another process first, see :func:`dvae.hdf5.check_hdf5`.
 
         Parameters
         ----------
@@ -186,7 +188,7 @@ class FieldDataset:
             "checksum": _checksum(arrays),
         }
         try:
-            with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+            with atomic_path(path, digest=True) as temporary, h5py.File(temporary, "w") as file:
                 for key, array in arrays.items():
                     file.create_dataset(key, data=array)
                 file.attrs.update(attributes)
@@ -266,13 +268,12 @@ class FieldDataset:
         own = {name: value for name, value in chosen.arrays.items() if name in cls.names}
         if problem := _problem(own, exact):
             raise DataError(f"{path}: {chosen.keys[problem[0]]} {problem[1]}.")
-        metadata = {
-            k: v for k, v in contents.attributes.items() if isinstance(v, str | int | float)
-        }
-        stored = metadata.pop("checksum", None)
-        if metadata.pop("format", None) == FORMAT and stored is not None:
-            _compare_checksum(path, stored, contents)
-        declared = metadata.pop("orientation", None)
+        attributes = dict(contents.attributes)
+        ours = str(attributes.pop("format", None)) == FORMAT
+        if ours and "checksum" in attributes:
+            _compare_checksum(path, attributes.pop("checksum"), contents)
+        declared = str(attributes.pop("orientation")) if "orientation" in attributes else None
+        metadata = {k: v for k, v in attributes.items() if isinstance(v, str | int | float)}
         found, note = _orientation(
             path, orientation, declared, set(KEYS.values()) <= set(contents.arrays)
         )
@@ -291,7 +292,7 @@ class FieldDataset:
 
 
 def _orientation(
-    path: Path, asked: str | None, declared: Any, like_the_authors: bool
+    path: Path, asked: str | None, declared: str | None, like_the_authors: bool
 ) -> tuple[str, str]:
     """How fields lie in a file, and a sentence that says so and why."""
     meaning = {
@@ -326,7 +327,7 @@ def _compare_checksum(path: Path, stored: Any, contents: Contents) -> None:
     """Raise DataError unless the arrays are those that were stored."""
     arrays = {k: contents.arrays[k].read() for k in KEYS.values() if k in contents.arrays}
     actual = _checksum(arrays)
-    if stored != actual:
+    if str(stored) != actual:
         raise DataError(
             f"{path}: checksum of the arrays is {actual[:12]}..., the file says "
             f"{str(stored)[:12]}...: its contents were altered or damaged; fetch or "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import h5py
 import numpy as np
 
 from dvae.errors import DataError
+from dvae.hdf5 import check_hdf5
 
 __all__ = ["Contents", "StoredArray", "open_file"]
 
@@ -124,9 +124,8 @@ def open_file(path: str | Path) -> Contents:
 
 
 @contextmanager
-def _named(path: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
+def _named(path: Path, kind: str) -> Iterator[None]:
     """Turn what a library says of a damaged file into an error that names the file."""
-    damage: tuple[type[Exception], ...] = (OSError, RuntimeError, KeyError, ValueError, *errors)
     try:
         yield
     except BlockingIOError as error:
@@ -136,7 +135,7 @@ def _named(path: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
         ) from error
     except DataError:
         raise
-    except damage as error:
+    except Exception as error:  # libraries raise many kinds on damaged files
         raise DataError(
             f"{path}: not a complete {kind} ({error}); it may be truncated or of another "
             "format: fetch or generate it again."
@@ -148,6 +147,8 @@ def _named(path: Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
 
 def _open_hdf5(path: Path, start: bytes) -> Contents:
     arrays: dict[str, StoredArray] = {}
+    with _named(path, HDF5):
+        check_hdf5(path)
     with _named(path, HDF5), h5py.File(path, "r") as file:
         attributes = {key: _plain(value) for key, value in file.attrs.items()}
         if "_NCProperties" in attributes:
@@ -200,7 +201,7 @@ def _open_npy(path: Path) -> Contents:
 
 
 def _open_npz(path: Path) -> Contents:
-    with _named(path, NPZ, zipfile.BadZipFile, EOFError), np.load(path) as file:
+    with _named(path, NPZ), np.load(path) as file:
         if not file.files or not all(f"{name}.npy" in file.zip.namelist() for name in file.files):
             raise DataError(
                 f"{path}: a zip archive, but not one of numpy.savez; save its arrays with it, "
@@ -222,9 +223,8 @@ def _in_memory(name: str, value: np.ndarray) -> StoredArray:
 def _open_matlab(path: Path) -> Contents:
     """A file of MATLAB before 7.3; whole, since its variables are compressed one by one."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    with _named(path, MATLAB, MatReadError, TypeError, IndexError, NotImplementedError, EOFError):
+    with _named(path, MATLAB):
         values = loadmat(path)
     arrays = {
         name: _in_memory(name, value)
@@ -245,6 +245,9 @@ def _open_xarray(path: Path, kind: str, engine: str) -> Contents:
 
     if engine == "zarr":
         _check_zarr(path)
+    if engine == "h5netcdf":
+        with _named(path, kind):
+            check_hdf5(path)
 
     options = {"scipy": {"mmap": False}, "zarr": {"consolidated": False}}.get(engine)
 
@@ -252,10 +255,10 @@ def _open_xarray(path: Path, kind: str, engine: str) -> Contents:
         return xr.open_dataset(path, engine=engine, decode_times=False, backend_kwargs=options)
 
     def read(name: str) -> np.ndarray:
-        with _named(path, kind, TypeError), opened() as data:
+        with _named(path, kind), opened() as data:
             return data[name].values
 
-    with _named(path, kind, TypeError), opened() as data:
+    with _named(path, kind), opened() as data:
         arrays = {
             str(name): StoredArray(
                 str(name),

@@ -2,7 +2,8 @@
 
 Stored results of an experiment and profile form one file, ``<store>/<experiment>/<profile>.nc``;
 groups that finish during a run are parts beside it until they are merged, so that a killed run
-loses at most the groups that were being computed.
+loses at most the groups that were being computed. Every file has its digest beside it
+(``<profile>.nc.sha256``), which is checked before HDF5 opens it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ import numpy as np
 import xarray as xr
 from filelock import FileLock
 
-from dvae.errors import ResultError
+from dvae.errors import DataError, ResultError
+from dvae.hdf5 import check_hdf5
 from dvae.results.netcdf import read_netcdf
 from dvae.results.trials import PROFILES, Experiment, Group, check_profile, group_hashes
-from dvae.storage import atomic_path, results_folder
+from dvae.storage import atomic_path, digest_path, results_folder, write_digest
 
 __all__ = ["Store", "read_result", "write_result"]
 
@@ -42,7 +44,7 @@ def _checksum(data: xr.Dataset) -> str:
 
 
 def write_result(data: xr.Dataset, path: Path) -> None:
-    """Write a dataset with its checksum, atomically."""
+    """Write a dataset with its checksum, and its digest beside it; one writer at a time."""
     # encodings of files read before would cut longer texts to their width
     data = data.drop_encoding().assign_attrs(checksum=_checksum(data))
     encoding = {
@@ -50,23 +52,34 @@ def write_result(data: xr.Dataset, path: Path) -> None:
         for name, value in data.data_vars.items()
         if value.dtype.kind == "f" and value.size > 1000
     }
-    with atomic_path(path) as temporary:
+    with atomic_path(path, digest=True) as temporary:
         data.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
 
 
-def read_result(path: str | os.PathLike) -> xr.Dataset:
+def read_result(path: str | os.PathLike, *, digest: bool = True) -> xr.Dataset:
     """Read and verify a stored result.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    digest : bool
+        Compare it with the digest beside it; otherwise, and without one, another process tries
+        first whether HDF5 can read it (:func:`dvae.hdf5.check_hdf5`).
 
     Raises
     ------
     ResultError
-        If the file is missing, cannot be read, or does not match its checksum.
+        If the file is missing, cannot be read, or does not match its digest or its checksum.
     """
     path = Path(path)
     if not path.exists():
         raise ResultError(f"no result file {path}; compute it with 'dvae run'")
     try:
+        check_hdf5(path, digest=digest)
         data = read_netcdf(path)
+    except DataError as error:
+        raise ResultError(f"result file {error}; 'dvae run' computes it again") from error
     except Exception as error:  # h5py raises many kinds on damaged files
         raise ResultError(f"result file {path} cannot be read ({error}); run it again") from error
     if data.attrs.get("checksum") != _checksum(data):
@@ -115,6 +128,13 @@ class Store:
         text = " ".join(group_hashes(experiment, group))
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         return self.parts(experiment.name, profile) / f"{name}.nc"
+
+    def keep(self, experiment: Experiment, profile: str, group: Group, data: xr.Dataset) -> Path:
+        """Write the part of a group; its path."""
+        part = self.part(experiment, profile, group)
+        with self._lock(experiment.name, profile):
+            write_result(data, part)
+        return part
 
     def failure(self, experiment: Experiment, profile: str, group: Group) -> Path:
         """File that holds the error of a group that failed."""
@@ -192,7 +212,26 @@ class Store:
             for path in damaged:
                 aside.append(path.with_name(f"{path.name}.damaged-{time.time_ns()}"))
                 os.replace(path, aside[-1])
+                digest_path(path).unlink(missing_ok=True)
             return aside
+
+    def update_digests(self) -> list[Path]:
+        """Give every merged file the digest of what it is now; those that had another or none.
+
+        For files that did not come from :meth:`merge`. Each is read first, by another process.
+
+        Raises
+        ------
+        ResultError
+            If a file is damaged.
+        """
+        changed = []
+        for path in sorted(self.root.glob("*/*.nc")):
+            with self._lock(path.parent.name, path.stem):
+                read_result(path, digest=False)
+                if write_digest(path):
+                    changed.append(path)
+        return changed
 
     def merge(self, experiment: Experiment, profile: str) -> xr.Dataset | None:
         """Merge parts into the experiment's file; drop trials that are no longer declared."""
@@ -221,6 +260,7 @@ class Store:
             write_result(data, self.path(experiment.name, profile))
             for path in files:
                 if path != self.path(experiment.name, profile):
+                    digest_path(path).unlink(missing_ok=True)
                     path.unlink(missing_ok=True)
             return data
 

@@ -64,6 +64,9 @@ class Experiment:
     reads : tuple of str
         Experiments whose stored results it needs; ``compute`` is then called with the argument
         ``store`` as well.
+    trained : bool
+        Whether trials come from training, which amplifies rounding until runs are others:
+        :func:`dvae.verification.verify_experiment` compares them as draws then.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Experiment:
     groups: Callable[[str], list[Group]]
     compute: Callable[..., xr.Dataset]
     reads: tuple[str, ...] = ()
+    trained: bool = True
 
 
 def check_profile(profile: str) -> str:

@@ -37,8 +37,16 @@ class Scaling:
         Raises
         ------
         DataError
-            If the labelled samples have no spread.
+            If the labelled samples have no spread, or squares of them overflow.
         """
+        # models compute in single precision, the spread is computed in double precision
+        most = float(np.sqrt(np.finfo(np.float32 if raw else np.float64).max / theta.size))
+        if (largest := float(np.abs(theta).max())) > most:
+            raise DataError(
+                f"a label is as large as {largest:.3g}, and squares of numbers above {most:.1e} "
+                "overflow; give the factors in another unit"
+                + (", or leave --raw-labels out" if raw else "")
+            )
         if raw:
             return cls(np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
         scale = theta.std(0)
