@@ -190,6 +190,13 @@ def test_a_matrix_of_factors_has_a_column_for_each(tmp_path):
     assert asked.factor_names == ["factors 1", "factors 2"]
 
 
+def test_one_factor_needs_no_axis_of_its_own(tmp_path):
+    hdf5(tmp_path / "own.h5", output=FIELDS, generative_params=THETA[:, 0])
+    data = FieldDataset.load(tmp_path / "own.h5", exact=True)
+    np.testing.assert_array_equal(data.theta, THETA[:, :1])
+    assert data.factor_names == ["factor 1"]
+
+
 def test_factors_of_a_table(tmp_path):
     np.save(tmp_path / "own.npy", FIELDS)
     table = pd.DataFrame(THETA, columns=["position", "width"])

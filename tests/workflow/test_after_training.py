@@ -210,6 +210,18 @@ def test_fields_that_cannot_be_encoded(line, tmp_path):
         load_run(folder).encode(tmp_path / "gap.npy")
 
 
+def test_fields_in_other_units_are_pointed_out(line, tmp_path):
+    folder, _, u, _ = line
+    np.save(tmp_path / "shifted.npy", u - 101325)
+    with pytest.warns(UserWarning, match=r"sample \d+ is .* spreads away .* same units\?"):
+        load_run(folder).encode(tmp_path / "shifted.npy")
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_fields_like_those_of_the_training_need_no_warning(line):
+    load_run(line[0]).encode(line[1])
+
+
 def test_folders_without_a_run(line, dvae_command, tmp_path):
     (tmp_path / "z.csv").write_text("z1,z2\n0,0\n")
     for arguments in (

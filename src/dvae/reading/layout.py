@@ -71,7 +71,7 @@ def select_arrays(
     ours = contents.attributes.get("format") == FORMAT
     like_ours = contents.kind == HDF5 and keys == ["output"] and channels is None
     if like_ours and (ours or _channels_first(contents.arrays["output"].shape)):
-        _take_project(contents, chosen)
+        _take_project(contents, chosen, ours)
     else:
         _take_fields(contents, keys, channels or ("first" if ours else None), chosen)
     _take_factors(contents, split_names(factors), chosen)
@@ -144,10 +144,13 @@ def _values(contents: Contents, array: StoredArray) -> np.ndarray:
     return values
 
 
-def _take_project(contents: Contents, chosen: Selection) -> None:
-    """Arrays of a file in this project's layout, which is that of the paper's authors."""
+def _take_project(contents: Contents, chosen: Selection, ours: bool) -> None:
+    """Arrays of a file in this project's layout, which is that of the paper's authors.
+
+    Factors of a file that is not ``ours`` may as well be those of :func:`_take_factors`.
+    """
     for name, key in PROJECT.items():
-        if key in contents.arrays:
+        if key in contents.arrays and (ours or name != "theta"):
             chosen.arrays[name] = _values(contents, contents.arrays[key])
             chosen.keys[name] = f"key {key!r}"
     chosen.note = "fields: key 'output', axes (sample, channel, x1, x2)"

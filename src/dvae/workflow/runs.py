@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Float
 
 from dvae.errors import DataError, ResultError
-from dvae.models import VAE, load_model
+from dvae.models import VAE, UnitsVAE, load_model
 from dvae.physics import FieldDataset
 from dvae.reading import open_file
 from dvae.reading.layout import FORMAT, ChannelAxis, split_names
@@ -26,6 +27,7 @@ from dvae.workflow._scores import lowest_loss
 __all__ = ["TrainedRun", "load_run", "write_fields", "write_latents"]
 
 BATCH = 256  # samples that are encoded or decoded at once
+FAR = 10.0  # spreads from the mean field beyond which nothing was learned
 DIGITS = "%.9g"  # brings single precision back as it was
 
 
@@ -87,6 +89,11 @@ class TrainedRun:
         DataError
             If the file cannot be read, its fields have another shape than those of the training,
             or lack values (NaN) where those had some.
+
+        Warns
+        -----
+        UserWarning
+            If a sample lies far outside the fields of the training, as in other units.
         """
         if not isinstance(data, FieldDataset):
             reading = self._reading(Path(data), split_names(fields), channels, orientation)
@@ -101,6 +108,7 @@ class TrainedRun:
                     f"sample {first + int((~finite).nonzero()[0])} lacks values (NaN) where the "
                     "fields of the training had some; fill them, or train on fields like these"
                 )
+            self._compare(batch, first)
             posterior = self.model.encoder.from_features(features).base_dist
             mean.append(posterior.loc)
             std.append(posterior.scale)
@@ -108,6 +116,18 @@ class TrainedRun:
         columns = [f"{name}{i + 1}" for name in ("z", "std") for i in range(n)]
         table = pd.DataFrame(torch.cat([torch.cat(mean), torch.cat(std)], 1).numpy(), None, columns)
         return table.rename_axis("sample")
+
+    def _compare(self, batch: torch.Tensor, first: int) -> None:
+        """Warn of a sample that is far away from the fields of the training."""
+        if isinstance(self.model, UnitsVAE):
+            distance = self.model.units(batch).pow(2).flatten(1).mean(1).sqrt()
+            if float(distance.max()) > FAR:
+                warnings.warn(
+                    f"sample {first + int(distance.argmax())} is {float(distance.max()):.3g} "
+                    "spreads away from the mean field of the training: are these fields in the "
+                    "same units? The latents mean little here",
+                    stacklevel=3,
+                )
 
     def _reading(
         self, path: Path, fields: list[str], channels: str | None, orientation: str | None
