@@ -312,7 +312,7 @@ def _pair(group: Group, device: str) -> xr.Dataset:
         centred = fields - fields.mean(0)
         distance = np.linalg.norm(fields - data.fields.numpy()) / np.linalg.norm(centred)
         scaled = centred[:half] / centred.std((0, 2, 3), keepdims=True)
-        energy = np.linalg.svdvals(scaled.reshape(half, -1)) ** 2
+        energy = np.linalg.svd(scaled.reshape(half, -1), compute_uv=False) ** 2
         rows.append(
             (
                 disentanglement_score(components, theta[half:]),

@@ -231,7 +231,7 @@ def _leading(
     """Eigenpairs of largest eigenvalue, in decreasing order."""
     size = len(matrix)
     count = min(count, size)
-    if 4 * count > size:
+    if 4 * count > size > 1:  # older scipy gives "evd" too little room for a single number
         values, vectors = scipy.linalg.eigh(matrix, driver="evd", overwrite_a=True)
     else:
         values, vectors = scipy.linalg.eigh(

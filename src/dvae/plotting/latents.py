@@ -10,6 +10,7 @@ import seaborn as sns
 from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
+from scipy.integrate import trapezoid
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import make_axes, make_figure
@@ -182,7 +183,7 @@ def _draw_marginal(
 ) -> None:
     """Density of a coordinate, from the known one by the trapezoidal rule, or estimated."""
     if grid is not None:
-        ax.plot(grid[axis], np.trapezoid(grid[2], grid[1 - axis], axis=1 - axis), **style)
+        ax.plot(grid[axis], trapezoid(grid[2], grid[1 - axis], axis=1 - axis), **style)
     elif points is not None and len(points) > 2:
         options = {"bw_adjust": bandwidth, "warn_singular": False, "gridsize": 200}
         sns.kdeplot(x=points[:, axis], ax=ax, **options, **style)
