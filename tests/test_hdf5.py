@@ -175,7 +175,7 @@ def test_attributes_of_any_kind_are_refused_in_words(tmp_path, attributes):
 def test_an_empty_array_is_refused_in_words(tmp_path):
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["output"] = h5py.Empty("f4")
-    with pytest.raises(DataError, match="key .output. has shape"):
+    with pytest.raises(DataError, match="key 'output' has shape"):
         FieldDataset.load(tmp_path / "data.h5")
 
 

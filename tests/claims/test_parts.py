@@ -49,7 +49,8 @@ def test_power_is_printed_for_what_is_undecided():
 @pytest.mark.parametrize(
     ("count", "runs", "outcome"),
     [
-        (0, 50, "fails"),  # none of 50 is not 5 of 50
+        (0, 50, "undecided"),  # two-sided p is 0.056 against 5 of 50, and 1 against none
+        (0, 90, "fails"),
         (5, 50, "holds"),
         (2, 50, "undecided"),  # it can be 5 of 50, and none of 50
         (0, 18, "undecided"),

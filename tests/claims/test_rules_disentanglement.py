@@ -70,6 +70,8 @@ def test_reconstruction_and_shape(runs, verdict):
 class Stored(Given):
     """Runs of DenseVAEs and one condition of the fifty runs."""
 
+    networks = (Network("PodVAE", "published", pd.DataFrame(), xr.Dataset()),)
+
     def __init__(self, runs: xr.Dataset, disentangled: int):
         super().__init__({"dense_vae": runs})
         self.disentangled = disentangled

@@ -36,7 +36,8 @@ def verdict(name: str, standard: dict, learned: dict) -> str:
         ("G1", condition(25), condition(25), "not reproduced"),
         ("M1", condition(over_regularised=5), condition(), "reproduced"),
         ("M1", condition(over_regularised=5), condition(over_regularised=1), "partly"),
-        ("M1", condition(), condition(), "partly"),  # "none with HP" counts by itself
+        ("M1", condition(over_regularised=20), condition(), "partly"),  # "none" counts by itself
+        ("M1", condition(), condition(), "partly"),
         ("M1", condition(over_regularised=2), condition(over_regularised=2), "undecided"),
         ("M1", condition(over_regularised=40), condition(over_regularised=40), "not reproduced"),
         ("M2", condition(0), condition(25), "reproduced"),
@@ -76,7 +77,7 @@ def network(name: str, recipe: str, standard: dict, coded: dict) -> Network:
 
 def test_the_papers_network_decides_as_soon_as_it_has_both_priors(tmp_path):
     pod = network("PodVAE", "published", condition(0), condition(25))
-    for coded, verdict in ((condition(48), "not reproduced"), (condition() | {"runs": 0}, None)):
+    for coded, verdict in ((condition(48), "not reproduced"), (condition() | {"runs": 9}, None)):
         results = Results(Store(tmp_path))
         results.networks = [network("DenseVAE", "one-cycle", condition(30), coded), pod]
         found = decide("M2", results)
@@ -87,6 +88,20 @@ def test_the_papers_network_decides_as_soon_as_it_has_both_priors(tmp_path):
         assert ("HP as coded 48 of 50" in found.ours) == (verdict is not None)
     results.networks = []
     assert decide("M2", results).verdict == "not yet run"
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "verdict"),
+    [
+        ("DenseVAE, 65 x 65", "published", "reproduced"),
+        ("DenseVAE, 65 x 65", "one-cycle", "undecided"),  # chosen so that it does not collapse
+        ("PodVAE, 65 x 65", "published", "undecided"),
+    ],
+)
+def test_over_regularisation_is_judged_on_the_published_training(name, recipe, verdict, tmp_path):
+    results = Results(Store(tmp_path))
+    results.networks = [network(name, recipe, condition(over_regularised=5), condition())]
+    assert decide("M1", results).verdict == verdict
 
 
 def shape_runs(slopes: dict[str, float]) -> xr.Dataset:

@@ -72,23 +72,24 @@ def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int
 
     Notes
     -----
-    Fisher's exact test, one-sided on the side on which the count lies, at 5 %. The power is the
-    probability that ``runs`` runs of the paper's share differ so from the opposite.
+    Fisher's exact test at 5 %: two-sided against the paper's count, one-sided against the opposite,
+    on the side on which the paper's lies. The power is the probability that ``runs`` runs of the
+    paper's share are told from the opposite.
     """
+    side: Literal["greater", "less"] = "greater" if paper > opposite else "less"
 
-    def differs(k: int, other: int) -> bool:
-        table = [[k, runs - k], [other, paper_runs - other]]
-        return min(fisher(table, "less"), fisher(table, "greater")) < SIGNIFICANT
+    def apart(k: int) -> bool:
+        return fisher([[k, runs - k], [opposite, paper_runs - opposite]], side) < SIGNIFICANT
 
     share = paper / paper_runs
-    chances = [
+    power = sum(
         math.comb(runs, k) * share**k * (1 - share) ** (runs - k)
         for k in range(runs + 1)
-        if differs(k, opposite)
-    ]
-    if differs(count, paper):
-        return Part("fails", sum(chances))
-    return Part("holds" if differs(count, opposite) else "undecided", sum(chances))
+        if apart(k)
+    )
+    if fisher([[count, runs - count], [paper, paper_runs - paper]]) < SIGNIFICANT:
+        return Part("fails", power)
+    return Part("holds" if apart(count) else "undecided", power)
 
 
 def exceeds_part(count: int, runs: int, other: int, other_runs: int, paper: float) -> Part:

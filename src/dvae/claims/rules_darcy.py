@@ -38,9 +38,9 @@ def _d1_fields(results: Results) -> Finding:
     "darcy",
 )
 def _d2_scheme(results: Results) -> Finding:
-    """Observed order of pressure and velocity between 1.9 and 2.1 on a manufactured solution;
-    mass balance, over the injection, and mean pressure zero to 1e-10: what the tolerance of the
-    solver, 1e-12, leaves at a contrast of 1e4."""
+    """Observed order of pressure and velocity between 1.9 and 2.1 on a manufactured solution; mass
+    balance, over the injection, and mean pressure zero to 1e-10: what the tolerance of the solver,
+    1e-12, leaves at a contrast of 1e4."""
     exact = select_trials(results["darcy"], kind="manufactured")
     step = np.diff(np.log(exact["n_nodes"].values - 1.0))
     orders = {

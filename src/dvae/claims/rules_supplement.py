@@ -54,9 +54,10 @@ def _p1_training_size(results: Results) -> Finding:
     "architecture",
 )
 def _p2_architecture(results: Results) -> Finding:
-    """DenseVAE, fully trained: every run (published recipe, else one-cycle) leaves at most 5 % of
-    the variance of test fields; partly, if most runs do. Beside it, not judged: how plain networks
-    of reconstruction alone compare with the dense one in few steps."""
+    """DenseVAE, trained to the end of its recipe (the published one, or as long as there are no
+    such runs one-cycle on standardised fields): every run leaves at most 5 % of the variance of
+    test fields; partly, if most runs do. Beside it, not judged: how plain networks of
+    reconstruction alone compare with the dense one in few steps."""
     left = variance_left_of(dense_runs_of(results))
     result = results["architecture"]
     errors = {

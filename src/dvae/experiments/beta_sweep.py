@@ -24,8 +24,8 @@ from dvae.training import make_recipe
 
 __all__ = ["BETA_SWEEP", "DENSE_WEIGHTS", "WEIGHTS"]
 
-# per sample (eq. 5): the ELBO has 1; the paper's code on its grid 4225 with a hierarchical prior, and
-# half of it without, where it averages the rate over the two latents
+# per sample (eq. 5): the ELBO has 1; the paper's code on its grid 4225 with a hierarchical prior,
+# and half of it without, where it averages the rate over the two latents
 WEIGHTS = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 2112.5, 4225.0, 6000.0)
 DENSE_WEIGHTS = (1.0, 10.0, 100.0, 1089.0)  # 1089 nodes: the code's on the coarse grid
 FACTORS = ("standard-normal", "shifted-normal")
