@@ -159,7 +159,9 @@ def test_decoded_lines_with_channels_are_a_file_like_any_other(tmp_path):
 def test_the_member_is_the_best_or_as_asked(line):
     folder, path, _, _ = line
     table = pd.read_csv(folder / "scores.csv")
-    assert load_run(folder).member == table["loss_per_node"].idxmin()
+    trained = table["distortion"] + table["rate"]  # beta = 1 per sample
+    np.testing.assert_allclose(table["loss"], trained, rtol=1e-6)
+    assert load_run(folder).member == trained.idxmin()
     first, second = (load_run(folder, member).encode(path) for member in (0, 1))
     assert np.abs(first - second).to_numpy().max() > 0.1
     with pytest.raises(ResultError, match="no member 7; the last one is 1"):

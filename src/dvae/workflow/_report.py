@@ -46,7 +46,7 @@ MEANINGS = {
     "Near 0: the model ignores the data.",
     "distortion": "Minus the log-likelihood of the test fields, in nats per sample. Lower is "
     "better; its level depends on the units of the data.",
-    "loss_per_node": "Distortion divided by the number of nodes, plus rate: the paper's loss. "
+    "loss": "What was trained, in nats per sample: distortion plus beta times rate. "
     "The member with the lowest one is shown.",
     "relative_error": "What reconstructed test fields leave of the spread about the mean field: "
     "0 is perfect, 1 is as good as answering with the mean field.",

@@ -36,11 +36,15 @@ def losses(
 ) -> pd.DataFrame:
     """Losses on test samples, and what is in use, a row for each member.
 
-    ``relative_error`` is about the mean field, in units of the channels' spreads: 1 for a model
-    that answers with the mean field. ``knows`` is from :func:`information`.
+    ``loss`` is what was trained, the distortion plus the rate times the recipe's final beta per
+    sample. ``relative_error`` is about the mean field, in units of the channels' spreads: 1 for a
+    model that answers with the mean field. ``knows`` is from :func:`information`.
     """
     ensemble = result.ensemble
     table = ensemble.evaluate(test, relative_error=False).to_dataframe().reset_index(drop=True)
+    table = table.drop(columns="loss_per_node")  # of the paper's weight, which is another loss
+    beta = result.recipe.beta * ensemble.template.total_nodes
+    table["loss"] = table["distortion"] + beta * table["rate"]
     table["relative_error"] = _relative_error(ensemble, test)
     table["latents_in_use"] = (knows > IN_USE).sum(1)
     dead = (table["rate"] < OVER_REGULARISED) | (table["latents_in_use"] == 0)
@@ -53,7 +57,7 @@ def losses(
 
 def lowest_loss(table: pd.DataFrame) -> int:
     """Number of the member with the lowest loss that did not diverge."""
-    row = table["loss_per_node"].where(~table["diverged"]).idxmin()
+    row = table["loss"].where(~table["diverged"]).idxmin()
     return int(table["member"].loc[row])
 
 
