@@ -8,11 +8,14 @@ import subprocess
 import sys
 
 import nbformat
+import pandas as pd
 import pytest
 
-from bookkit import execute, generated, lint, measurements, pages, references, site
+from bookkit import execute, front, generated, lint, measurements, pages, references, site
 from bookkit.chapters import ROOT, Chapter, parameters, read, select
 from bookkit.execute import Run, run_chapters
+from dvae.claims import VERDICTS, Results
+from dvae.results.store import Store
 
 CHAPTER = """---
 jupytext:
@@ -280,3 +283,18 @@ def test_the_stored_kernels_are_shown(tmp_path):
     assert all(small["test"] in text for small in stored["small_margins"])
     assert sum(run.get("failed", 0) for run in stored["kernels"]) == 0
     assert "nothing is stored" in measurements.kernels_table(tmp_path / "missing.json")
+
+
+def test_the_front_answers_from_stored_results_and_leaves_out_what_is_missing(tmp_path):
+    text = front.answer(Results())
+    assert text.count("\n- **") + 1 >= 5
+    own = Results().condition("four-modes", "annealed", "standard")
+    assert f"{own['disentangled']:.0f} of {own['runs']:.0f}" in text
+    assert front.answer(Results(Store(tmp_path))) == "\n"
+
+
+def test_verdicts_are_counted_in_words_and_drawn(tmp_path):
+    table = pd.DataFrame({"verdict": ["partly", "undecided", "partly"]})
+    assert front.draw_verdicts(table, tmp_path / "v.svg") == "2 partly, 1 undecided"
+    assert (tmp_path / "v.svg").read_text().count("<svg") == 1
+    assert set(front.LOOKS) == set(VERDICTS)

@@ -10,6 +10,7 @@ from types import ModuleType
 
 from sphinx.pycode import ModuleAnalyzer
 
+from .front import answer, draw_verdicts
 from .measurements import kernels_table, measurements_table
 
 __all__ = ["api_page", "build_note", "status_table", "write"]
@@ -189,11 +190,29 @@ def _claims() -> str:
     return "\n".join(parts) + "\n"
 
 
+def _front(folder: Path) -> str:
+    """Return the answer of the first page, with a figure of the verdicts beside it."""
+    from dvae.claims import Results, claims_table
+
+    counted = draw_verdicts(claims_table(), folder / "verdicts.svg")
+    figure = [
+        "```{figure} _generated/verdicts.svg",
+        f":alt: Claims by verdict: {counted}.",
+        ":name: fig-verdicts",
+        "",
+        "The paper's statements by verdict ({ref}`page-claims`).",
+        "```",
+    ]
+    return "\n".join([answer(Results()), *figure]) + "\n"
+
+
 def write(folder: Path, records: list[dict], root: Path) -> None:
     """Write all parts into a folder; measurements come from `benchmarks/`."""
     import dvae
 
+    folder.mkdir(parents=True, exist_ok=True)
     parts = {
+        "front.md": _front(folder),
         "build.md": build_note(records),
         "status.md": status_table(records),
         "results.md": _stored_results(),
@@ -202,6 +221,5 @@ def write(folder: Path, records: list[dict], root: Path) -> None:
         "kernels.md": kernels_table(root / "benchmarks" / "kernels.json"),
         "benchmarks.md": measurements_table(root / "benchmarks" / "measured.json"),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in parts.items():
         (folder / name).write_text(text, encoding="utf-8")

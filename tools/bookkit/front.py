@@ -1,0 +1,136 @@
+"""What the first page answers: sentences and a figure whose numbers come from stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dvae.analysis import share_text
+from dvae.claims import VERDICTS, Results
+from dvae.errors import ResultError
+from dvae.results.conditions import AS_CODED, factors_by_set
+from dvae.results.labelled import by_labels, disentangled_by_labels
+
+__all__ = ["answer", "draw_verdicts"]
+
+# colour and hatch, so that the verdicts are told apart without colours too
+LOOKS = {
+    "reproduced": ("#0072B2", ""),
+    "partly": ("#56B4E9", "///"),
+    "not reproduced": ("#D55E00", "\\\\\\"),
+    "undecided": ("#BBBBBB", "..."),
+    "illustrated": ("#009E73", "xx"),
+    "not yet run": ("#FFFFFF", ""),
+}
+
+
+def answer(results: Results) -> str:
+    """Return the answer in sentences; those whose results are missing are left out."""
+    sentences: list[Callable[[Results], str]] = [_chance, _priors, _noise, _limit, _labels, _weight]
+    kept = []
+    for sentence in sentences:
+        try:
+            kept.append(f"- {sentence(results)}")
+        except ResultError:
+            continue
+    return "\n".join(kept) + "\n"
+
+
+def _share(results: Results, factors: str, recipe: str, prior: str = "standard") -> str:
+    row = results.condition(factors, recipe, prior)
+    return share_text(row["disentangled"], row["runs"])
+
+
+def _chance(results: Results) -> str:
+    return (
+        "**The paper's own training leaves the angle to chance.** Of the runs of its recipe on "
+        f"standard normal factors {_share(results, 'standard-normal', 'published')} are "
+        "disentangled, and the loss does not tell which "
+        "({ref}`chapter-disentanglement`)."
+    )
+
+
+def _priors(results: Results) -> str:
+    network = results.deciding_network("four-modes")
+    counts = [
+        share_text(row["disentangled"], row["runs"])
+        for prior in ("standard", AS_CODED)
+        for row in [network.table.loc[("four-modes", network.recipe, prior)]]
+    ]
+    return (
+        "**A hierarchical prior does not change that.** Four modes, "
+        f"{network.name}: {counts[0]} are disentangled without it and {counts[1]} with the prior "
+        "as the authors coded it ({ref}`chapter-runs`)."
+    )
+
+
+def _noise(results: Results) -> str:
+    return (
+        "**What decides is the noise.** If the decoder's noise is lowered slowly, so that one "
+        "latent after the other comes alive, the axes are found without labels and without a "
+        f"learned prior: {_share(results, 'standard-normal', 'annealed')} of standard normal "
+        f"factors, {_share(results, 'four-modes', 'annealed')} of four modes "
+        "({ref}`chapter-runs`)."
+    )
+
+
+def _limit(results: Results) -> str:
+    return (
+        "**Not always.** Factors that are shifted lose the symmetry on which this rests: "
+        f"{_share(results, 'shifted-normal', 'annealed')} ({{ref}}`chapter-priors`)."
+    )
+
+
+def _labels(results: Results) -> str:
+    table = by_labels(results["labels"], "calibrated")
+    theta = factors_by_set(results["baselines"])["standard-normal"]
+    found = disentangled_by_labels(table, theta)
+    nearest = int(np.abs(100 * table["ratio"].values - 1).argmin())
+    counts = [share_text(found[i].sum(), found.sizes["run"]) for i in (0, nearest)]
+    return (
+        "**A few labels always do.** With the factors of about one sample in a hundred "
+        f"{counts[1]} are disentangled, and of the same recipe without labels {counts[0]} "
+        "({ref}`chapter-labels`)."
+    )
+
+
+def _weight(results: Results) -> str:
+    sweep = results["beta_sweep"]
+    pod = sweep.isel(
+        trial=np.flatnonzero(
+            (sweep["network"].values == "pod") & (sweep["factors"].values == "standard-normal")
+        )
+    )
+    rates = pd.Series(pod["rate"].values, pod["weight"].values).groupby(level=0).median()
+    if not {1.0, 2112.5} <= set(rates.index):
+        raise ResultError("the weights of the ELBO and of the code are not stored")
+    return (
+        "**The loss is not quite the ELBO.** Per sample the paper's code weighs the rate by 2112.5 "
+        f"without a hierarchical prior, and its latents carry {rates[2112.5]:.1f} nats where the "
+        f"ELBO's carry {rates[1.0]:.1f} ({{ref}}`section-weight`)."
+    )
+
+
+def draw_verdicts(table: pd.DataFrame, path: Path) -> str:
+    """Draw how many claims have which verdict; return the counts in words, for those who read."""
+    from matplotlib.figure import Figure
+
+    counts = {name: int((table["verdict"] == name).sum()) for name in VERDICTS}
+    counts = {name: count for name, count in counts.items() if count}
+    figure = Figure(figsize=(7.0, 1.15), layout="constrained")
+    ax = figure.add_subplot()
+    start = 0
+    for name, count in counts.items():
+        colour, hatch = LOOKS[name]
+        ax.barh(0, count, left=start, color=colour, hatch=hatch, edgecolor="white", label=name)
+        style = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.15"}
+        ax.text(start + count / 2, 0, str(count), ha="center", va="center", bbox=style)
+        start += count
+    ax.set(xlim=(0, start), yticks=[], xticks=[])
+    ax.spines[:].set_visible(False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(counts), frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
