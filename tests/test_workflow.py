@@ -71,7 +71,7 @@ def test_reference_layout(reference_file, tmp_path):
         progress=False,
     )
     assert "orientation 'reference' (fields turned to axes x1, x2), as asked" in text
-    assert "64 samples of 3 fields on 17 x 17 nodes; 2 models" in text
+    assert "64 samples of 3 channels on 17 x 17 nodes; 2 models" in text
     assert "8 labelled samples" in text
     scores = pd.read_csv(out / "scores.csv")
     assert list(scores["seed"]) == [0, 1]
@@ -119,7 +119,7 @@ def test_one_channel_on_another_grid_with_a_file_of_labels(own_file, tmp_path):
     labels = write_labels(tmp_path / "labels.csv", [(i, theta[i]) for i in (3, 59, 7, 20)])
     out = tmp_path / "out"
     text = train_file(path, out, steps=600, n_latents=1, labels=labels, progress=False)
-    assert "60 samples of 1 fields on 12 x 20 nodes; 1 models" in text
+    assert "60 samples of 1 channel on 12 x 20 nodes; 1 model," in text
     assert "no factors in the file" in text
     with xr.open_dataset(out / "latents.nc", engine="h5netcdf") as latents:
         assert np.flatnonzero(latents["labelled"]).tolist() == [3, 7, 20, 59]
@@ -257,7 +257,7 @@ def test_dense_model_on_an_odd_grid(tmp_path):
         file["output"] = fields
     out = tmp_path / "out"
     text = train_file(tmp_path / "data.h5", out, model="dense", steps=2, progress=False)
-    assert "12 samples of 1 fields on 17 x 17" in text
+    assert "12 samples of 1 channel on 17 x 17" in text
     assert "s_d" not in pd.read_csv(out / "scores.csv")
 
 

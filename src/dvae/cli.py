@@ -450,17 +450,22 @@ def _store(path: Path | None, reading: bool = True):
     return Store.default() if path is None else Store(path)
 
 
+COMMANDS = app.registered_commands
+
+
 def main() -> None:
     """Entry point: errors in one line, with a traceback only under ``--debug``."""
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except typer.Abort:
-        message, code = "interrupted", 130
+        message, code = "interrupted; the same command goes on where it was", 130
     except DvaeError as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
         message, code = str(error), 2
     except USAGE_ERROR as error:
-        message, code = f"{error.format_message().rstrip('.')}; see 'dvae --help'", 2
+        commands = [one.name or getattr(one.callback, "__name__", "") for one in COMMANDS]
+        page = " ".join(["dvae", *(name for name in sys.argv[1:2] if name in commands), "--help"])
+        message, code = f"{error.format_message().rstrip('.')}; see '{page}'", 2
     print(f"dvae: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

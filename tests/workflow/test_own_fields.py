@@ -128,7 +128,9 @@ def test_missing_values_that_move_are_refused_with_the_first_place(tmp_path):
     fields, _ = bumps(20)
     fields[:, 0, 2, 3] = np.nan  # a mask
     fields[7, 0, 4, 5] = np.nan
-    with pytest.raises(DataError, match=r"1 of 20 samples .* sample 7, channel 0, node \(4, 5\)"):
+    with pytest.raises(
+        DataError, match=r"1 of 20 samples .* sample 7, channel 0 \(from 0\), node \(4, 5\)"
+    ):
         train_file(write(tmp_path / "gaps.h5", fields), tmp_path / "out", **QUIET)
     fields[:] = np.nan
     with pytest.raises(DataError, match="holds NaN only"):

@@ -375,8 +375,8 @@ def _moving_gap(fields: Float[np.ndarray, "sample channel x1 x2"]) -> str | None
     return (
         f"holds NaN or infinity in {int(wrong.any((1, 2, 3)).sum())} of {len(fields)} samples "
         "where other samples hold numbers, first in "
-        f"sample {sample}, channel {channel}, node ({i}, {j}); values may be missing only at the "
-        "same place in every sample: fill or drop those samples"
+        f"sample {sample}, channel {channel} (from 0), node ({i}, {j}); values may be missing only "
+        "at the same place in every sample: fill them, or drop the samples that lack some"
     )
 
 

@@ -6,9 +6,12 @@ import copy
 import functools
 import json
 import os
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -314,7 +317,7 @@ def _run(trainer, path, identity, checkpoint_seconds, record_every, progress, mo
         unit="step",
         disable=not progress,
     )
-    with bar:
+    with bar, _interrupts() as interrupted:
         while state.step < recipe.steps:
             start = time.monotonic()
             n = min(chunk, recipe.steps - state.step)
@@ -332,10 +335,37 @@ def _run(trainer, path, identity, checkpoint_seconds, record_every, progress, mo
             if monitor is not None:
                 trainer.ensemble.parameters = state.parameters
                 monitor(state.step, trainer.ensemble)
-            due = time.monotonic() - saved >= checkpoint_seconds
+            due = time.monotonic() - saved >= checkpoint_seconds or interrupted()
             if path is not None and due and state.step < recipe.steps:
                 _save(path, state, identity)
                 saved = time.monotonic()
+            if interrupted():
+                raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Let an interrupt wait for the end of a chunk, where a checkpoint is whole; not a second one.
+
+    Yields whether there was one. Elsewhere than in the main thread, and where interrupts are
+    ignored, nothing changes.
+    """
+    asked: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = signal.getsignal(signal.SIGINT)
+    changed = threading.current_thread() is threading.main_thread() and callable(before)
+    if changed:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        if changed:
+            signal.signal(signal.SIGINT, before)
 
 
 def _save(path: Path, state: TrainingState, identity: str) -> None:

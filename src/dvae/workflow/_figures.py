@@ -50,11 +50,21 @@ def _save(outputs: Outputs, name: str, draw: Callable[[], FigureBase]) -> None:
 
 
 def _reconstruction(model: VAE, fields: FieldDataset, test: np.ndarray) -> FigureBase:
+    """A test sample beside its reconstruction, both as departures from the mean training field.
+
+    Fields may lie around a constant that would hide what varies.
+    """
     truth = fields.fields[np.flatnonzero(test)[:1]]
     with torch.no_grad():
         mean = model.decoder(model.encoder(truth).base_dist.loc).base_dist.loc
-    channels, axes = _plain(fields.channel_names), _plain(fields.axis_names)
-    return plotting.plot_reconstruction(truth[0], mean[0], channels=channels, axes_names=axes)
+    centre = fields.fields[np.flatnonzero(~test)].mean(0)
+    return plotting.plot_reconstruction(
+        truth[0] - centre,
+        mean[0] - centre,
+        channels=_plain(fields.channel_names),
+        titles=("truth - mean field", "reconstruction"),
+        axes_names=_plain(fields.axis_names),
+    )
 
 
 def _plain(names: list[str]) -> list[str]:

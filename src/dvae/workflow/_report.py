@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,13 @@ FIGURES = {
     ),
     "reconstruction": (
         "Reconstruction",
-        "A test sample, what the model makes of it, and the difference, in the units of the data.",
+        "A test sample and what the model makes of it, less the mean field of the training, and "
+        "the difference of the two, in the units of the data.",
     ),
+}
+WHY_NOT = {
+    "Latents against factors": ": no factors were given (--factors)",
+    "Distribution of the latents": ": it is one of two latents",
 }
 MEANINGS = {
     "member": "Number of the model.",
@@ -80,6 +86,8 @@ def write_report(path: Path, folder: Path, settings: dict[str, Any]) -> Path:
             (title, _embedded(folder / f"{name}.png"), caption)
             for name, (title, caption) in FIGURES.items()
         ],
+        why_not=WHY_NOT,
+        version=version("dvae"),
         columns=columns,
         rows=rows,
         meanings=[(name, MEANINGS[name]) for name in columns if name in MEANINGS],
@@ -111,5 +119,7 @@ def _scores(path: Path) -> tuple[list[str], list[list[str]]]:
         table = pd.read_csv(path)
     except (OSError, ValueError):
         return [], []
+    flags = [name for name in ("diverged", "over_regularised") if not table.get(name, True).any()]
+    table = table.drop(columns=flags)  # none to tell of
     shown = table.map(lambda v: f"{v:.4g}" if isinstance(v, float) and v == v else v)
     return list(table), shown.astype(object).where(table.notna(), "-").astype(str).values.tolist()

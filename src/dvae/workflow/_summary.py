@@ -28,8 +28,9 @@ def make_summary(
     recipe = result.recipe
     shown = [*COLUMNS, *(c for c in SCORES if c in scores and scores[c].notna().any())]
     lines = [
-        f"{n} samples of {channels} fields on {grid_of(n1, n2)}; "
-        f"{len(scores)} models, recipe {recipe.name}, {recipe.steps} steps, {result.seconds:.1f} s",
+        f"{n} samples of {counted(channels, 'channel')} on {grid_of(n1, n2)}; "
+        f"{counted(len(scores), 'model')}, recipe {recipe.name}, {recipe.steps} steps, "
+        f"{result.seconds:.1f} s",
         "test data, rate and distortion in nats per sample, error relative to the spread about "
         "the mean field:",
         scores[shown].to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="-"),
@@ -44,13 +45,21 @@ def make_summary(
         lines.append("factors from latents: " + ", ".join(parts))
     lines += notes
     if fields.theta is None:
-        lines.append("no factors in the file: nothing to score disentanglement against")
+        lines.append(
+            "no factors in the file: nothing to score disentanglement against; give them with "
+            "--factors, a key or a CSV file"
+        )
     if diverged := int(scores["diverged"].sum()):
         lines.append(f"{diverged} of {len(scores)} models diverged (left as they were before)")
     dead = scores["over_regularised"] & ~scores["diverged"]
     if dead.any():
         lines += _advice(int(dead.sum()), len(scores), recipe, n1 * n2, spectrum)
     return lines
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 model", "3 models"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def grid_of(n1: int, n2: int) -> str:
@@ -96,7 +105,7 @@ def _advice(
                 f"fields, or try a beta below {limit:.3g}"
             )
     else:
-        remedy = "so training was too short or unlucky: try more --steps, or several --members"
+        remedy = "training was too short or unlucky: try more --steps, or several --members"
         if recipe.name != "elbo":
             remedy += ", or --recipe elbo, whose noise is annealed"
     return [facts, f"what to try: {remedy}"]

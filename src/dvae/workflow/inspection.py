@@ -112,7 +112,7 @@ def _row(array: StoredArray) -> tuple[str, str, str, str, str]:
     missing = str(values.size - finite.size)
     if not finite.size:
         return name, shape, kind, "-", missing
-    return name, shape, kind, f"{finite.min():.4g} .. {finite.max():.4g}", missing
+    return name, shape, kind, f"{finite.min():.7g} .. {finite.max():.7g}", missing
 
 
 def _plan(data: FieldDataset, contents: Contents) -> list[str]:
@@ -145,13 +145,16 @@ def _axes(data: FieldDataset) -> str:
 
 
 def _possible_factors(contents: Contents, lengths: set[int]) -> list[str]:
-    """A line on the arrays that hold one number for each sample, if there are any."""
+    """A line on the arrays that hold a few numbers for each sample, or on a file beside."""
+    axes = {dim for array in contents.arrays.values() for dim in array.dims}
     names = [
         array.name
         for array in contents.arrays.values()
         if array.is_real
         and array.name
-        and np.prod(array.shape) == max(array.shape, default=0)
-        and max(array.shape) in lengths
+        and array.name not in axes  # the coordinate of an axis is no factor
+        and 1 <= len(array.shape) <= 2
+        and array.shape[0] in lengths
     ]
-    return [f"which may be factors (--factors KEY): {', '.join(names)}"] if names else []
+    hint = "give factors with --factors: a CSV file with a row for each sample"
+    return [hint + (f", or a key: {', '.join(names)}" if names else ", or a key of the file")]
