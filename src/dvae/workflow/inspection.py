@@ -19,6 +19,8 @@ from dvae.workflow._summary import grid_of
 
 __all__ = ["inspect_file"]
 
+MOST_FACTORS = 16  # columns of an array that may be one of factors
+
 MOST_ARRAYS = 40  # whose values are read and shown
 MOST_ATTRIBUTES = 20
 
@@ -112,7 +114,7 @@ def _row(array: StoredArray) -> tuple[str, str, str, str, str]:
     missing = str(values.size - finite.size)
     if not finite.size:
         return name, shape, kind, "-", missing
-    return name, shape, kind, f"{finite.min():.7g} .. {finite.max():.7g}", missing
+    return name, shape, kind, f"{finite.min():.9g} .. {finite.max():.9g}", missing
 
 
 def _plan(data: FieldDataset, contents: Contents) -> list[str]:
@@ -153,8 +155,9 @@ def _possible_factors(contents: Contents, lengths: set[int]) -> list[str]:
         if array.is_real
         and array.name
         and array.name not in axes  # the coordinate of an axis is no factor
-        and 1 <= len(array.shape) <= 2
+        and len(array.shape) in (1, 2)
         and array.shape[0] in lengths
+        and array.shape[1:] <= (MOST_FACTORS,)
     ]
     hint = "give factors with --factors: a CSV file with a row for each sample"
     return [hint + (f", or a key: {', '.join(names)}" if names else ", or a key of the file")]
