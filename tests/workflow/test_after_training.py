@@ -15,7 +15,7 @@ import xarray as xr
 
 from dvae import DataError, FieldDataset, ResultError, load_run, train_file
 from dvae.cli import main
-from dvae.workflow import inspect_file
+from dvae.workflow import _figures, inspect_file
 from dvae.workflow.runs import write_fields
 
 QUIET = {"progress": False}
@@ -324,3 +324,13 @@ def test_inspect_shows_any_contents_and_refuses_what_is_no_file(dvae_command, tm
     for name in ("text.dat", "absent.npy"):
         code, out, err = dvae_command("inspect", tmp_path / name)
         assert code == 2 and not out and err.count("\n") == 1 and name in err
+
+
+def test_maps_of_a_file_with_axes_y_and_x_are_drawn_upright():
+    fields = torch.arange(24.0).reshape(1, 1, 4, 6)
+    for axes, turned in (("y,x", True), ("lat,lon", True), ("x,y", False)):
+        data = FieldDataset(fields, metadata={"axes": axes})
+        names = axes.split(",")[::-1] if turned else axes.split(",")
+        assert _figures._axes_drawn(data) == names
+        drawn = _figures._as_drawn(fields, data)
+        assert torch.equal(drawn, fields.transpose(-1, -2) if turned else fields)

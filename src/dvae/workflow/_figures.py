@@ -19,6 +19,8 @@ from dvae.workflow._outputs import Outputs
 
 STEPS = (-2.0, -1.0, 1.0, 2.0)  # of a latent in a traversal, in spreads of a standard normal prior
 MOST_LATENTS = 6  # in the figure of traversals
+# axes of files whose second one is drawn to the right
+UPRIGHT = (["y", "x"], ["lat", "lon"], ["latitude", "longitude"])
 
 
 def draw_figures(
@@ -59,12 +61,24 @@ def _reconstruction(model: VAE, fields: FieldDataset, test: np.ndarray) -> Figur
         mean = model.decoder(model.encoder(truth).base_dist.loc).base_dist.loc
     centre = fields.fields[np.flatnonzero(~test)].mean(0)
     return plotting.plot_reconstruction(
-        truth[0] - centre,
-        mean[0] - centre,
+        _as_drawn(truth[0] - centre, fields),
+        _as_drawn(mean[0] - centre, fields),
         channels=_plain(fields.channel_names),
         titles=("truth - mean field", "reconstruction"),
-        axes_names=_plain(fields.axis_names),
+        axes_names=_axes_drawn(fields),
     )
+
+
+def _as_drawn(values: torch.Tensor, fields: FieldDataset) -> torch.Tensor:
+    """Fields as they are drawn, the first axis to the right: y and x, lat and lon change places."""
+    upright = [name.lower() for name in fields.axis_names] in UPRIGHT
+    return values.transpose(-1, -2) if upright else values
+
+
+def _axes_drawn(fields: FieldDataset) -> list[str]:
+    """Names of the axes as they are drawn."""
+    names = _plain(fields.axis_names)
+    return names[::-1] if [name.lower() for name in fields.axis_names] in UPRIGHT else names
 
 
 def _plain(names: list[str]) -> list[str]:
@@ -82,12 +96,12 @@ def _traversals(model: VAE, fields: FieldDataset, chosen: xr.Dataset) -> FigureB
         decoded = model.decoder(z.flatten(0, 1)).base_dist.loc.unflatten(0, z.shape[:2])
         centre = model.decoder(torch.zeros(1, model.n_latents)).base_dist.loc[0]
     return plotting.plot_traversals(
-        centre,
-        decoded,
+        _as_drawn(centre, fields),
+        _as_drawn(decoded, fields),
         STEPS,
         latents=[f"$z_{{{i + 1}}}$" for i in moved.tolist()],
         channels=_plain(fields.channel_names),
-        axes_names=_plain(fields.axis_names),
+        axes_names=_axes_drawn(fields),
     )
 
 
