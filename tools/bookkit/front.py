@@ -121,8 +121,8 @@ def _weight(results: Results) -> str:
         raise ResultError("the weights of the ELBO and of the code are not stored")
     return (
         "**The loss is not the ELBO.** Per sample the paper's code weighs the rate by 2112.5 "
-        f"without a hierarchical prior; a PodVAE trained so has latents of {rates[2112.5]:.1f} nats, "
-        f"and {rates[1.0]:.1f} with the ELBO ({{ref}}`section-weight`)."
+        f"without a hierarchical prior; a PodVAE trained so has latents of {rates[2112.5]:.1f} "
+        f"nats, and {rates[1.0]:.1f} with the ELBO ({{ref}}`section-weight`)."
     )
 
 
