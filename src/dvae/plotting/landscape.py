@@ -163,7 +163,7 @@ def plot_line_losses(
     if cut is not None and np.nanmax(losses) > cut:
         low = np.nanmin(losses)
         ax.set_ylim(low - 0.03 * (cut - low), cut)
-        ylabel += f", cut at {cut:g}"
+        ylabel += f", cut at {cut:.4g}"
     ax.set(xlabel=xlabel, ylabel=ylabel)
     add_marks(ax, marks)
     if scores is not None:
@@ -220,7 +220,7 @@ def plot_plane(
     if not np.isfinite(loss).any():
         raise DataError("no loss on the plane is finite")
     top = loss[np.isfinite(loss)].max() if cut is None else cut
-    cuts = "" if cut is None else f", cut at {cut:g}"
+    cuts = "" if cut is None else f", cut at {cut:.4g}"
     bounds = np.nanmin(loss), top
     panels = [(np.minimum(loss, top), loss_label + cuts, SEQUENTIAL, bounds)]
     if scores is not None:

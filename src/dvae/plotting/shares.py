@@ -17,6 +17,8 @@ from dvae.plotting.style import COLOURS, LINE_STYLES
 
 __all__ = ["plot_proportions", "plot_threshold_curves"]
 
+FEW_CURVES = 5  # that leave room for a legend beside them
+
 
 def plot_proportions(
     labels: Sequence[str],
@@ -106,5 +108,8 @@ def plot_threshold_curves(
     add_marks(ax, None if chosen is None else {f"used here: {chosen:g}": chosen})
     ax.set(xlabel=xlabel, ylabel=ylabel, ylim=(-0.02, 1.02))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.legend()
+    if len(shares) > FEW_CURVES:  # inside they would hide each other
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+    else:
+        ax.legend()
     return figure
