@@ -34,8 +34,9 @@ def connect(address: str, seconds: float = 60.0) -> tuple[Any, Executor]:
         from dask.distributed import Client
     except ImportError as error:
         raise DvaeError("--scheduler needs dask: pip install 'dvae[cluster]'") from error
-    # its traceback of a connection that is lost says no more than the error that follows
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    # their tracebacks of a connection that is lost say no more than the error that follows
+    for name in ("distributed.client", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         # not as the default of this process: xarray would ask it for a lock to write a file
         client = Client(address, timeout="10s", set_as_default=False)

@@ -195,6 +195,15 @@ def test_a_checkpoint_of_another_run_is_refused(stopped, changes):
     assert stopped.exists()
 
 
+@pytest.fixture
+def interrupts():
+    """Interrupts as a terminal has them; a test that runs in the background may ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_waits_for_a_whole_checkpoint_and_a_resumed_run_is_the_same(tmp_path):
     path = tmp_path / "checkpoint"
     fields = torch.from_numpy(np.random.default_rng(0).standard_normal((20, 3, 17, 17))).float()
