@@ -15,9 +15,11 @@ __all__ = [
     "BELOW_LIMIT",
     "CLEAR_EFFECT",
     "CLEAR_TREND",
+    "CODE_WEIGHT",
     "DIAGONAL",
     "DIAGONAL_WIDTH",
     "DISENTANGLED",
+    "ELBO_WEIGHT",
     "ENOUGH_POWER",
     "EQUAL_LOSS",
     "EQUAL_MEAN",
@@ -85,6 +87,9 @@ DIAGONAL_WIDTH = 10.0  # degrees: "around 45" is 35 to 55
 
 # ---------------------------------------------------------------------------------------- losses
 
+# beta per sample (eq. 5): of the ELBO, and of the authors' code on 65 x 65 nodes without a
+# hierarchical prior, where it averages the rate over the two latents
+ELBO_WEIGHT, CODE_WEIGHT = 1.0, 65**2 / 2
 # optimiser steps of the authors' recipes (``dvae.training.RECIPES``, which the results' room below
 # must not import)
 PUBLISHED_STEPS = {"published": 52_000, "published-hierarchical": 112_000}

@@ -11,6 +11,7 @@ import pandas as pd
 from dvae.analysis import share_text
 from dvae.claims import VERDICTS, Results
 from dvae.claims.frame import select_trials
+from dvae.conventions import CODE_WEIGHT, ELBO_WEIGHT
 from dvae.errors import ResultError
 from dvae.results.conditions import AS_CODED, factors_by_set
 from dvae.results.labelled import by_labels, disentangled_by_labels
@@ -117,12 +118,13 @@ def _weight(results: Results) -> str:
         )
     )
     rates = pd.Series(pod["rate"].values, pod["weight"].values).groupby(level=0).median()
-    if not {1.0, 2112.5} <= set(rates.index):
+    if not {ELBO_WEIGHT, CODE_WEIGHT} <= set(rates.index):
         raise ResultError("the weights of the ELBO and of the code are not stored")
     return (
-        "**The loss is not the ELBO.** Per sample the paper's code weighs the rate by 2112.5 "
-        f"without a hierarchical prior; a PodVAE trained so has latents of {rates[2112.5]:.1f} "
-        f"nats, and {rates[1.0]:.1f} with the ELBO ({{ref}}`section-weight`)."
+        "**The loss is not the ELBO.** Per sample the paper's code weighs the rate by "
+        f"{CODE_WEIGHT:g} without a hierarchical prior; a PodVAE trained so has latents of "
+        f"{rates[CODE_WEIGHT]:.1f} nats, and {rates[ELBO_WEIGHT]:.1f} with the ELBO "
+        "({ref}`section-weight`)."
     )
 
 

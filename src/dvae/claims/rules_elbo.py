@@ -32,6 +32,8 @@ from dvae.conventions import (
     ABOUT,
     ACCURATE,
     ALWAYS,
+    CODE_WEIGHT,
+    ELBO_WEIGHT,
     EQUAL_LOSS,
     FACTORISED,
     OVER_REGULARISED,
@@ -42,8 +44,6 @@ from dvae.results.conditions import AS_CODED, SHORT_NAMES, factors_by_set
 
 __all__: list[str] = []
 
-# beta per sample: eq. 5, and the paper's code on 65 x 65 nodes without a hierarchical prior
-ELBO, AS_WEIGHED = 1.0, 2112.5
 TEXT_WEIGHT = 1e-7  # per node: "typically around" this, section 4
 HP = ("hierarchical", AS_CODED)
 
@@ -63,9 +63,9 @@ def _e1_elbo(results: Results) -> Finding:
     shares of disentangled runs do not differ (Fisher's exact test, two-sided, 5 %), so that what is
     said of the one holds for the other."""
     sweep = select_trials(results["beta_sweep"], network="pod", factors="standard-normal")
-    own, coded = (select_trials(sweep, weight=weight) for weight in (ELBO, AS_WEIGHED))
+    own, coded = (select_trials(sweep, weight=weight) for weight in (ELBO_WEIGHT, CODE_WEIGHT))
     texts, counts, rates = [], [], []
-    for weight, runs in ((ELBO, own), (AS_WEIGHED, coded)):
+    for weight, runs in ((ELBO_WEIGHT, own), (CODE_WEIGHT, coded)):
         count, n = int(runs["disentangled"].sum()), runs.sizes["trial"]
         if n == 0:
             raise ResultError(f"no run with beta = {weight:g} per sample is stored")
@@ -103,15 +103,15 @@ def _e2_larger_beta(results: Results) -> Finding:
     frame = sweep[["weight", "disentangled", "angle", "rate"]].to_dataframe()
     frame["left"] = _left(sweep)
     learned = frame.groupby("weight").filter(lambda own: own["left"].median() <= ACCURATE)
-    if not (learned["weight"] == AS_WEIGHED).any():
+    if not (learned["weight"] == CODE_WEIGHT).any():
         raise ResultError(
-            f"no run with beta = {AS_WEIGHED:g} per sample that has learned is stored"
+            f"no run with beta = {CODE_WEIGHT:g} per sample that has learned is stored"
         )
     by_weight = learned.groupby("weight")["disentangled"]
     count = {weight: (int(own.sum()), len(own)) for weight, own in by_weight}
-    larger = {weight: own for weight, own in count.items() if weight > AS_WEIGHED}
+    larger = {weight: own for weight, own in count.items() if weight > CODE_WEIGHT}
     if not larger:
-        raise ResultError(f"no run with a beta above {AS_WEIGHED:g} that has learned is stored")
+        raise ResultError(f"no run with a beta above {CODE_WEIGHT:g} that has learned is stored")
     kept = learned.dropna(subset=["angle"])
     trend = kendall_trend(kept["weight"].to_numpy(), kept["angle"].abs().to_numpy())
     texts = [f"{weight:g}: {k} of {n}" for weight, (k, n) in count.items()]
@@ -120,7 +120,7 @@ def _e2_larger_beta(results: Results) -> Finding:
         f"(p = {trend.p_value:.1g})"
     )
     falls = trend.tau < 0 and trend.p_value < SIGNIFICANT
-    return Finding(found, either(_more(larger, count[AS_WEIGHED]), falls))
+    return Finding(found, either(_more(larger, count[CODE_WEIGHT]), falls))
 
 
 def _more(counts: dict[float, tuple[int, int]], base: tuple[int, int]) -> bool:
