@@ -214,6 +214,7 @@ def score_ensemble(
     test: DarcyDataset,
     latents: bool = True,
     by_sample: bool = False,
+    device: str = "cpu",
 ) -> xr.Dataset:
     """Losses and scores of every member, in evaluation mode, over the dimension ``trial``.
 
@@ -223,14 +224,16 @@ def score_ensemble(
     members that diverged; ``disentangled`` is 1 where ``analysis.are_disentangled`` says so.
     ``latents`` adds mean and standard deviation of q(z|y) on the test data; ``by_sample`` the loss
     and the share of the variance left of every test sample, of which a few may decide the mean.
+    The members compute on ``device`` and are back on the CPU afterwards.
     """
+    ensemble.to(device)
     losses = ensemble.evaluate(test.fields, by_sample=by_sample)
     losses_train = ensemble.evaluate(training.fields, relative_error=False)
     data = losses.merge(losses_train.rename({n: f"{n}_train" for n in losses_train.data_vars}))
     baseline = mean_field_error(training.fields, test.fields)
     data["mean_field_error"] = ("member", np.full(ensemble.n_members, baseline))
-    mean, scale = (x.numpy() for x in ensemble.encode(test.fields))
-    mean_train = ensemble.encode(training.fields)[0].numpy()
+    mean, scale = (x.cpu().numpy() for x in ensemble.encode(test.fields))
+    mean_train = ensemble.encode(training.fields)[0].cpu().numpy()
     theta, theta_train = factors_of(test), factors_of(training)
     scores = {
         "disentanglement": score_runs(disentanglement_score, mean, theta),
@@ -247,6 +250,7 @@ def score_ensemble(
     if by_sample:
         left = _variance_left_by_sample(ensemble, training, test)
         data["variance_left_by_sample"] = ("member", "sample"), left
+    ensemble.to("cpu")
     if latents:
         data["latent_mean"] = (("member", "sample", "latent"), mean)
         data["latent_scale"] = (("member", "sample", "latent"), scale)
@@ -264,7 +268,7 @@ def _variance_left_by_sample(
     left = []
     for index in range(ensemble.n_members):
         member = ensemble.part(slice(index, index + 1))
-        error = member.decode(member.encode(test.fields)[0])[0] - test.fields
+        error = member.decode(member.encode(test.fields)[0])[0].cpu() - test.fields
         left.append((error.double().pow(2).flatten(1).sum(1) / deviation).numpy())
     return np.stack(left)
 

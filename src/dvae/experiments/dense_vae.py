@@ -61,7 +61,8 @@ def _groups(profile: str) -> list[Group]:
 def _compute(group: Group, **arguments) -> xr.Dataset:
     result, training, test = train(group, **arguments)
     ensemble, m = result.ensemble, len(group.trials)
-    data = score_ensemble(ensemble, training, test, by_sample=True).merge(resampled_history(result))
+    scores = score_ensemble(ensemble, training, test, by_sample=True, device=arguments["device"])
+    data = scores.merge(resampled_history(result))
     mean, scale = (x.numpy() for x in ensemble.encode(training.fields))
     samples = ("trial", "train_sample", "latent")
     data["latent_mean_train"], data["latent_scale_train"] = (samples, mean), (samples, scale)

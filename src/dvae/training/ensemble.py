@@ -84,14 +84,14 @@ def initialise(template: VAE, seed: int, scheme: Literal["default", "xavier"] = 
     return model
 
 
-def _with_own_threads(
+def _with_own_arithmetic(
     method: Callable[Concatenate[Ensemble, Arguments], Returned],
 ) -> Callable[Concatenate[Ensemble, Arguments], Returned]:
-    """A method of an ensemble that computes with :meth:`Ensemble.threads`."""
+    """A method of an ensemble that computes within :meth:`Ensemble.arithmetic`."""
 
     @functools.wraps(method)
     def run(self: Ensemble, *arguments: Arguments.args, **options: Arguments.kwargs) -> Returned:
-        with self.threads():
+        with self.arithmetic():
             return method(self, *arguments, **options)
 
     return run
@@ -180,16 +180,20 @@ class Ensemble:
     def _convolves(self) -> bool:
         return any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in self.template.modules())
 
-    def threads(self) -> contextlib.AbstractContextManager[None]:
-        """CPU threads for these members: one where no operation is worth sharing.
+    def arithmetic(self) -> contextlib.AbstractContextManager[None]:
+        """How these members compute: threads of a CPU, precision and order of sums on a GPU.
 
-        That is where nothing convolves: the products of PodVAE's small matrices take microseconds,
-        and two threads that wait for each other cost more than they save as soon as another
-        process is busy (`benchmarks/bench_training.py`, part "threads").
+        On a CPU one thread where nothing convolves: the products of PodVAE's small matrices take
+        microseconds, and two threads that wait for each other cost more than they save as soon as
+        another process is busy (`benchmarks/bench_training.py`, part "threads"). On a GPU
+        convolutions add in a fixed order and in the precision of their numbers, which torch by
+        default rounds to TensorFloat-32.
         """
-        if self.device.type == "cpu" and not self._convolves:
-            return one_thread()
-        return contextlib.nullcontext()
+        if self.device.type == "cuda":
+            return torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            )
+        return contextlib.nullcontext() if self._convolves else one_thread()
 
     def to(self, device: torch.device | str) -> Ensemble:
         """Move to a device, in place."""
@@ -285,7 +289,7 @@ class Ensemble:
             lambda model, *a: model.loss_terms(*a), parameters, *arguments, in_dims=in_dims
         )
 
-    @_with_own_threads
+    @_with_own_arithmetic
     @torch.no_grad()
     def encode(
         self, fields: Float[Tensor, "sample channel x1 x2"], batch_size: int = 64
@@ -304,7 +308,7 @@ class Ensemble:
             scales.append(scale)
         return torch.cat(means, 1), torch.cat(scales, 1)
 
-    @_with_own_threads
+    @_with_own_arithmetic
     @torch.no_grad()
     def decode(
         self, z: Float[Tensor, "member sample latent"]
@@ -313,7 +317,7 @@ class Ensemble:
         self.template.eval()
         return self.call(lambda model, z: model.decoder(z).base_dist.loc, self.parameters, z)
 
-    @_with_own_threads
+    @_with_own_arithmetic
     @torch.no_grad()
     def calibrate(
         self,
@@ -355,7 +359,7 @@ class Ensemble:
         variance = self.template.decoder.variance.per_value(total, drawn)
         self.buffers[self.template.log_variance_name].copy_(variance.log())
 
-    @_with_own_threads
+    @_with_own_arithmetic
     @torch.no_grad()
     def evaluate(
         self,

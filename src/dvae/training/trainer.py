@@ -264,7 +264,7 @@ class Trainer:
         step = self._replay if self.features.is_cuda else self._step
         records = []
         self.ensemble.template.train()
-        with self.ensemble.threads():
+        with self.ensemble.arithmetic():
             for k in range(n_steps):
                 for name, value in self.inputs.items():
                     value.copy_(drawn[name][k])
