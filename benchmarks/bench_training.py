@@ -312,8 +312,8 @@ def cost_of_a_step(model: VAE) -> tuple[int, int]:
 def bench_dense(quick: bool, device: str) -> dict:
     model = dense_model(quick)
     fields = torch.randn(128, *model.field_shape)
-    sizes = (1, 8) if quick else (1, 2, 4, 8, 32, 64)
-    steps = 40 if device == "cuda" else (10 if quick else 6)
+    sizes = (1, 8) if quick else (1, 8, 32) if device == "cuda" else (1, 2, 4, 8, 32, 64)
+    steps = 20 if device == "cuda" else 10 if quick else 6
     flops, moved = cost_of_a_step(model)
     limits = device_limits(device)
     single = [one_by_one(model, fields, seed, steps, device) for seed in range(2)]
@@ -328,8 +328,9 @@ def bench_dense(quick: bool, device: str) -> dict:
         if device == "cpu" and members <= 8:  # more would fill the memory with activations
             with members_per_call(None):
                 batched = members / ensemble_step(model, fields, members, steps, device)
-        # one process alone would be the one-by-one row with one thread
-        pool = pool_rate(quick, members, steps, device) if 1 < members <= 8 else None
+        # one process alone would be the one-by-one row with one thread; processes share a GPU in turns
+        shared = device == "cpu" and 1 < members <= 8
+        pool = pool_rate(quick, members, steps, device) if shared else None
         single.append(one_by_one(model, fields, members, steps, device))
         alone = 1 / statistics.median(single)
         row = {

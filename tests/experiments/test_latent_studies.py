@@ -107,7 +107,9 @@ def test_dense_runs_begin_with_what_is_asked_first():
     groups = find_experiment("dense_runs").groups("laptop")
     names = ("n_nodes", "factors", "prior", "recipe_name")
     cells = [tuple(g.shared[name] for name in names) for g in groups]
-    assert {cells.count(cell) for cell in cells if cell[0] == 33} == {50}
+    published = [cell for cell in cells if cell[3] == "published"]
+    assert {cells.count(cell) for cell in published} == {10}
+    assert {cells.count(cell) for cell in cells if cell[0] == 33} - {10} == {50}
     assert {cells.count(cell) for cell in cells if cell[0] == 65} == {20}
     assert set(cells[:100]) == {
         (33, "four-modes", "standard", "one-cycle"),
@@ -116,7 +118,10 @@ def test_dense_runs_begin_with_what_is_asked_first():
     annealed = {cell[1:3] for cell in cells if cell[3] == "annealed-dense"}
     assert annealed == {(factors, "standard") for factors in conditions.FACTORS}
     steps = {(g.shared["n_nodes"], g.shared["recipe"]["steps"]) for g in groups}
-    assert steps == {(33, 600), (65, 1200)}
+    assert steps == {(33, 600), (65, 1200), (33, 6500), (33, 14000)}
+    assert not any(
+        "standardised" in g.shared for g in groups[100:] if g.shared["recipe_name"] == "published"
+    )
 
 
 def test_dense_runs_keep_every_samples_share_of_the_variance_left():

@@ -38,7 +38,7 @@ RECIPE = RECIPES["one-cycle"]
 COARSE_RECIPE = make_recipe(RECIPE, gradient_norm=None).shortened(0.5)
 ANNEALED = make_recipe("annealed-dense", gradient_norm=None).shortened(0.5)
 FINE_RUNS = 20
-CHUNK = 20  # members of a group on a GPU
+CHUNK = 10  # members of a group on a GPU
 PUBLISHED_SPEED, PUBLISHED_RUNS = 8, 10
 # in the order of what is asked first; seeds go from condition to condition, so that a sweep which
 # is interrupted has as many runs of each
@@ -48,7 +48,7 @@ OTHERS = [(f, p) for f in FACTORS for p in PRIORS if (f, p) not in FIRST]
 
 def _groups(profile: str) -> list[Group]:
     runs = {"smoke": 1, "laptop": 50, "paper": 50}[profile]
-    fine_runs = 0 if profile == "smoke" else FINE_RUNS if profile == "laptop" else runs
+    fine_runs = 0 if profile == "smoke" else FINE_RUNS
     plain = [(factors, "standard") for factors in FACTORS]
     sweeps = [
         (COARSE, COARSE_RECIPE, FIRST, runs),
@@ -58,8 +58,8 @@ def _groups(profile: str) -> list[Group]:
         (COARSE, COARSE_RECIPE, OTHERS, runs),
     ]
     if profile == "paper":  # what a GPU is needed for comes first
-        sweeps = [*sweeps[2:4], *sweeps[:2], sweeps[4]]
-    groups: list[tuple[int, Group]] = []
+        sweeps = [sweeps[3], sweeps[2], *sweeps[:2], sweeps[4]]
+    groups = []
     for n_nodes, recipe, cells, count in sweeps:
         grid = {} if profile == "smoke" else {"n_nodes": n_nodes}
         shared = [
@@ -70,10 +70,8 @@ def _groups(profile: str) -> list[Group]:
         # on a CPU members of networks of this size gain nothing from one process, on a GPU they do
         size = CHUNK if profile == "paper" else 1
         for first in range(0, count, size):
-            groups += [(first, Group(own, tuple(seeds[first : first + size]))) for own in shared]
-    if profile == "paper":  # some runs of every condition before more of any
-        groups.sort(key=lambda group: group[0])
-    return [group for _, group in groups]
+            groups += [Group(own, tuple(seeds[first : first + size])) for own in shared]
+    return groups
 
 
 def _training_settings(profile: str, recipe: str | Recipe, prior: str) -> dict[str, Any]:
