@@ -17,6 +17,7 @@ def runs(
     failed = number - disentangled - over_regularised
     return {
         "runs": number,
+        "diverged": 0,
         "disentangled": disentangled,
         "over_regularised": over_regularised,
         "failed": failed,

@@ -104,6 +104,15 @@ def test_over_regularisation_is_judged_on_the_published_training(name, recipe, v
     assert decide("M1", results).verdict == verdict
 
 
+def test_runs_that_diverged_are_not_counted(tmp_path):
+    results = Results(Store(tmp_path))
+    diverged = runs(10, over_regularised=0) | {"diverged": 9}
+    results.networks = [network("DenseVAE, 33 x 33", "published", diverged, condition())]
+    found = decide("M1", results)
+    assert "no HP 0 of 1 " in found.ours
+    assert found.verdict == "partly"  # of one run nothing can be denied, with HP there are fifty
+
+
 def shape_runs(slopes: dict[str, float]) -> xr.Dataset:
     score = np.linspace(0.5, 0.95, 20)
     parts = [

@@ -17,7 +17,7 @@ N = 400
 
 @pytest.fixture
 def store(tmp_path):
-    """A store with five runs under one condition: latents are factors turned by known angles."""
+    """A store with six runs under one condition: latents are factors turned by known angles."""
     generator = np.random.default_rng(0)
     # factors of exactly unit covariance, so that the ceiling is 1 and angles are exact
     theta = generator.standard_normal((N, 2))
@@ -26,15 +26,16 @@ def store(tmp_path):
     for angle in (0.0, 5.0, 45.0, 30.0):
         c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
         latents.append(theta @ np.array([[c, -s], [s, c]]).T)
-    latents.append(np.full((N, 2), np.nan))  # diverged
+    latents += [np.full((N, 2), np.nan), theta]  # both diverged, one froze before it did
     m = len(latents)
     runs = xr.Dataset(
         {
             "latent_mean": (("trial", "sample", "latent"), np.stack(latents)),
-            "rate": ("trial", [10.0, 0.1, 10.0, 10.0, np.nan]),
+            "rate": ("trial", [10.0, 0.1, 10.0, 10.0, np.nan, 10.0]),
             "loss_per_node": ("trial", np.arange(m, dtype=float)),
             "relative_error": ("trial", np.full(m, 0.01)),
             "seconds": ("trial", np.full(m, 2.0)),
+            "diverged": ("trial", [0, 0, 0, 0, 1, 1]),
         },
         coords={
             "factors": ("trial", ["four-modes"] * m),
@@ -65,9 +66,9 @@ def test_scores_and_flags_are_those_of_the_known_rotations(store):
     np.testing.assert_allclose(runs["s_d"][:4], expected, atol=1e-6)
     np.testing.assert_allclose(runs["angle"].abs()[:4], [0, 5, 45, 30], atol=1e-4)
     assert runs["ceiling"].unique() == pytest.approx([1.0])
-    assert runs["disentangled"].tolist() == [True, True, False, False, False]
-    assert runs["over_regularised"].tolist() == [False, True, False, False, False]
-    assert np.isnan(runs["s_d"][4])
+    assert runs["disentangled"].tolist() == [True, True, False, False, False, False]
+    assert runs["over_regularised"].tolist() == [False, True, False, False, False, False]
+    assert runs["s_d"].isna().tolist() == runs["diverged"].tolist() == [False] * 4 + [True] * 2
 
 
 def test_the_table_counts_and_keeps_conditions_without_runs(store):
@@ -75,11 +76,11 @@ def test_the_table_counts_and_keeps_conditions_without_runs(store):
     assert len(table) == len(FACTORS) * len(PRIORS) * len(RECIPES)
     assert (table["runs"] > 0).sum() == 1
     row = table.loc[("four-modes", "annealed", "standard")]
-    assert (row["runs"], row["disentangled"], row["over_regularised"]) == (5, 2, 1)
-    assert (row["failed"], row["near_diagonal"]) == (3, 1)
-    assert row["seconds"] == 10
-    # Wilson's interval of 2 in 5, from the closed form
-    z, n, p = 1.959964, 5, 0.4
+    assert (row["runs"], row["disentangled"], row["over_regularised"]) == (6, 2, 1)
+    assert (row["diverged"], row["failed"], row["near_diagonal"]) == (2, 2, 1)
+    assert row["seconds"] == 12
+    # Wilson's interval of 2 in 6, from the closed form
+    z, n, p = 1.959964, 6, 2 / 6
     centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     low, high = (np.array([centre - half, centre + half])) / (1 + z**2 / n)
     assert row["disentangled_low"] == pytest.approx(low, abs=1e-6)

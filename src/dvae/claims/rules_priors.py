@@ -1,7 +1,8 @@
 """Rows G1 and M1 to M6: hierarchical priors (HP) and rotations (sections 5.2 and 5.3).
 
 The network that decides G1, M2 and M3 is DenseVAE where it has enough runs without HP and with HP
-as coded, else PodVAE with the published recipe (``Results.deciding_network``).
+as coded, else PodVAE with the published recipe (``Results.deciding_network``). Runs that diverged
+are not counted.
 """
 
 from __future__ import annotations
@@ -78,8 +79,9 @@ def _g1_shifted(results: Results) -> Finding:
 def _m1_over_regularised(results: Results) -> Finding:
     """DenseVAE with the published recipe, every kind of HP that it has, two parts: the count
     without HP could be 5 of 50, and not none; the count with HP could be none of 50, and not 5.
-    Fisher's exact test, 5 %. Undecided as long as no such runs are stored: PodVAE is never
-    over-regularised by any recipe, and one-cycle was chosen so that DenseVAE is not."""
+    Fisher's exact test, 5 %. Undecided as long as no such runs
+    are stored: PodVAE is never over-regularised by any recipe, and one-cycle was chosen so that
+    DenseVAE is not."""
     found = _counts(results, "four-modes", "over_regularised")
     for network in results.networks:
         kinds = _kinds_of(network, "four-modes")
@@ -162,6 +164,11 @@ def _kinds_of(network: Network, factors: str) -> list[tuple[pd.DataFrame, str, s
     return [(table, recipe, prior) for prior in enough]
 
 
+def _finished(row: pd.Series) -> int:
+    """Runs of a condition that did not diverge."""
+    return int(row["runs"] - row["diverged"])
+
+
 def _counts(results: Results, factors: str, name: str) -> str:
     """Counts of a factor set by network, recipe and prior as text."""
     texts = []
@@ -170,9 +177,9 @@ def _counts(results: Results, factors: str, name: str) -> str:
         kinds = []
         for recipe in sorted(recipes, key=lambda own: own != network.recipe):
             counted = [
-                f"{SHORT[prior]} {share_text(int(row[name]), int(row['runs']))}"
+                f"{SHORT[prior]} {share_text(int(row[name]), _finished(row))}"
                 for prior in SHORT
-                if (row := network.table.loc[(factors, recipe, prior)])["runs"]
+                if _finished(row := network.table.loc[(factors, recipe, prior)])
             ]
             if counted:
                 kinds.append(f"`{recipe}` {', '.join(counted)}")
@@ -212,7 +219,7 @@ def _parts(name: str, table: pd.DataFrame, recipe: str, prior: str) -> tuple[Par
     """The two parts of G1, M1 or M2: without and with a hierarchical prior."""
     plain, learned = (table.loc[(_factors(name), recipe, p)] for p in ("standard", prior))
     key = "over_regularised" if name == "M1" else "disentangled"
-    without, having = ((int(row[key]), int(row["runs"])) for row in (plain, learned))
+    without, having = ((int(row[key]), _finished(row)) for row in (plain, learned))
     if name == "M1":
         return share_part(*without, PAPER_COLLAPSED, 0), share_part(*having, 0, PAPER_COLLAPSED)
     never = share_part(*without, 0, PAPER_DISENTANGLED)

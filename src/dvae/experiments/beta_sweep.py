@@ -18,7 +18,7 @@ from dvae.experiments.common import (
     with_settings,
 )
 from dvae.experiments.dense_runs import COARSE_RECIPE
-from dvae.results.conditions import DENSE_NODES
+from dvae.results.dense import DENSE_NODES
 from dvae.results.trials import Experiment, Group
 from dvae.training import make_recipe
 

@@ -26,7 +26,8 @@ from dvae.experiments.common import (
     score_ensemble,
     train,
 )
-from dvae.results.conditions import AS_CODED, DENSE_NODES, FACTORS, PRIORS
+from dvae.results.conditions import AS_CODED, FACTORS, PRIORS
+from dvae.results.dense import DENSE_NODES, PUBLISHED
 from dvae.results.trials import Experiment, Group
 from dvae.training import RECIPES, Recipe, make_recipe
 
@@ -54,7 +55,7 @@ def _groups(profile: str) -> list[Group]:
         (COARSE, COARSE_RECIPE, FIRST, runs),
         (COARSE, ANNEALED, plain, runs),
         (FINE, RECIPE, FIRST, fine_runs),
-        (COARSE, "published", FIRST, min(runs, PUBLISHED_RUNS)),
+        (COARSE, PUBLISHED, FIRST, min(runs, PUBLISHED_RUNS)),
         (COARSE, COARSE_RECIPE, OTHERS, runs),
     ]
     if profile == "paper":  # what a GPU is needed for comes first

@@ -31,8 +31,6 @@ from dvae.results.store import Store
 
 __all__ = [
     "AS_CODED",
-    "DENSE_NODES",
-    "DENSE_RECIPES",
     "FACTORS",
     "PRIORS",
     "RECIPES",
@@ -45,20 +43,18 @@ __all__ = [
     "crowding",
     "factors_by_set",
     "held_out_factors",
-    "load_dense_runs",
     "load_runs",
     "run_table",
     "shape_runs",
     "shape_trends",
     "share_with_interval",
+    "summarise_runs",
 ]
 
 FACTORS = ("standard-normal", "shifted-normal", "four-modes")
 AS_CODED = "hierarchical-rectified"  # what the authors' code builds, hence what they trained
 PRIORS = ("standard", "hierarchical", AS_CODED)
 RECIPES = ("calibrated", "annealed", "published")
-DENSE_RECIPES = ("one-cycle", "annealed-dense")  # of ``dense_runs``
-DENSE_NODES = 33  # nodes per side of the grid on which every condition of ``dense_runs`` has runs
 SHORT_NAMES = {"hierarchical": "HP", AS_CODED: "HP as coded"}
 CONDITION = ["factors", "prior", "recipe"]
 Factors = dict[str, Float[np.ndarray, "sample factor"]]  # by the name of their set
@@ -107,18 +103,6 @@ def load_runs(profile: str | None = None, store: Store | None = None) -> pd.Data
     return run_table(result, held_out_factors(result.attrs["profile"], store))
 
 
-def load_dense_runs(
-    profile: str | None = None, store: Store | None = None, n_nodes: int = DENSE_NODES
-) -> pd.DataFrame:
-    """One row for every stored run of ``dense_runs`` on a grid of ``n_nodes`` nodes per side.
-
-    Columns as :func:`run_table`, which see; arguments and errors as :func:`load_runs`.
-    """
-    result = (store or Store.default()).load("dense_runs", profile)
-    factors = held_out_factors(result.attrs["profile"], store)
-    return run_table(result.query(trial=f"n_nodes == {n_nodes}"), factors)
-
-
 def run_table(result: xr.Dataset, theta: Factors) -> pd.DataFrame:
     """One row for every run of a result of ``disentanglement``.
 
@@ -135,9 +119,9 @@ def run_table(result: xr.Dataset, theta: Factors) -> pd.DataFrame:
         ``factors``, ``prior``, ``recipe``, ``seed``; ``rate`` (nats per sample), ``loss_per_node``
         (paper units), ``relative_error``; ``s_d`` (eq. 6), ``ceiling``, ``angle`` (degrees, modulo
         90, see ``dvae.analysis.rotation_angle``), all of the test data; the booleans
-        ``over_regularised`` and ``disentangled``; ``seconds``, the run's share of the wall time of
-        its ensemble. A run that diverged has NaN scores and is neither. The attributes of the
-        result are in ``.attrs``.
+        ``over_regularised``, ``disentangled`` and ``diverged``; ``seconds``, the run's share of
+        the wall time of its ensemble. A run that diverged has NaN scores and is neither of the
+        other two. The attributes of the result are in ``.attrs``.
 
     Raises
     ------
@@ -151,6 +135,9 @@ def run_table(result: xr.Dataset, theta: Factors) -> pd.DataFrame:
     frame = result[names].reset_coords()[[*CONDITION, "seed", *names]].to_dataframe()
     frame = frame.reset_index(drop=True)
     frame["s_d"], frame["angle"], frame["disentangled"] = _scores(result, theta)
+    frame["diverged"] = result["diverged"].values.astype(bool)
+    frame.loc[frame["diverged"], ["s_d", "angle"]] = np.nan
+    frame["disentangled"] &= ~frame["diverged"]
     frame["ceiling"] = frame["factors"].map({name: ceiling(t) for name, t in theta.items()})
     frame["over_regularised"] = frame["rate"] < OVER_REGULARISED
     frame.attrs = dict(result.attrs)
@@ -191,7 +178,7 @@ def condition_table(runs: pd.DataFrame, recipes: Sequence[str] = RECIPES) -> pd.
     Parameters
     ----------
     runs : pandas.DataFrame
-        From :func:`load_runs` or :func:`load_dense_runs`.
+        From :func:`load_runs` or :func:`dvae.results.dense.load_dense_runs`.
     recipes : sequence of str
         The recipes that are declared for them.
 
@@ -199,8 +186,9 @@ def condition_table(runs: pd.DataFrame, recipes: Sequence[str] = RECIPES) -> pd.
     -------
     pandas.DataFrame
         Indexed by factors, prior and recipe: ``runs``; ``over_regularised`` and ``disentangled``
-        (counts) with ``_low`` and ``_high`` of the Wilson interval of the share; ``failed``, the
-        runs that are neither, and ``near_diagonal``, those of them rotated by about 45 degrees;
+        (counts) with ``_low`` and ``_high`` of the Wilson interval of the share; ``diverged``
+        (count); ``failed``, the others, and ``near_diagonal``, those of them rotated by about 45
+        degrees;
         ``s_d_mean``, ``s_d_min``, ``s_d_max`` and ``ceiling``; ``loss_per_node`` (median);
         ``seconds``, the wall time of all its runs.
     """
@@ -209,21 +197,23 @@ def condition_table(runs: pd.DataFrame, recipes: Sequence[str] = RECIPES) -> pd.
     runs.attrs = {}  # pandas copies them whenever it selects
     stored = dict(iter(runs.groupby(names)))
     rows = {
-        condition: _summary(stored.get(condition, runs.iloc[:0]))
+        condition: summarise_runs(stored.get(condition, runs.iloc[:0]))
         for condition in itertools.product(FACTORS, recipes, PRIORS)
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(names)
 
 
-def _summary(own: pd.DataFrame) -> dict[str, int | float]:
+def summarise_runs(own: pd.DataFrame) -> dict[str, int | float]:
+    """A row of :func:`condition_table` for the runs of one condition."""
     row: dict[str, int | float] = {"runs": len(own)}
     for name in ("over_regularised", "disentangled"):
         counted = share_with_interval(own[name])
         row[name] = counted["count"]
         row[f"{name}_low"], row[f"{name}_high"] = counted["low"], counted["high"]
-    failed = own[~own["over_regularised"] & ~own["disentangled"]]
+    failed = own[~own["over_regularised"] & ~own["disentangled"] & ~own["diverged"]]
     turned = (failed["angle"].abs() - DIAGONAL).abs() <= DIAGONAL_WIDTH
     return row | {
+        "diverged": int(own["diverged"].sum()),
         "failed": len(failed),
         "near_diagonal": int(turned.sum()),
         "s_d_mean": own["s_d"].mean(),

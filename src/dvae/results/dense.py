@@ -1,0 +1,75 @@
+"""Runs of ``dense_runs``, the paper's network under the conditions of section 5, as a table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from dvae.analysis import mean_correlation_coefficient
+from dvae.conventions import DISENTANGLED, TWISTED
+from dvae.results.conditions import held_out_factors, run_table, summarise_runs
+from dvae.results.store import Store
+
+__all__ = ["DENSE_NODES", "DENSE_RECIPES", "PUBLISHED", "dense_table", "load_dense_runs"]
+
+DENSE_RECIPES = ("one-cycle", "annealed-dense")  # on standardised fields
+PUBLISHED = "published"  # on the fields as they are
+DENSE_NODES = 33  # nodes per side of the grid on which every condition has runs
+
+
+def load_dense_runs(profile: str | None = None, store: Store | None = None) -> pd.DataFrame:
+    """One row for every stored run of ``dense_runs``.
+
+    Arguments and errors as :func:`dvae.results.conditions.load_runs`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As :func:`dvae.results.conditions.run_table`, with ``n_nodes``, nodes per side; ``mcc``,
+        the mean correlation coefficient of latents and factors; ``twisted``, whether a run scores
+        as disentangled in eq. 6 while a latent follows no factor; and ``variance_left``, the share
+        of the variance of the test fields that its reconstruction leaves.
+    """
+    result = (store or Store.default()).load("dense_runs", profile)
+    factors = held_out_factors(result.attrs["profile"], store)
+    runs = run_table(result, factors)
+    runs["n_nodes"] = result["n_nodes"].values
+    sets, latents = result["factors"].values, result["latent_mean"].values
+    runs["mcc"] = [
+        np.nan if bad else mean_correlation_coefficient(z, factors[name])
+        for z, name, bad in zip(latents, sets, runs["diverged"], strict=True)
+    ]
+    high = runs["s_d"] > DISENTANGLED * runs["ceiling"]
+    runs["twisted"] = high & (runs["mcc"] < TWISTED)
+    runs["variance_left"] = result["variance_left_by_sample"].mean("sample").values
+    return runs
+
+
+def dense_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row for every grid, recipe, set of factors and prior that has runs.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        From :func:`load_dense_runs`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by ``n_nodes``, ``recipe``, ``factors`` and ``prior``, finer grids first; columns
+        as :func:`dvae.results.conditions.condition_table`, with ``twisted`` (count) and the
+        median and the largest ``variance_left``.
+    """
+    names = ["n_nodes", "recipe", "factors", "prior"]
+    runs = pd.DataFrame(runs)
+    runs.attrs = {}  # pandas copies them whenever it selects
+    rows = {}
+    for condition, own in runs.groupby(names, sort=False):
+        left = own["variance_left"][~own["diverged"]]
+        rows[condition] = summarise_runs(own) | {
+            "twisted": int(own["twisted"].sum()),
+            "variance_left": left.median(),
+            "variance_left_worst": left.max(),
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(names)
+    return table.sort_index(level="n_nodes", ascending=False, sort_remaining=False, kind="stable")
