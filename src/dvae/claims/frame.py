@@ -36,6 +36,7 @@ __all__ = [
     "Claim",
     "Finding",
     "Results",
+    "badge",
     "claims_table",
     "decide",
     "either",
@@ -342,10 +343,15 @@ def claims_table(names: Sequence[str] | None = None, store: Store | None = None)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
 
 
+def badge(verdict: str) -> str:
+    """A verdict for a page of the book: the word, to which the style adds a colour and a symbol."""
+    return f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{verdict}</span>'
+
+
 def markdown(table: pd.DataFrame, caption: str, label: str) -> str:
     """Rows of :func:`claims_table` as a MyST table with a caption and a label."""
     lines = ["| Row | The paper | Here | Verdict |", "|---|---|---|---|"]
     for name, row in table.iterrows():
         paper = f"{row['statement']} ({row['where']}): *{row['paper']}*"
-        lines.append(f"| {name} | {paper} | {row['ours']} | **{row['verdict']}** |")
+        lines.append(f"| {name} | {paper} | {row['ours']} | {badge(row['verdict'])} |")
     return "\n".join([f":::{{table}} {caption}", f":name: {label}", "", *lines, ":::"])
