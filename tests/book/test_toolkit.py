@@ -77,6 +77,9 @@ def test_chapters_are_found_by_number_and_name(book):
         select(["7"], book)
     (chapter,) = select([], book)
     assert chapter.title == "A chapter of the test"
+    assert chapter.label == ""
+    chapter.path.write_text(CHAPTER.replace("# A chapter", "(chapter-one)=\n# A chapter"))
+    assert chapter.label == "chapter-one"
     assert parameters(read(chapter)) == {"profile": "smoke", "seed": 0, "device": "cpu"}
 
 

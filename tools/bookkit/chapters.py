@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,12 @@ class Chapter:
         """The first heading."""
         lines = self.path.read_text(encoding="utf-8").splitlines()
         return next((line[2:].strip() for line in lines if line.startswith("# ")), self.name)
+
+    @property
+    def label(self) -> str:
+        """The label in front of the first heading, such as `chapter-darcy`; empty without one."""
+        found = re.search(r"^\((.+)\)=\n# ", self.path.read_text(encoding="utf-8"), re.MULTILINE)
+        return found[1] if found else ""
 
     @property
     def prefix(self) -> str:

@@ -18,7 +18,7 @@ from dvae.results.labelled import by_labels, disentangled_by_labels
 
 __all__ = ["answer", "draw_verdicts"]
 
-# colour and hatch, so that the verdicts are told apart without colours too
+# colour, that of the badges in book.css, and hatch, to tell the verdicts apart without colours
 LOOKS = {
     "reproduced": ("#0072B2", ""),
     "partly": ("#56B4E9", "///"),

@@ -10,8 +10,11 @@ from types import ModuleType
 
 from sphinx.pycode import ModuleAnalyzer
 
+from .chapters import all_chapters
+from .claims_page import claims_page
 from .front import answer, draw_verdicts
 from .measurements import kernels_table, measurements_table
+from .paper_figures import figures_page
 
 __all__ = ["api_page", "build_note", "status_table", "write"]
 
@@ -160,34 +163,12 @@ def _stored_results() -> str:
     return f"```text\n{summarise(rows)}\n```\n\n" + "\n".join(table) + "\n"
 
 
-def _claims() -> str:
-    """Return the table of claims, with links to the chapters, and the rules of the verdicts."""
-    from dvae.claims import claims_table, markdown
+def _claims(root: Path) -> str:
+    """Return the page of claims, with the chapters in their order."""
+    from dvae.claims import claims_table
 
-    table = claims_table()
-    rules = [
-        f"{name}\n: {row['rule']}\n\n  *Scope.* {row['scope'] or 'no result yet'}.\n"
-        for name, row in table.iterrows()
-    ]
-    counts = table["verdict"].value_counts()
-    summary = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-    links = [f"{{ref}}`{name} <{row['chapter']}>`" for name, row in table.iterrows()]
-    sources = [
-        f"{row['ours']} ({', '.join(row['experiments'])}; {row['profile']})"
-        if row["profile"]
-        else row["ours"]
-        for _, row in table.iterrows()
-    ]
-    shown = table.assign(ours=sources).set_axis(links)
-    caption = f"{len(table)} rows: {summary}. In brackets, the deciding results and their profile."
-    parts = [
-        markdown(shown, caption, "table-claims"),
-        "",
-        "## What decides, and on what",
-        "",
-        *rules,
-    ]
-    return "\n".join(parts) + "\n"
+    titles = {chapter.label: chapter.title for chapter in all_chapters(root)}
+    return claims_page(claims_table(), titles)
 
 
 def _front(folder: Path) -> str:
@@ -216,7 +197,8 @@ def write(folder: Path, records: list[dict], root: Path) -> None:
         "build.md": build_note(records),
         "status.md": status_table(records),
         "results.md": _stored_results(),
-        "claims.md": _claims(),
+        "claims.md": _claims(root),
+        "figures.md": figures_page(),
         "api.md": api_page(dvae),
         "kernels.md": kernels_table(root / "benchmarks" / "kernels.json"),
         "benchmarks.md": measurements_table(root / "benchmarks" / "measured.json"),

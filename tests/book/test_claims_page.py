@@ -1,0 +1,234 @@
+"""The pages of claims and of the paper's figures: complete, told apart, and worked by keys."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from itertools import cycle
+
+import pytest
+from browser import open_tab
+from sphinx.application import Sphinx
+
+from bookkit import front, look
+from bookkit.chapters import ROOT, all_chapters
+from bookkit.claims_page import claims_page, first_part
+from bookkit.paper_figures import FIGURES, STATEMENTS, SUPPLEMENT, figures_page, places
+from dvae.claims import CLAIMS, VERDICTS, badge, claims_table
+from dvae.results.store import Store
+
+TITLES = {chapter.label: chapter.title for chapter in all_chapters()}
+ROWS = (*FIGURES, *SUPPLEMENT, *STATEMENTS)
+TEXTS = {path.name: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
+STYLE = (ROOT / "book" / "_static" / "book.css").read_text()
+LONG = "a first sentence of more than sixty characters (1; 2. and 3), as many have. " + "more " * 30
+SHOWN = """[...document.querySelectorAll("article.claim")].filter((card) => card.offsetHeight)
+  .map((card) => card.dataset.claim)"""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """All claims, with every verdict among them and long texts."""
+    table = claims_table(store=Store(tmp_path_factory.mktemp("store")))
+    names = [name for name, _ in zip(cycle(VERDICTS), table.index, strict=False)]
+    return table.assign(verdict=names, ours=LONG)
+
+
+@pytest.fixture(scope="module")
+def pages(table, tmp_path_factory):
+    """Both pages as Sphinx builds them, in a book of stubs that has every label of ours."""
+    folder = tmp_path_factory.mktemp("pages")
+    source = folder / "source" / "book"
+    source.mkdir(parents=True)
+    for label, title in TITLES.items():
+        (source / f"{label}.md").write_text(f"({label})=\n# {title}\n")
+    labels = {label for name in CLAIMS for label in places(name)} | set(labels_in(figures_page()))
+    stubs = [f"```{{code-block}} text\n:name: {x}\n:caption: {x}\n\n{x}\n```" for x in labels]
+    stubs += ["```{code-block} text\n:name: table-made\n:caption: results\n\nx\n```"]
+    (source / "stubs.md").write_text("# Stubs\n\n" + "\n\n".join(stubs))
+    (source / "claims.md").write_text("# Claims\n\n" + claims_page(table, TITLES))
+    (source / "figures.md").write_text("# Figures\n\n" + figures_page())
+    (source.parent / "index.md").write_text("# Index\n\n```{toctree}\n:glob:\nbook/*\n```\n")
+    settings = {
+        "extensions": ["myst_parser", "dvae_verdicts"],
+        "myst_enable_extensions": ["colon_fence"],
+        "numfig": True,
+        "html_theme": "basic",
+        "html_static_path": [str(ROOT / "book" / "_static")],
+        "html_css_files": ["book.css"],
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "book" / "_ext")
+        import dvae_verdicts
+
+        patch.setattr(dvae_verdicts, "verdicts", lambda: dict(table["verdict"]))
+        app = Sphinx(
+            *(str(source.parent), None, str(folder / "html"), str(folder / "trees"), "html"),
+            confoverrides=settings,
+            status=None,
+            warningiserror=True,
+            keep_going=True,
+        )
+        app.build()
+    assert app.statuscode == 0
+    return folder / "html" / "book"
+
+
+def labels_in(text: str) -> list[str]:
+    """Labels that a page refers to by number."""
+    return re.findall(r"\{numref\}`([^`]+)`", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("short. And whole.", ("short. And whole.", "")),
+        (LONG, (LONG[:75], ("more " * 30).strip())),
+        ("no end " * 30, ("no end " * 30, "")),
+    ],
+)
+def test_long_texts_are_split_after_a_sentence(text, parts):
+    assert first_part(text) == parts
+
+
+def test_every_claim_has_a_card_with_its_verdict_places_rule_and_results(table):
+    cards = claims_page(table, TITLES).split("<article ")[1:]
+    assert len(cards) == len(CLAIMS)
+    for card, (name, row) in zip(cards, table.iterrows(), strict=True):
+        assert f'data-claim="{name}" data-verdict="{row["verdict"]}"' in card
+        assert f'data-chapter="{row["chapter"]}"' in card
+        assert f"(claim-{name.lower()})=" in card
+        assert badge(row["verdict"]) in card
+        assert {*places(name), "table-made"} >= set(labels_in(card)) >= set(places(name))
+        assert f"{{ref}}`{row['chapter']}`" in card
+        folded = re.findall(r"<details>.*?</details>", card, flags=re.DOTALL)
+        assert [LONG[75:].strip() in folded[0], row["rule"] in folded[1]] == [True, True]
+        assert all(f"`{experiment}`" in folded[1] for experiment in row["experiments"])
+
+
+def test_there_is_a_button_for_every_verdict_and_chapter_that_occurs(table):
+    page = claims_page(table, TITLES)
+    found = re.findall(r'data-kind="(\w+)" value="([^"]+)">.*?class="count">(\d+)<', page)
+    for kind in ("verdict", "chapter"):
+        counts = {value: int(count) for own, value, count in found if own == kind}
+        assert counts == table[kind].value_counts().to_dict()
+
+
+def test_without_a_script_all_cards_are_shown_and_no_filter(table):
+    page = claims_page(table, TITLES)
+    assert re.search(r'<form class="claim-filters"[^>]* hidden>', page)
+    assert not re.search(r"<article[^>]* hidden", page)
+
+
+def test_every_verdict_has_a_colour_and_a_symbol_of_its_own():
+    symbols = set()
+    for verdict in VERDICTS:
+        (name,) = re.findall(r"verdict-[\w-]+", badge(verdict))
+        assert badge(verdict) in TEXTS["claims.md"]
+        (colour,) = re.findall(rf"\.{name} \{{[^}}]*background: (#\w+)", STYLE)
+        assert colour == front.LOOKS[verdict][0]
+        symbols |= {*re.findall(rf'\.{name}::before \{{\s*content: "(.)";', STYLE)}
+    assert len(symbols) == len(VERDICTS)
+
+
+def test_every_figure_of_the_paper_has_a_row_and_a_counterpart_or_a_reason():
+    numbers = [int(re.match(r"fig\. (\d+)", row.where)[1]) for row in FIGURES]
+    assert list(dict.fromkeys(numbers)) == list(range(1, 16))
+    assert [row.where for row in ROWS if not (row.ours or row.note)] == []
+
+
+def test_every_claim_rests_on_a_row_and_has_a_place_in_the_book():
+    assert {name for row in ROWS for name in row.claims} == set(CLAIMS)
+    assert [name for name in CLAIMS if not places(name)] == []
+
+
+def test_figures_that_the_paper_and_a_claim_share_have_the_same_row():
+    """Where a claim names figures of the paper, their rows name the claim."""
+    for name, claim in CLAIMS.items():
+        for first, last in re.findall(r"figs? ?\.? (\d+)(?:(?: to |, )(\d+))?", claim.where):
+            rows = [row for row in FIGURES if name in row.claims]
+            wanted = {int(first), int(last or first)}
+            found = {int(re.match(r"fig\. (\d+)", row.where)[1]) for row in rows}
+            assert wanted & found, name
+
+
+@pytest.mark.parametrize("label", sorted(set(labels_in(figures_page()))))
+def test_what_is_referred_to_is_in_one_chapter(label):
+    mark = re.compile(rf'^ *name: {label}$|"{label}"', flags=re.MULTILINE)
+    (name,) = [name for name, text in TEXTS.items() if mark.search(text)]
+    assert name in {f"{chapter.name}.md" for chapter in all_chapters()}
+
+
+def test_a_row_of_the_figures_links_its_claims(pages, table):
+    text = (pages / "figures.html").read_text()
+    for name, verdict in table["verdict"].items():
+        link = f'href="claims.html#claim-{name.lower()}"'
+        assert re.search(rf"{link}>.*?{name}.*?</a> {re.escape(badge(verdict))}", text), name
+
+
+needs_browser = pytest.mark.skipif(
+    not any(map(shutil.which, look.BROWSERS)), reason="needs Chromium"
+)
+
+
+def press_button(tab, value: str, key: str = " ") -> bool:
+    """Go to a button of the filters with the tabulator, press it; whether it is pressed then."""
+    tab.value("Object.assign(document.querySelector('h1'), {tabIndex: -1}).focus()")
+    for _ in range(40):
+        tab.press("Tab")
+        if tab.value("document.activeElement.value") == value:
+            tab.press(key)
+            return tab.value("document.activeElement.ariaPressed") == "true"
+    raise AssertionError(f"no way by keyboard to {value}")
+
+
+@needs_browser
+def test_filters_by_keyboard(pages, table):
+    with open_tab() as tab:
+        tab.open(pages / "claims.html")
+        assert tab.value(SHOWN) == list(table.index)
+        for verdict, own in table.groupby("verdict"):
+            assert press_button(tab, verdict)
+            assert tab.value(SHOWN) == list(own.index)
+            assert not press_button(tab, verdict, "Enter")
+
+        press_button(tab, "partly")
+        press_button(tab, "undecided")
+        press_button(tab, "chapter-landscape")
+        chosen = table[table["verdict"].isin(["partly", "undecided"])]
+        both = chosen[chosen["chapter"] == "chapter-landscape"]
+        assert tab.value(SHOWN) == list(both.index)
+        output = 'document.querySelector(".claim-filters output").textContent'
+        assert tab.value(output) == f"{len(both)} of {len(table)} claims"
+        counts = tab.value(
+            """Object.fromEntries([...document.querySelectorAll("button[data-kind]")]
+            .map((button) => [button.value, +button.querySelector(".count").textContent]))"""
+        )
+        by_chapter = chosen["chapter"].value_counts()
+        expected = {chapter: by_chapter.get(chapter, 0) for chapter in table["chapter"].unique()}
+        own = table[table["chapter"] == "chapter-landscape"]["verdict"].value_counts()
+        assert counts == expected | {verdict: own.get(verdict, 0) for verdict in VERDICTS}
+
+        tab.value('document.querySelector(".claim-filters [type=reset]").focus()')
+        tab.press("Enter")
+        assert tab.value(SHOWN) == list(table.index)
+        tab.value('document.querySelector(".claim-filters input").focus()')
+        tab.type("Random DIRECTIONS")
+        assert tab.value(SHOWN) == ["L2"]
+        tab.press("Enter")  # sends no form
+        assert tab.value(SHOWN) == ["L2"]
+        assert tab.errors == []
+
+
+@needs_browser
+def test_what_is_folded_is_not_printed(pages):
+    with open_tab() as tab:
+        tab.open(pages / "claims.html")
+        hidden = """[...document.querySelectorAll(".claim details, .claim-filters")]
+          .map((part) => part.offsetHeight === 0)"""
+        assert not any(tab.value(hidden))
+        tab.value('document.querySelector("#claim-l2").closest("article")'
+                  '.querySelector("details").open = true')  # fmt: skip
+        tab.send("Emulation.setEmulatedMedia", media="print")
+        assert tab.value(hidden).count(False) == 1
+        assert tab.errors == []
