@@ -10,6 +10,7 @@ import pytest
 from bookkit.chapters import ROOT, Chapter, all_chapters, code_cells, parameters, read, toc_pages
 from bookkit.lint import oversized
 from bookkit.references import FOLDER, KEPT
+from dvae.claims import CLAIMS
 
 CHAPTERS = all_chapters()
 REFERENCES = sorted((ROOT / FOLDER).glob("*.ipynb"))
@@ -42,6 +43,20 @@ def test_numbered_chapters_stand_in_the_order_of_their_prefixes():
     assert prefixes == sorted(set(prefixes))
     numbers = [int(prefix) for prefix in prefixes if prefix.isdigit()]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@each_chapter
+def test_a_chapter_of_the_paper_starts_with_what_it_says_what_we_found_and_the_verdicts(
+    chapter: Chapter,
+):
+    if not chapter.label.startswith("chapter-"):
+        return
+    start = chapter.path.read_text().partition(f"# {chapter.title}\n")[2]
+    (box,) = re.findall(r"\A\n```\{admonition\} At a glance\n(.*?)```\n", start, flags=re.DOTALL)
+    bold = re.findall(r"^\*\*(.+?)\.?\*\*", box, flags=re.MULTILINE)
+    assert bold == ["What the paper says", "What we found"]
+    own = [name for name, claim in CLAIMS.items() if claim.chapter == chapter.label]
+    assert re.findall(r"^\{verdict\}`(\w+)`$", box, flags=re.MULTILINE) == own
 
 
 @each_chapter
