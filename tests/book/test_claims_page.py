@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from itertools import cycle
+from itertools import chain, cycle
 
 import pytest
 from browser import open_tab
@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 from bookkit import front, look
 from bookkit.chapters import ROOT, all_chapters
 from bookkit.claims_page import claims_page, first_part
+from bookkit.generated import _stored_results
 from bookkit.paper_figures import FIGURES, STATEMENTS, SUPPLEMENT, figures_page, places
 from dvae.claims import CLAIMS, VERDICTS, badge, claims_table
 from dvae.results.store import Store
@@ -31,7 +32,8 @@ def table(tmp_path_factory):
     """All claims, with every verdict among them and long texts."""
     table = claims_table(store=Store(tmp_path_factory.mktemp("store")))
     names = [name for name, _ in zip(cycle(VERDICTS), table.index, strict=False)]
-    return table.assign(verdict=names, ours=LONG)
+    scopes = [". ".join(f"`{one}`: 7 trials" for one in own) for own in table["experiments"]]
+    return table.assign(verdict=names, ours=LONG, scope=scopes)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +46,14 @@ def pages(table, tmp_path_factory):
         (source / f"{label}.md").write_text(f"({label})=\n# {title}\n")
     labels = {label for name in CLAIMS for label in places(name)} | set(labels_in(figures_page()))
     stubs = [f"```{{code-block}} text\n:name: {x}\n:caption: {x}\n\n{x}\n```" for x in labels]
-    stubs += ["```{code-block} text\n:name: table-made\n:caption: results\n\nx\n```"]
+    stubs += [f"[{name}]{{#result-{name}}}" for name in {*chain(*table["experiments"])}]
     (source / "stubs.md").write_text("# Stubs\n\n" + "\n\n".join(stubs))
     (source / "claims.md").write_text("# Claims\n\n" + claims_page(table, TITLES))
     (source / "figures.md").write_text("# Figures\n\n" + figures_page())
     (source.parent / "index.md").write_text("# Index\n\n```{toctree}\n:glob:\nbook/*\n```\n")
     settings = {
         "extensions": ["myst_parser", "dvae_verdicts"],
-        "myst_enable_extensions": ["colon_fence"],
+        "myst_enable_extensions": ["attrs_inline", "colon_fence"],
         "numfig": True,
         "html_theme": "basic",
         "html_static_path": [str(ROOT / "book" / "_static")],
@@ -99,11 +101,26 @@ def test_every_claim_has_a_card_with_its_verdict_places_rule_and_results(table):
         assert f'data-chapter="{row["chapter"]}"' in card
         assert f"(claim-{name.lower()})=" in card
         assert badge(row["verdict"]) in card
-        assert {*places(name), "table-made"} >= set(labels_in(card)) >= set(places(name))
+        assert set(labels_in(card)) == set(places(name))
         assert f"{{ref}}`{row['chapter']}`" in card
         folded = re.findall(r"<details>.*?</details>", card, flags=re.DOTALL)
         assert [LONG[75:].strip() in folded[0], row["rule"] in folded[1]] == [True, True]
-        assert all(f"`{experiment}`" in folded[1] for experiment in row["experiments"])
+        linked = re.findall(r"\{ref\}`\w+ <result-(\w+)>`", folded[1])
+        assert linked == list(row["experiments"])
+
+
+def test_a_result_that_is_not_stored_is_not_linked(tmp_path):
+    page = claims_page(claims_table(["M1"], Store(tmp_path)), TITLES)
+    assert "**Results.** none is stored." in page
+    assert "result-" not in page
+
+
+def test_the_list_of_results_has_what_the_claims_link_to(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "results" / "darcy", tmp_path / "darcy")
+    store = Store(tmp_path)
+    monkeypatch.setattr(Store, "default", lambda: store)
+    assert re.findall(r"\[(\w+)\]\{#result-(\w+)\}", _stored_results()) == [("darcy", "darcy")]
+    assert "<result-darcy>" in claims_page(claims_table(["D1"], store), TITLES)
 
 
 def test_there_is_a_button_for_every_verdict_and_chapter_that_occurs(table):

@@ -41,13 +41,10 @@ def _folded(summary: str, claim: str, *paragraphs: str) -> list[str]:
 def _card(name: str, row: pd.Series) -> list[str]:
     shown = ", ".join(f"{{numref}}`{label}`" for label in places(name))
     head, rest = first_part(row["ours"])
-    files = ", ".join(f"`{one}`" for one in row["experiments"])
-    made = (
-        f"{row['trials']:,} trials, profile {row['profile']}, commit {row['commit']} "
-        "({numref}`table-made`)"
-        if row["profile"]
-        else "none is stored"
-    )
+    stored = [name for name in row["experiments"] if f"`{name}`:" in row["scope"]]
+    links = ", ".join(f"{{ref}}`{one} <result-{one}>`" for one in stored)
+    made = f"{row['trials']:,} trials, profile {row['profile']}, commit {row['commit']}"
+    results = f"{links}: {made}" if stored else "none is stored"
     data = {"claim": name, "verdict": row["verdict"], "chapter": row["chapter"]}
     attributes = " ".join(f'data-{key}="{value}"' for key, value in data.items())
     return [
@@ -75,7 +72,7 @@ def _card(name: str, row: pd.Series) -> list[str]:
             name,
             f"**Rule.** {row['rule']}",
             f"**Scope.** {row['scope'] or 'no result yet'}.",
-            f"**Results.** {files}: {made}.",
+            f"**Results.** {results}.",
         ),
         "</article>",
         "",
