@@ -16,6 +16,7 @@ from bookkit.claims_page import claims_page, first_part
 from bookkit.generated import _stored_results
 from bookkit.paper_figures import FIGURES, STATEMENTS, SUPPLEMENT, figures_page, places
 from dvae.claims import CLAIMS, VERDICTS, badge, claims_table
+from dvae.experiments import EXPERIMENTS
 from dvae.results.store import Store
 
 TITLES = {chapter.label: chapter.title for chapter in all_chapters()}
@@ -119,6 +120,7 @@ def test_the_list_of_results_has_what_the_claims_link_to(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "results" / "darcy", tmp_path / "darcy")
     store = Store(tmp_path)
     monkeypatch.setattr(Store, "default", lambda: store)
+    monkeypatch.setattr("dvae.experiments.EXPERIMENTS", {"darcy": EXPERIMENTS["darcy"]})
     assert re.findall(r"\[(\w+)\]\{#result-(\w+)\}", _stored_results()) == [("darcy", "darcy")]
     assert "<result-darcy>" in claims_page(claims_table(["D1"], store), TITLES)
 

@@ -41,7 +41,7 @@ def _folded(summary: str, claim: str, *paragraphs: str) -> list[str]:
 def _card(name: str, row: pd.Series) -> list[str]:
     shown = ", ".join(f"{{numref}}`{label}`" for label in places(name))
     head, rest = first_part(row["ours"])
-    stored = [name for name in row["experiments"] if f"`{name}`:" in row["scope"]]
+    stored = [one for one in row["experiments"] if f"`{one}`:" in row["scope"]]
     links = ", ".join(f"{{ref}}`{one} <result-{one}>`" for one in stored)
     made = f"{row['trials']:,} trials, profile {row['profile']}, commit {row['commit']}"
     results = f"{links}: {made}" if stored else "none is stored"
