@@ -1,6 +1,6 @@
 """Train the models of the page "Move the latents" and store them: book/explorer.json.
 
-    python tools/explorer.py      (or: make explorer; three minutes on one core)
+    python tools/explorer.py      (or: make explorer; two minutes on one core)
 
 Eight runs of each of three ways to train one PodVAE on the same 512 fields of four-mode factors
 (section 5.3 of the paper). Chosen are: of the calibrated recipe without labels the run with the
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import dvae
-from bookkit import explorer
+from bookkit import decoders
 from dvae.analysis import are_disentangled, ceiling
 from dvae.provenance import provenance
 
@@ -36,7 +36,7 @@ EVERY = 8  # nodes between two that are stored of these fields
 ABOUT = (
     "Decoders of the page book/explorer.md, made by tools/explorer.py, which says how the runs "
     "were chosen. Arrays are 16-bit integers times a scale for each entry of the first axis "
-    "(tools/bookkit/explorer.py); references are fields that the library decoded before that, at "
+    "(tools/bookkit/decoders.py); references are fields that the library decoded before that, at "
     "every eighth node."
 )
 
@@ -56,8 +56,8 @@ def main() -> None:
         "basis": stored_basis(model.decoder.basis),
         "models": models,
     }
-    write(asset, explorer.ASSET)
-    print(f"{explorer.ASSET.name}: {explorer.ASSET.stat().st_size / 1e6:.2f} MB")
+    write(asset, decoders.ASSET)
+    print(f"{decoders.ASSET.name}: {decoders.ASSET.stat().st_size / 1e6:.2f} MB")
 
 
 def train(
@@ -107,11 +107,11 @@ def linear_map(
 
 
 def limits(fields: np.ndarray) -> list[list[float]]:
-    """Scales of colours, one for each channel: all but the outermost half percent of values.
+    """Scales of colours, one for each channel: all but the outermost half per mille of values.
 
     The pressure's is symmetric and the velocities share theirs, which begins at 0.
     """
-    low, high = np.percentile(fields, [0.5, 99.5], axis=(0, 2, 3))
+    low, high = np.percentile(fields, [0.05, 99.95], axis=(0, 2, 3))
     pressure = round(float(max(-low[0], high[0])), 2)
     velocity = round(float(high[1:].max()), 2)
     return [[-pressure, pressure], [0.0, velocity], [0.0, velocity]]
@@ -122,9 +122,9 @@ def stored_basis(basis: dvae.PodBasis) -> dict:
     return {
         "n_nodes": basis.mean.shape[-1],
         "spread": exactly(basis.spread),
-        "mean": explorer.pack(basis.mean.numpy()),
-        "node_scale": explorer.pack(basis.scale.numpy()[None]),
-        "modes": explorer.pack(basis.modes.numpy()),
+        "mean": decoders.pack(basis.mean.numpy()),
+        "node_scale": decoders.pack(basis.scale.numpy()[None]),
+        "modes": decoders.pack(basis.modes.numpy()),
     }
 
 
