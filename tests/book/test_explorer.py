@@ -150,6 +150,7 @@ def test_the_page_says_what_the_models_do():
 def test_what_is_written_for_the_page(tmp_path):
     written = page(tmp_path).read_text(encoding="utf-8")
     assert pages.scan(tmp_path) == []
+    assert 'id="explorer" hidden' in written  # until a script shows it
     assert written.count('type="radio"') == len(MODELS)
     assert 'alt="Four rows of five pressure fields' in written
     assert (tmp_path / "_static" / "explorer_traversals.png").stat().st_size > 10_000

@@ -164,7 +164,7 @@ def runs_table(asset: dict) -> str:
         ":name: table-explorer",
         ":header-rows: 1",
         "",
-        "* - Model\n  - Recipe\n  - $\\SD$\n  - of eight\n  - Disentangled\n  - Loss",
+        "* - Model\n  - Recipe\n  - $\\SD$\n  - $\\SD$ of eight runs\n  - Disentangled\n  - Loss",
     ]
     for name, title in TITLES.items():
         model = asset["models"][name]

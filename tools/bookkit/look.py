@@ -50,6 +50,7 @@ addEventListener("load", () => {
     return found;
   };
   const wide = (selector) => [...document.querySelectorAll(selector)].filter((element) => {
+    if (!element.getClientRects().length) return false;  // not shown
     let box = element.parentElement;
     while (getComputedStyle(box).display === "inline") box = box.parentElement;
     return element.getBoundingClientRect().width > room(box) + 0.1;
