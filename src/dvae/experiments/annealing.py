@@ -184,7 +184,7 @@ def _schedule_groups(profile: str) -> list[Group]:
 
 def _schedules(group: Group, **arguments) -> xr.Dataset:
     training, _ = load_data(group.shared)
-    first, *_, last = spectrum(training.fields)[1][: group.shared["n_latents"] + 1]
+    first, *_, last = spectrum(training.fields)[1][: group.shared["n_latents"] + 1].tolist()
     start = group.shared["start"]
     recipe = recipe_from(group.shared)
     assert recipe.floor is not None
