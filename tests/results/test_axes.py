@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from dvae.analysis import linear_collapse, noise_levels, rotation_price
-from dvae.results.axes import DATA_SET, against_axes, expected_rates
+from dvae.results.axes import DATA_SET, against_axes, annealed_runs, expected_rates
 
 
 def test_differences_count_modulo_90_degrees():
@@ -34,6 +34,31 @@ def test_differences_count_modulo_90_degrees():
     assert (first["runs"], first["disentangled"]) == (4, 4)
     assert first["price"] == pytest.approx(rotation_price(1.8, 1.2, 45.0))
     assert table.loc[("four-modes", 1, 0.0, "mirrored"), "price"] == 0
+    assert table["preferred"].tolist() == [True, False]
+
+
+def test_runs_of_all_data_sets_come_together():
+    draws = xr.Dataset(
+        {"angle": ("trial", [1.0, 2.0]), "disentangled": ("trial", np.array([1, 0], np.int8))},
+        coords={
+            "factors": ("trial", ["four-modes"] * 2),
+            "data_seed": ("trial", [3, 3]),
+            "pair_angle": ("trial", [45.0] * 2),
+            "wells": ("trial", ["asymmetric"] * 2),
+            "prior": ("trial", ["standard", "hierarchical"]),
+        },
+    )
+    columns = ["factors", "recipe", "prior", "angle", "disentangled"]
+    rows = [
+        ("shifted-normal", "annealed", "standard", -8.0, False),
+        ("shifted-normal", "published", "standard", 9.0, True),
+        ("shifted-normal", "annealed", "hierarchical", 9.0, True),
+        ("four-modes", "annealed", "standard", 9.0, True),
+    ]
+    runs = annealed_runs(draws, pd.DataFrame(rows, columns=columns))
+    assert runs["angle"].tolist() == [1.0, -8.0]
+    assert runs["disentangled"].tolist() == [1, 0]
+    assert runs.iloc[1][DATA_SET].tolist() == ["shifted-normal", 0, 0.0, "mirrored"]
 
 
 @pytest.mark.parametrize("beta", [1.0, 20.0])

@@ -8,10 +8,32 @@ import xarray as xr
 from jaxtyping import Float
 
 from dvae.analysis import rotation_price
+from dvae.conventions import PREFERRED
 
-__all__ = ["DATA_SET", "against_axes", "expected_rates"]
+__all__ = ["DATA_SET", "against_axes", "annealed_runs", "expected_rates"]
 
 DATA_SET = ["factors", "data_seed", "pair_angle", "wells"]  # what a data set is known by
+
+
+def annealed_runs(draws: xr.Dataset, runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs of the annealed recipe without HP on every data set, for :func:`against_axes`.
+
+    Parameters
+    ----------
+    draws : xarray.Dataset
+        Result of ``data_draws``.
+    runs : pandas.DataFrame
+        Runs of ``disentanglement`` (:func:`dvae.results.conditions.load_runs`), of which those on
+        shifted factors are taken; the others are in ``draws``.
+    """
+    columns = [*DATA_SET, "angle", "disentangled"]
+    drawn = draws[["angle", "disentangled"]].to_dataframe().reset_index()
+    drawn = drawn[drawn["prior"] == "standard"]
+    kind = {"factors": "shifted-normal", "recipe": "annealed", "prior": "standard"}
+    shifted = runs[np.all([runs[name] == value for name, value in kind.items()], axis=0)]
+    shifted = shifted.assign(data_seed=0, pair_angle=0.0, wells="mirrored")
+    every = pd.concat([drawn[columns], shifted[columns]], ignore_index=True)
+    return every.astype({"disentangled": int})
 
 
 def against_axes(axes: xr.Dataset, runs: pd.DataFrame) -> pd.DataFrame:
@@ -31,7 +53,8 @@ def against_axes(axes: xr.Dataset, runs: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by ``DATA_SET``: ``predicted`` (degrees), ``price`` (nats per sample, what turning
-        both latents by 45 degrees against the principal directions costs), ``runs``,
+        both latents by 45 degrees against the principal directions costs) and ``preferred``,
+        whether that is at least ``dvae.conventions.PREFERRED``; ``runs``,
         ``disentangled`` (count), and ``low``, ``median`` and ``high``: the 10, 50 and 90 %
         quantiles of the difference between the angle of a run and the predicted one (degrees).
         Runs without an angle count as runs, not in the quantiles.
@@ -54,7 +77,8 @@ def against_axes(axes: xr.Dataset, runs: pd.DataFrame) -> pd.DataFrame:
             "median": median,
             "high": high,
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(DATA_SET)
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(DATA_SET)
+    return table.assign(preferred=table["price"] >= PREFERRED)
 
 
 def expected_rates(
