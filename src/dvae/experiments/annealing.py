@@ -79,7 +79,7 @@ def _axis_groups(profile: str) -> list[Group]:
 
 def _axes(group: Group, **_) -> xr.Dataset:
     data = load_draw(group.shared)
-    training, _ = data.split(group.shared["n_train"], group.shared["n_test"])
+    training = data.split(group.shared["n_train"], group.shared["n_test"])[0]
     basis, levels = spectrum(training.fields)
     whitened = basis.project(training.fields)[:, :2] / basis.spread[:2]
     angle = rotation_angle(whitened.double().numpy(), factors_of(training))
@@ -135,7 +135,8 @@ def _level_groups(profile: str) -> list[Group]:
 def _levels(group: Group, **arguments) -> xr.Dataset:
     result, training, test = train(group, **arguments)
     losses = result.ensemble.evaluate(test.fields, relative_error=False)
-    posterior = Normal(*(x.double() for x in result.ensemble.encode(test.fields)))
+    mean, scale = result.ensemble.encode(test.fields)
+    posterior = Normal(mean.double(), scale.double())
     rates = kl_divergence(posterior, Normal(0.0, 1.0)).mean(1).numpy()  # (member, latent)
     stored = np.full((len(rates), max(LATENTS)), np.nan)
     stored[:, : rates.shape[1]] = np.sort(rates, 1)[:, ::-1]
@@ -163,6 +164,7 @@ NOISE_LEVELS = Experiment(
 def _schedule_groups(profile: str) -> list[Group]:
     smoke = profile == "smoke"
     both = ("standard-normal", "four-modes")
+    cases: list[tuple[str, int, float | None, int]]
     cases = [(factors, 0, None, max(LENGTHS)) for factors in (*both, "shifted-normal")]
     cases += [(factors, 0, None, length) for length in LENGTHS[:-1] for factors in both]
     cases += [(factors, draw, None, max(LENGTHS)) for draw in (1, 2) for factors in both]

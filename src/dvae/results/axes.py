@@ -67,10 +67,11 @@ def against_axes(axes: xr.Dataset, runs: pd.DataFrame) -> pd.DataFrame:
             continue
         angle = float(predicted[data_set])
         difference = (own["angle"] - angle + 45) % 90 - 45
+        first, second, *_ = levels[data_set]
         low, median, high = difference.quantile([0.1, 0.5, 0.9])
         rows[data_set] = {
             "predicted": angle,
-            "price": rotation_price(*levels[data_set][:2], 45.0),
+            "price": rotation_price(first, second, 45.0),
             "runs": len(own),
             "disentangled": int(own["disentangled"].sum()),
             "low": low,
