@@ -30,7 +30,7 @@ unexport JUPYTER_PATH
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install book test unit notebooks kernels lowest lint types format reproduce digests \
-  references bench gpu figure lock clean distclean
+  references bench gpu explorer figure lock clean distclean
 
 help:  ## list the targets
 	@echo "Targets (each creates $(VENV) first where it is needed):"
@@ -102,6 +102,9 @@ bench: $(STAMP)  ## measure speed and memory, for the page How to reproduce: ben
 
 gpu: $(STAMP)  ## half an hour on a CUDA device, most important first: _build/gpu (MINUTES=25)
 	@$(PY) tools/gpu.py --minutes $(or $(MINUTES),25)
+
+explorer: $(STAMP)  ## train the models of the page "Move the latents" again: book/explorer.json
+	@OMP_NUM_THREADS=1 $(PY) tools/explorer.py
 
 figure: $(STAMP)  ## draw the figure of README.md again from stored results
 	@$(PY) tools/readme_figure.py

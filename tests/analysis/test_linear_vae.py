@@ -10,7 +10,7 @@ import torch
 from toy_models import NODES, fields
 
 from dvae.analysis.landscape import Landscape
-from dvae.analysis.linear_vae import linear_collapse
+from dvae.analysis.linear_vae import linear_collapse, noise_levels, rotation_price
 from dvae.errors import DataError
 from dvae.models import PodVAE
 
@@ -63,3 +63,75 @@ def test_limits_of_the_linear_theory():
     assert limits[2] <= m / 2
     with pytest.raises(DataError, match="decreasing"):
         linear_collapse(np.array([1.0, 2.0]), m, 1, 1.0)
+
+
+# ------------------------------------------------------- noise levels and the price of a rotation
+
+
+def linear_loss(variances, angle, noise, beta, full):
+    """beta R + D of the linear decoder turned by an angle, with the best posterior of a kind."""
+    c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    gains = np.sqrt(np.clip(np.array(variances[:2]) - beta * noise, 0, None))
+    decoder = np.zeros((len(variances), 2))
+    decoder[:2] = np.diag(gains) @ np.array([[c, -s], [s, c]])
+    precision = np.eye(2) + decoder.T @ decoder / (beta * noise)
+    encoder = np.linalg.solve(precision, decoder.T) / (beta * noise)
+    covariance = np.linalg.inv(precision) if full else np.diag(1 / np.diag(precision))
+    data = np.diag(variances)
+    moment = encoder @ data @ encoder.T
+    rate = 0.5 * (np.trace(covariance + moment) - 2 - np.linalg.slogdet(covariance)[1])
+    error = np.trace(data) - 2 * np.trace(decoder @ encoder @ data)
+    error += np.trace(decoder @ (moment + covariance) @ decoder.T)
+    return beta * rate + 0.5 * error / noise
+
+
+@pytest.mark.parametrize("beta", [1.0, 2.5])
+@pytest.mark.parametrize("angle", [0.0, 10.0, 45.0, 80.0])
+def test_the_price_of_a_rotation_is_what_a_diagonal_posterior_loses(beta, angle):
+    variances, noise = [4.0, 1.5, 0.1, 0.1], 0.2
+    price = rotation_price(*variances[:2], angle)
+    full, diagonal = (linear_loss(variances, angle, noise, beta, kind) for kind in (True, False))
+    aligned = linear_loss(variances, 0.0, noise, beta, False)
+    assert full == pytest.approx(aligned)  # only the diagonal posterior knows the axes
+    assert diagonal - aligned == pytest.approx(beta * price, abs=1e-12)
+
+
+def test_the_price_has_its_limits():
+    assert rotation_price(2.0, 2.0, 30.0) == 0
+    assert rotation_price(3.0, 1.0, 90.0) == pytest.approx(0, abs=1e-15)
+    largest = rotation_price(3.0, 1.0, 45.0)
+    assert largest == pytest.approx(0.5 * math.log((3 + 1) ** 2 / (4 * 3)))
+    assert rotation_price(3.0, 1.0, 44.0) < largest
+    assert rotation_price(30.0, 10.0, 45.0) == pytest.approx(largest)  # no unit of the fields
+    with pytest.raises(DataError, match="positive"):
+        rotation_price(0.0, 1.0, 45.0)
+
+
+@pytest.mark.parametrize("beta", [1.0, 3.0])
+def test_a_latent_pays_below_its_level_and_not_above(beta):
+    variances = np.array([4.0, 1.5, 0.1, 0.1])
+    levels = noise_levels(variances, len(variances), beta)
+    mean = variances.mean()
+    for variance, level in zip(variances, levels, strict=True):
+        assert one_latent_loss(variance, 0.9 * level * mean, beta) < -1e-4
+        assert one_latent_loss(variance, 1.1 * level * mean, beta) > 0
+    assert levels @ np.ones(4) == pytest.approx(len(variances) / beta)
+
+
+def one_latent_loss(variance, noise, beta):
+    """What encoding a direction changes in beta R + D, at the best gain."""
+    gains = np.linspace(0, math.sqrt(variance), 400)[1:]
+    precision = 1 + gains**2 / (beta * noise)
+    encoder = gains / (precision * beta * noise)
+    moment = encoder**2 * variance
+    rate = 0.5 * (1 / precision + moment - 1 + np.log(precision))
+    error = -2 * gains * encoder * variance + gains**2 * (moment + 1 / precision)
+    return float((beta * rate + 0.5 * error / noise).min())
+
+
+def test_levels_refuse_what_has_none():
+    for variances in ([1.0, -0.1], [0.0, 0.0]):
+        with pytest.raises(DataError, match="principal variances"):
+            noise_levels(np.array(variances), 2, 1.0)
+    with pytest.raises(DataError, match="beta"):
+        noise_levels(np.ones(2), 2, 0.0)

@@ -46,15 +46,13 @@ def test_numbered_chapters_stand_in_the_order_of_their_prefixes():
 
 
 @each_chapter
-def test_a_chapter_of_the_paper_starts_with_what_it_says_what_we_found_and_the_verdicts(
-    chapter: Chapter,
-):
+def test_a_numbered_chapter_starts_with_a_box_of_what_was_found_and_the_verdicts(chapter: Chapter):
     if not chapter.label.startswith("chapter-"):
         return
     start = chapter.path.read_text().partition(f"# {chapter.title}\n")[2]
     (box,) = re.findall(r"\A\n```\{admonition\} At a glance\n(.*?)```\n", start, flags=re.DOTALL)
     bold = re.findall(r"^\*\*(.+?)\.?\*\*", box, flags=re.MULTILINE)
-    assert bold == ["What the paper says", "What we found"]
+    assert len(bold) == 2 and bold[0].startswith("What the paper ")
     own = [name for name, claim in CLAIMS.items() if claim.chapter == chapter.label]
     assert re.findall(r"^\{verdict\}`(\w+)`$", box, flags=re.MULTILINE) == own
 

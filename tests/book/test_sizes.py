@@ -19,6 +19,7 @@ PAGE = f"""<html><head><meta charset="utf-8"></head><body><article style="width:
 <table><tr><td>narrow</td></tr></table>
 <table><tr><td style="min-width: 401px">wide</td></tr></table>
 <p><img style="width: 400px; height: 9px"></p>
+<div style="display: none; padding: 9px"><img style="width: 500px"></div>
 </article></body></html>"""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -254,3 +256,76 @@ def test_losses_and_angles(slope, runs, verdict, tmp_path):
 def test_a_sweep_without_the_runs_that_count_decides_nothing(name):
     data = weights([(10.0, 9.0, 1, 0.01, 5.0)]) | phases({1e-12: 1}, {})
     assert decide(name, data).verdict == "not yet run"
+
+
+@pytest.mark.parametrize(
+    ("shift", "spread", "runs", "verdict"),
+    [
+        (0.0, 1.0, 40, "reproduced"),
+        (0.3, 1.0, 40, "partly"),
+        (0.3, 0.0, 40, "not reproduced"),
+        (0.0, 1.0, 10, "partly"),  # no difference that so few runs could have shown
+    ],
+)
+def test_few_labels(shift, spread, runs, verdict):
+    rng = np.random.default_rng(0)
+    count, run = (a.ravel() for a in np.meshgrid([0, 2, 40], np.arange(runs), indexing="ij"))
+    score = 0.5 + 0.1 * rng.random(len(run)) + shift * (count > 0)
+    base = rng.standard_normal((32, 2))
+    turn = spread * rng.random((len(run), 1, 1)) * np.pi
+    latent = np.cos(turn) * base + np.sin(turn) * base[:, ::-1] * [-1, 1]
+    labels = xr.Dataset(
+        {
+            "disentanglement": ("trial", score),
+            "latent_mean": (("trial", "sample", "latent"), latent),
+        },
+        {
+            "n_labels": ("trial", count),
+            "run": ("trial", run),
+            "seed": ("trial", run),
+            "recipe": ("trial", ["calibrated"] * len(run)),
+            "settings": ("trial", [json.dumps({"n_train": 512})] * len(run)),
+        },
+    )
+    found = decide("E10", {"labels": labels})
+    assert found.verdict == verdict
+    assert found.ours.startswith("2 labels")
+    assert ("power" in found.ours) == (runs == 10)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "verdict"), [(3, "reproduced"), (1, "partly"), (0, "not reproduced")]
+)
+def test_total_correlation_as_a_score(kinds, verdict):
+    """The total correlation sees that skewed factors are turned; of normal ones it does not."""
+    rng = np.random.default_rng(0)
+    sets = ("standard-normal", "shifted-normal", "four-modes")
+    theta = {
+        name: rng.exponential(size=(300, 2)) if i < kinds else rng.standard_normal((300, 2))
+        for i, name in enumerate(sets)
+    }
+    angle = np.linspace(0, np.pi / 4, 12)
+    turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    pieces = []
+    for name, values in theta.items():
+        values -= values.mean(0)
+        mean = np.einsum("ijr,nj->rni", turned, values)
+        pieces.append(
+            xr.Dataset(
+                {
+                    "latent_mean": (("trial", "sample", "latent"), mean),
+                    "latent_scale": (("trial", "sample", "latent"), np.full_like(mean, 1e-3)),
+                },
+                {
+                    "factors": ("trial", [name] * 12),
+                    "prior": ("trial", ["standard"] * 12),
+                    "recipe": ("trial", ["calibrated"] * 12),
+                },
+            )
+        )
+    baselines = xr.Dataset(
+        {"theta": (("trial", "sample", "factor"), np.stack(list(theta.values())))},
+        {"factors": ("trial", list(theta)), "data_seed": ("trial", [0] * 3)},
+    )
+    runs = xr.concat(pieces, "trial")
+    assert decide("E11", {"disentanglement": runs, "baselines": baselines}).verdict == verdict

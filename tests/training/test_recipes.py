@@ -171,3 +171,18 @@ def test_a_faster_recipe_keeps_its_walk():
 def test_published_steps_of_the_conventions_are_those_of_the_recipes():
     steps = {name: recipe.steps for name, recipe in RECIPES.items() if "published" in name}
     assert steps == PUBLISHED_STEPS
+
+
+def test_a_derived_schedule_falls_through_the_levels_and_keeps_the_end():
+    annealed = make_recipe("annealed")
+    derived = annealed.through((1.75, 1.25, 0.01), 1000)
+    assert derived.floor == (1.75, 0.01, 1000)
+    assert derived.steps == 3000  # 2000 steps with free noise, as before
+    assert derived.learning_rate_steps == ((1500, 5e-4), (2500, 1e-4))
+    floors = derived.floors(0, derived.steps)
+    assert floors[0] == 1.75
+    assert floors[999] == pytest.approx(0.01, rel=0.01)
+    assert not floors[1000:].any()
+    for levels in ((1.0,), (1.0, 1.0), (0.5, 1.0), (1.0, 0.0)):
+        with pytest.raises(DataError, match="falls"):
+            annealed.through(levels, 1000)

@@ -1,7 +1,7 @@
 """What a reader sees: code, tables and figures that are wider than their place on a page.
 
 Headless Chromium lays each page out at a given width. A script in a copy of the page measures and
-leaves its counts in the title, which the browser then prints (``--dump-dom``).
+leaves its answer in the title, which the browser then prints (``--dump-dom``).
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-__all__ = ["Counts", "find_browser", "measure", "report"]
+__all__ = ["Counts", "ask", "find_browser", "measure", "report"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _PAGE_SECONDS = 120
+
+_ANSWER = 'const answer = (value) => { document.title = "ANSWER" + JSON.stringify(value); };'
 
 # Folded cells are opened first. Every line of a block becomes an element of its own, whose width
 # is compared with the block's; a tenth of a pixel is rounding.
@@ -47,6 +50,7 @@ addEventListener("load", () => {
     return found;
   };
   const wide = (selector) => [...document.querySelectorAll(selector)].filter((element) => {
+    if (!element.getClientRects().length) return false;  // not shown
     let box = element.parentElement;
     while (getComputedStyle(box).display === "inline") box = box.parentElement;
     return element.getBoundingClientRect().width > room(box) + 0.1;
@@ -58,7 +62,7 @@ addEventListener("load", () => {
     figures: wide("article img, article svg"),
     equations: wide("article div.math > mjx-container > svg, article div.math mjx-math"),
   };
-  document.title = "COUNTS" + JSON.stringify(counts);
+  answer(counts);
 });
 """
 
@@ -95,22 +99,30 @@ def _chromium(browser: str, width: int, address: str, *options: str) -> str:
     return done.stdout
 
 
+def ask(page: Path, script: str, width: int = 1280, browser: str | None = None) -> Any:
+    """Return what a script at the head of a page gives to the function `answer`, through JSON.
+
+    Raises `RuntimeError` if it gives nothing.
+    """
+    text = page.read_text(encoding="utf-8")
+    base = f'<base href="{page.resolve().as_uri()}">'
+    text = text.replace("<head>", f"<head>{base}<script>{_ANSWER}{script}</script>", 1)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / page.name
+        copy.write_text(text, encoding="utf-8")
+        shown = _chromium(browser or find_browser(), width, copy.as_uri(), "--dump-dom")
+    found = re.search(r"<title>ANSWER(.*?)</title>", shown, re.DOTALL)
+    if found is None:
+        raise RuntimeError(f"the browser measured nothing on {page}")
+    return json.loads(html.unescape(found[1]))
+
+
 def measure(page: Path, width: int = 1280, browser: str | None = None) -> Counts:
     """Return what is too wide on a built page in a window `width` pixels wide.
 
     Raises `RuntimeError` if the browser gives no answer.
     """
-    text = page.read_text(encoding="utf-8")
-    base = f'<base href="{page.resolve().as_uri()}">'
-    text = text.replace("<head>", f"<head>{base}<script>{_SCRIPT}</script>", 1)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / page.name
-        copy.write_text(text, encoding="utf-8")
-        shown = _chromium(browser or find_browser(), width, copy.as_uri(), "--dump-dom")
-    found = re.search(r"<title>COUNTS(\{.*?\})</title>", shown)
-    if found is None:
-        raise RuntimeError(f"the browser measured nothing on {page}")
-    return Counts(**json.loads(html.unescape(found[1])))
+    return Counts(**ask(page, _SCRIPT, width, browser))
 
 
 def _pages(paths: list[Path]) -> Iterator[Path]:

@@ -294,6 +294,18 @@ STATEMENTS = (
         ("table-objectives",),
         ("S4",),
     ),
+    Counterpart(
+        "6",
+        "With very few labels training is much like that without",
+        ("fig-labels", "table-labels"),
+        ("E10",),
+    ),
+    Counterpart(
+        "7",
+        "Total correlation is a simpler score of disentanglement",
+        ("table-prior-claims",),
+        ("E11",),
+    ),
 )
 
 

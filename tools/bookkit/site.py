@@ -15,7 +15,7 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
-from . import generated, pages
+from . import explorer, generated, pages
 from .chapters import ROOT, Chapter, all_chapters, parameters, select, toc_pages
 from .execute import Run, executed, record, run_chapters
 
@@ -56,6 +56,7 @@ def _stage(run: Run, folder: Path, toc: dict, names: list[str], root: Path) -> N
             shutil.copy2(root / "book" / f"{name}.md", book)
     if toc["root"] != DRAFT_ROOT:
         generated.write(book / "_generated", records, root)
+        explorer.write(book)
     else:
         (folder / f"{DRAFT_ROOT}.md").write_text("# Draft\n", encoding="utf-8")
     (folder / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")

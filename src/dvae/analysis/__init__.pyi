@@ -16,6 +16,8 @@ from .landscape import Landscape as Landscape
 from .landscape import loss_per_node as loss_per_node
 from .linear_vae import LinearCollapse as LinearCollapse
 from .linear_vae import linear_collapse as linear_collapse
+from .linear_vae import noise_levels as noise_levels
+from .linear_vae import rotation_price as rotation_price
 from .matching import match_hidden_units as match_hidden_units
 from .matching import match_latents as match_latents
 from .matching import signed_permutation as signed_permutation

@@ -1,4 +1,4 @@
-"""Theory of the linear VAE whose decoder variance is calibrated (section 4.2)."""
+"""Theory of the linear VAE: when its latents come alive, and which way they are turned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from dvae.errors import DataError
 
-__all__ = ["LinearCollapse", "linear_collapse"]
+__all__ = ["LinearCollapse", "linear_collapse", "noise_levels", "rotation_price"]
 
 
 class LinearCollapse(NamedTuple):
@@ -88,3 +88,80 @@ def linear_collapse(
         distortion = 0.5 * n_values * (math.log(2 * math.pi * noise) + 1) + log_jacobian
         solutions.append(LinearCollapse(q, noise, float(rate), float(distortion), limit))
     return solutions
+
+
+def noise_levels(
+    variances: Float[np.ndarray, " direction"], n_values: int, beta: float
+) -> Float[np.ndarray, " direction"]:
+    r"""Noise below which a latent for a principal direction pays, over the variance of the data.
+
+    At decoder variance v a direction of variance :math:`\lambda_i` is encoded while
+    :math:`\lambda_i > \beta v`; then its rate is :math:`\tfrac12 \log(\lambda_i / (\beta v))`. With
+    v as a fraction f of the mean variance of a value, :math:`v = f \sum_j \lambda_j / m`, that is
+    :math:`f < f_i = m \lambda_i / (\beta \sum_j \lambda_j)`, and the rate is
+    :math:`\tfrac12 \log(f_i / f)`.
+
+    Parameters
+    ----------
+    variances : array (direction,)
+        Principal variances, all of them (their sum is the total variance).
+    n_values : int
+        Number m of values of a sample.
+    beta : float
+        Weight of the rate per sample (eq. 5).
+
+    Returns
+    -------
+    array (direction,)
+        The levels f_i, dimensionless.
+
+    Raises
+    ------
+    DataError
+        If a variance is negative, none is positive, or ``beta`` is not positive.
+
+    References
+    ----------
+    Lucas et al., Don't blame the ELBO!, NeurIPS 2019.
+    """
+    variances = np.asarray(variances, dtype=float)
+    if (variances < 0).any() or not variances.sum() > 0:
+        raise DataError("principal variances must not be negative, and not all zero")
+    if not beta > 0:
+        raise DataError(f"beta must be positive, got {beta}")
+    return n_values * variances / (beta * variances.sum())
+
+
+def rotation_price(first: float, second: float, angle: float) -> float:
+    r"""Rate that a linear VAE pays for latents turned against the principal directions.
+
+    A posterior with a diagonal covariance cannot follow a rotation. Turned by :math:`\varphi` in
+    the plane of two directions of variances a and b, the best one costs
+
+    .. math:: \tfrac12 \log\Big(1 + \frac{(a - b)^2 \sin^2 2\varphi}{4 a b}\Big)
+
+    nats more than along the axes, by Hadamard's inequality for the precision
+    :math:`R\, \mathrm{diag}(a, b)\, R^T / (\beta v)`, whatever beta and the noise v: nothing where
+    a = b, most at 45 degrees.
+
+    Parameters
+    ----------
+    first, second : float
+        Variances a and b, positive.
+    angle : float
+        Angle in degrees.
+
+    Returns
+    -------
+    float
+        Nats per sample, to be multiplied by beta in the loss.
+
+    References
+    ----------
+    Rolinek, Zietlow and Martius, Variational autoencoders pursue PCA directions (by accident),
+    CVPR 2019.
+    """
+    if not min(first, second) > 0:
+        raise DataError(f"variances must be positive, got {first} and {second}")
+    turned = (first - second) ** 2 * np.sin(2 * np.radians(angle)) ** 2
+    return float(0.5 * np.log1p(turned / (4 * first * second)))

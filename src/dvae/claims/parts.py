@@ -23,6 +23,7 @@ from dvae.conventions import CLEAR_EFFECT, CLEAR_TREND, ENOUGH_POWER, SIGNIFICAN
 __all__ = [
     "Part",
     "combine",
+    "equal_part",
     "exceeds_part",
     "lower_part",
     "no_trend_part",
@@ -121,6 +122,20 @@ def lower_part(values: Sample, others: Float[np.ndarray, " other"]) -> Part:
     shift = CLEAR_EFFECT * math.sqrt(3 / math.pi * n * m / (n + m))
     power = float(ndtr(shift + ndtri(SIGNIFICANT)))
     return Part(_told(mann_whitney(values, others, "less") < SIGNIFICANT, power), power)
+
+
+def equal_part(values: Sample, others: Float[np.ndarray, " other"]) -> Part:
+    """Whether values are not different from others (Mann-Whitney, two-sided, 5 %).
+
+    The power is as in :func:`lower_part`, two-sided. Without a difference the part holds if that is
+    ENOUGH_POWER or more; with one it fails.
+    """
+    n, m = len(values), len(others)
+    shift = CLEAR_EFFECT * math.sqrt(3 / math.pi * n * m / (n + m))
+    power = float(ndtr(shift + ndtri(SIGNIFICANT / 2)))
+    if mann_whitney(values, others, "two-sided") < SIGNIFICANT:
+        return Part("fails", power)
+    return Part("holds" if power >= ENOUGH_POWER else "undecided", power)
 
 
 def no_trend_part(x: Sample, y: Sample) -> Part:

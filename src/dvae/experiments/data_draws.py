@@ -7,6 +7,7 @@ degenerate pair, and wells that mirror each other. Here all three change.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from dvae.results.conditions import AS_CODED
 from dvae.results.trials import Experiment, Group
 from dvae.training import fit
 
-__all__ = ["DATA_DRAWS", "asymmetric_wells"]
+__all__ = ["ANGLES", "DATA_DRAWS", "asymmetric_wells", "load_draw"]
 
 ANGLES = (0.0, 22.5, 45.0)  # degrees, of mode 2 within the plane of the pair
 CELLS = (("four-modes", "standard"), ("four-modes", AS_CODED), ("standard-normal", "standard"))
@@ -71,11 +72,24 @@ def _groups(profile: str) -> list[Group]:
     return groups
 
 
+def load_draw(settings: dict[str, Any]) -> DarcyDataset:
+    """Training and test data in one, mode 2 turned within its pair, with either kind of wells.
+
+    Parameters
+    ----------
+    settings : dict
+        Those of ``data_settings``, ``pair_angle`` in degrees, and ``wells``, "mirrored" or
+        "asymmetric".
+    """
+    size = settings["n_train"] + settings["n_test"]
+    names = ("factors", "n_nodes", "data_seed", "pair_angle", "wells")
+    return _load(size, *(settings[name] for name in names))
+
+
 @functools.lru_cache(maxsize=2)
 def _load(
-    factors: str, n_nodes: int, n_samples: int, seed: int, angle: float, wells: str
+    n_samples: int, factors: str, n_nodes: int, seed: int, angle: float, wells: str
 ) -> DarcyDataset:
-    """Fields of drawn factors whose mode 2 is turned within its pair, with either kind of wells."""
     data = DarcyDataset.generate(factors, n_samples, seed, n_nodes=n_nodes)
     if (angle, wells) == (0.0, "mirrored"):
         return data
@@ -91,9 +105,7 @@ def _load(
 
 def _compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
     s = group.shared
-    size = s["n_train"] + s["n_test"]
-    data = _load(s["factors"], s["n_nodes"], size, s["data_seed"], s["pair_angle"], s["wells"])
-    training, test = data.split(s["n_train"], s["n_test"])
+    training, test = load_draw(s).split(s["n_train"], s["n_test"])
     result = fit(
         make_model(s, training.fields),
         training.fields,

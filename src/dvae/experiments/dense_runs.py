@@ -51,7 +51,7 @@ def _groups(profile: str) -> list[Group]:
     runs = {"smoke": 1, "laptop": 50, "paper": 50}[profile]
     fine_runs = 0 if profile == "smoke" else FINE_RUNS
     plain = [(factors, "standard") for factors in FACTORS]
-    sweeps = [
+    sweeps: list[tuple[int, str | Recipe, list[tuple[str, str]], int]] = [
         (COARSE, COARSE_RECIPE, FIRST, runs),
         (COARSE, ANNEALED, plain, runs),
         (FINE, RECIPE, FIRST, fine_runs),

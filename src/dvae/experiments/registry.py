@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dvae.errors import UnknownNameError
+from dvae.experiments.annealing import NOISE_LEVELS, PRINCIPAL_AXES, SCHEDULES
 from dvae.experiments.architecture import ARCHITECTURE
 from dvae.experiments.baselines import BASELINES
 from dvae.experiments.beta_sweep import BETA_SWEEP
@@ -60,6 +61,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         TRAINING_SIZE,
         ARCHITECTURE,
         CORRELATED_FACTORS,
+        PRINCIPAL_AXES,
+        NOISE_LEVELS,
+        SCHEDULES,
     )
 }
 

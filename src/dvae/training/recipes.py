@@ -7,7 +7,9 @@ grid node, as in the paper's printed losses. Per sample (eq. 5) the weight is
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -156,6 +158,38 @@ class Recipe:
             floor=floor,
             nu=self.nu / factor,
             ramp_steps=scale(self.ramp_steps) if self.ramp_steps else 0,
+        )
+
+    def through(self, levels: Sequence[float], steps: int) -> Recipe:
+        """The recipe with the noise lowered through the first of some levels to the last.
+
+        No number is tuned: the levels are those at which latents come alive
+        (:func:`dvae.analysis.noise_levels`), which the spectrum of the data gives. The rest of
+        the recipe is as long as before and follows when the noise is free.
+
+        Parameters
+        ----------
+        levels : sequence of float
+            Decoder variances over the variance of the data, falling; with n latents the first
+            n + 1 of the data, so that the noise passes all that the latents can encode.
+        steps : int
+            Steps from the first level to the last.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than two levels or they do not fall.
+        """
+        if len(levels) < 2 or not all(a > b > 0 for a, b in itertools.pairwise(levels)):
+            raise DataError(f"the noise falls through two levels or more, got {list(levels)}")
+        free = self.steps - (0 if self.floor is None else self.floor[2])
+        shift = steps + free - self.steps
+        return replace(
+            self,
+            name=f"{self.name}, derived",
+            steps=steps + free,
+            learning_rate_steps=tuple((s + shift, rate) for s, rate in self.learning_rate_steps),
+            floor=(float(levels[0]), float(levels[-1]), steps),
         )
 
     def faster(self, speed: float) -> Recipe:

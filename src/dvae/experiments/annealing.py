@@ -1,0 +1,209 @@
+"""Chapter 9: at which noise latents come alive, which way they turn, and a schedule from that.
+
+Three studies of PodVAE and the theory of the linear VAE (``dvae.analysis.linear_vae``):
+
+- ``principal_axes`` predicts, from the fields alone, the noise levels of the principal directions
+  and the angle between them and the factors, for every data set of ``data_draws`` and the shifted
+  one;
+- ``noise_levels`` trains models of one to four latents at a fixed noise, to see which are alive;
+- ``schedules`` lowers the noise from the first level to the last, over more and fewer steps, and
+  from other starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import xarray as xr
+from torch.distributions import Normal, kl_divergence
+
+from dvae.analysis import noise_levels, rotation_angle
+from dvae.experiments.common import (
+    chunks,
+    data_settings,
+    factors_of,
+    load_data,
+    model_settings,
+    plain_recipe,
+    recipe_from,
+    recipe_settings,
+    score_ensemble,
+    train,
+    with_settings,
+)
+from dvae.experiments.data_draws import ANGLES, load_draw
+from dvae.models import PodBasis
+from dvae.results.trials import Experiment, Group
+from dvae.training import make_recipe
+
+__all__ = ["NOISE_LEVELS", "PRINCIPAL_AXES", "SCHEDULES"]
+
+N_LEVELS = 6  # of which the first are stored
+LEVELS = np.geomspace(2.5, 2.5e-3, 13).round(6).tolist()  # decoder variance over that of the data
+LATENTS = (1, 2, 3, 4)
+LEVEL_RUNS, LEVEL_STEPS = 10, 1500
+LENGTHS = (500, 1000, 2000, 4000)  # steps in which the noise falls
+STARTS = (4.0, 1.0, 0.3, 0.1, 0.03)  # above both levels, and below
+BETA = 1.0  # per node, as in every recipe
+
+
+def spectrum(fields: torch.Tensor) -> tuple[PodBasis, np.ndarray]:
+    """POD of fields, and the noise levels of all its directions."""
+    basis = PodBasis.from_fields(fields, len(fields))
+    channels, *nodes = fields.shape[1:]
+    total_nodes = int(np.prod(nodes))
+    variances = basis.spread.double().numpy() ** 2
+    return basis, noise_levels(variances, channels * total_nodes, BETA * total_nodes)
+
+
+# ------------------------------------------------------------------------ principal_axes
+
+
+def _axis_groups(profile: str) -> list[Group]:
+    smoke = profile == "smoke"
+    cases = [
+        (factors, draw, angle, wells)
+        for factors in ("four-modes", "standard-normal")
+        for draw in range(5)
+        for angle, wells in [*((a, "mirrored") for a in ANGLES), (0.0, "asymmetric")]
+    ]
+    cases.append(("shifted-normal", 0, 0.0, "mirrored"))
+    groups = []
+    for factors, draw, angle, wells in cases[:1] if smoke else cases:
+        shared = data_settings(profile, factors, data_seed=draw)
+        groups.append(Group(shared | {"pair_angle": angle, "wells": wells}, ({},)))
+    return groups
+
+
+def _axes(group: Group, **_) -> xr.Dataset:
+    data = load_draw(group.shared)
+    training = data.split(group.shared["n_train"], group.shared["n_test"])[0]
+    basis, levels = spectrum(training.fields)
+    whitened = basis.project(training.fields)[:, :2] / basis.spread[:2]
+    angle = rotation_angle(whitened.double().numpy(), factors_of(training))
+    names = ("factors", "data_seed", "pair_angle", "wells")
+    found = xr.Dataset(
+        {
+            "level": (("trial", "direction"), levels[None, :N_LEVELS]),
+            "angle": ("trial", [angle]),
+        }
+    )
+    return found.assign_coords({name: ("trial", [group.shared[name]]) for name in names})
+
+
+PRINCIPAL_AXES = Experiment(
+    "principal_axes",
+    "Noise levels and angles that the principal directions of the fields predict (chapter 9)",
+    1,
+    _axis_groups,
+    _axes,
+    trained=False,
+)
+
+
+# -------------------------------------------------------------------------- noise_levels
+
+
+def _level_groups(profile: str) -> list[Group]:
+    smoke = profile == "smoke"
+    cases = [(2, n) for n in LATENTS] + [(3, 4)]
+    seeds = tuple({"seed": seed} for seed in range(2 if smoke else LEVEL_RUNS))
+    groups = []
+    for n_factors, n_latents in cases[:1] if smoke else cases:
+        options = {} if n_factors == 2 else {"n_factors": n_factors}
+        for level in LEVELS[::6] if smoke else LEVELS:
+            steps = LEVEL_STEPS
+            recipe = make_recipe(
+                "annealed",
+                name="fixed noise",
+                steps=steps,
+                learning_rate_steps=((2 * steps // 3, 5e-4),),
+                floor=(level, level, steps),
+            )
+            shared = (
+                data_settings(profile, factor_options=options)
+                | model_settings(profile if smoke else "laptop", n_latents=n_latents)
+                | recipe_settings(profile, recipe)
+                | {"level": level, "n_factors": n_factors}
+            )
+            groups.append(Group(shared, seeds))
+    return groups
+
+
+def _levels(group: Group, **arguments) -> xr.Dataset:
+    result, training, test = train(group, **arguments)
+    losses = result.ensemble.evaluate(test.fields, relative_error=False)
+    mean, scale = result.ensemble.encode(test.fields)
+    posterior = Normal(mean.double(), scale.double())
+    rates = kl_divergence(posterior, Normal(0.0, 1.0)).mean(1).numpy()  # (member, latent)
+    stored = np.full((len(rates), max(LATENTS)), np.nan)
+    stored[:, : rates.shape[1]] = np.sort(rates, 1)[:, ::-1]
+    _, levels = spectrum(training.fields)
+    data = losses.rename(member="trial").assign(
+        latent_rate=(("trial", "latent"), stored),
+        expected_level=(("trial", "direction"), np.tile(levels[:N_LEVELS], (len(rates), 1))),
+        diverged=("trial", result.diverged.astype(np.int8)),
+    )
+    return with_settings(data, group, level="level", n_latents="n_latents", n_factors="n_factors")
+
+
+NOISE_LEVELS = Experiment(
+    "noise_levels",
+    "Rates of one to four latents at a fixed noise (chapter 9)",
+    1,
+    _level_groups,
+    _levels,
+)
+
+
+# ----------------------------------------------------------------------------- schedules
+
+
+def _schedule_groups(profile: str) -> list[Group]:
+    smoke = profile == "smoke"
+    both = ("standard-normal", "four-modes")
+    cases: list[tuple[str, int, float | None, int]]
+    cases = [(factors, 0, None, max(LENGTHS)) for factors in (*both, "shifted-normal")]
+    cases += [(factors, 0, None, length) for length in LENGTHS[:-1] for factors in both]
+    cases += [(factors, draw, None, max(LENGTHS)) for draw in (1, 2) for factors in both]
+    cases += [("standard-normal", 0, start, max(LENGTHS)) for start in STARTS]
+    seeds = [{"seed": seed} for seed in range(2 if smoke else 50)]
+    groups = []
+    for factors, draw, start, length in cases[:1] if smoke else cases:
+        # the levels are those of the data, which are drawn when the group is computed
+        recipe = make_recipe("annealed").through((1.0, 1e-3), length)
+        shared = (
+            data_settings(profile, factors, data_seed=draw)
+            | model_settings("laptop")
+            | recipe_settings(profile, recipe)
+            | {"length": length, "start": "derived" if start is None else f"{start:g}"}
+        )
+        groups += chunks(seeds, shared, profile)
+    return groups
+
+
+def _schedules(group: Group, **arguments) -> xr.Dataset:
+    training, _ = load_data(group.shared)
+    first, *_, last = spectrum(training.fields)[1][: group.shared["n_latents"] + 1].tolist()
+    start = group.shared["start"]
+    recipe = recipe_from(group.shared)
+    assert recipe.floor is not None
+    floor = (first if start == "derived" else float(start), last, recipe.floor[2])
+    own = {"recipe": plain_recipe(replace(recipe, floor=floor))}
+    result, training, test = train(replace(group, shared=group.shared | own), **arguments)
+    data = score_ensemble(result.ensemble, training, test, latents=False)
+    data = data.assign(diverged=("trial", result.diverged.astype(np.int8)))
+    data["floor"] = (("trial", "end"), np.tile(floor[:2], (len(group.trials), 1)))
+    names = ("factors", "data_seed", "length", "start")
+    return with_settings(data, group, **{name: name for name in names})
+
+
+SCHEDULES = Experiment(
+    "schedules",
+    "The noise lowered through the levels of the data, in more and fewer steps (chapter 9)",
+    1,
+    _schedule_groups,
+    _schedules,
+)

@@ -1,0 +1,70 @@
+"""Chapter 9's studies: what they declare, and that the theory enters where it should."""
+
+import numpy as np
+import pytest
+import torch
+
+from dvae.experiments import annealing, find_experiment
+from dvae.experiments.common import data_settings, load_data, train
+
+
+def test_the_levels_are_those_of_the_spectrum():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(400, 2, generator=generator, dtype=torch.float64)
+    scores = torch.linalg.qr(scores - scores.mean(0))[0] * 20  # uncorrelated, of variance 1
+    waves = torch.linalg.qr(torch.randn(3 * 25, 2, generator=generator, dtype=torch.float64))[0].T
+    amplitudes = torch.tensor([[2.0], [1.0]], dtype=torch.float64)
+    fields = (scores @ (amplitudes * waves)).view(400, 3, 5, 5)
+    basis, levels = annealing.spectrum(fields)
+    # three values a node at beta = 1 per node: the levels add up to 3
+    assert levels.sum() == pytest.approx(3)
+    assert levels[0] > levels[1] > 0.1
+    assert levels[2:].sum() < 1e-9
+    assert basis.n_modes == len(levels) >= 2
+
+
+def test_schedules_start_at_the_first_level_and_end_behind_the_last(monkeypatch):
+    experiment = find_experiment("schedules")
+    seen = []
+
+    def watched(group, **arguments):
+        seen.append(group.shared["recipe"]["floor"])
+        return train(group, **arguments)
+
+    monkeypatch.setattr(annealing, "train", watched)
+    group = experiment.groups("smoke")[0]
+    data = experiment.compute(group, device="cpu", progress=False, checkpoint=None)
+    training, _ = load_data(data_settings("smoke"))
+    levels = annealing.spectrum(training.fields)[1]
+    assert seen[0][:2] == pytest.approx((levels[0], levels[2]))
+    np.testing.assert_allclose(data["floor"].values, [levels[[0, 2]]] * 2)
+    starts = {g.shared["start"] for g in experiment.groups("laptop")}
+    assert starts == {"derived", "4", "1", "0.3", "0.1", "0.03"}
+    assert {len(g.trials) for g in experiment.groups("laptop")} == {50}
+
+
+def test_latent_rates_are_those_of_the_whole():
+    experiment = find_experiment("noise_levels")
+    group = experiment.groups("smoke")[-1]  # the least noise
+    data = experiment.compute(group, device="cpu", progress=False, checkpoint=None)
+    np.testing.assert_allclose(
+        data["latent_rate"].sum("latent", skipna=True), data["rate"], rtol=1e-4
+    )
+    kinds = {(g.shared["n_factors"], g.shared["n_latents"]) for g in experiment.groups("laptop")}
+    assert kinds == {(2, 1), (2, 2), (2, 3), (2, 4), (3, 4)}
+
+
+def test_axes_are_predicted_for_every_draw_that_was_trained():
+    groups = find_experiment("principal_axes").groups("laptop")
+    names = ("factors", "data_seed", "pair_angle", "wells")
+    asked = {tuple(g.shared[name] for name in names) for g in groups}
+    trained = {
+        tuple(g.shared[name] for name in names)
+        for g in find_experiment("data_draws").groups("laptop")
+    }
+    assert trained <= asked
+    data = find_experiment("principal_axes").compute(
+        find_experiment("principal_axes").groups("smoke")[0]
+    )
+    assert abs(float(data["angle"][0])) <= 45
+    assert (np.diff(data["level"].values) <= 0).all()
