@@ -1,4 +1,4 @@
-"""A page in headless Chromium that tests can press keys on; it is driven through two pipes."""
+"""A page in headless Chromium, driven through two pipes: `bookkit.look.ask` can press no keys."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from itertools import chain, cycle
+from types import SimpleNamespace
 
 import pytest
 from browser import open_tab
@@ -183,6 +184,18 @@ def test_a_row_of_the_figures_links_its_claims(pages, table):
     for name, verdict in table["verdict"].items():
         link = f'href="claims.html#claim-{name.lower()}"'
         assert re.search(rf"{link}>.*?{name}.*?</a> {re.escape(badge(verdict))}", text), name
+
+
+def test_a_verdict_on_a_claim_that_does_not_exist_is_an_error_of_the_page(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    import dvae_verdicts
+
+    monkeypatch.setattr(dvae_verdicts, "verdicts", dict)
+    reporter = SimpleNamespace(error=lambda text: text)
+    inliner = SimpleNamespace(reporter=reporter)
+    role = dvae_verdicts.VerdictRole()
+    _, messages = role("verdict", "{verdict}`X9`", "X9", 1, inliner)
+    assert messages == ["there is no claim 'X9'"]
 
 
 needs_browser = pytest.mark.skipif(
