@@ -50,8 +50,11 @@ def test_latent_rates_are_those_of_the_whole():
     np.testing.assert_allclose(
         data["latent_rate"].sum("latent", skipna=True), data["rate"], rtol=1e-4
     )
-    kinds = {(g.shared["n_factors"], g.shared["n_latents"]) for g in experiment.groups("laptop")}
-    assert kinds == {(2, 1), (2, 2), (2, 3), (2, 4), (3, 4)}
+    kinds = {
+        (g.shared["n_factors"], g.shared["n_latents"], g.shared["recipe"]["beta"])
+        for g in experiment.groups("laptop")
+    }
+    assert kinds == {(2, n, 1.0) for n in (1, 2, 3, 4)} | {(3, 4, 1.0), (3, 4, 0.3)}
 
 
 def test_axes_are_predicted_for_every_draw_that_was_trained():

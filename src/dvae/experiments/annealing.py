@@ -44,18 +44,20 @@ N_LEVELS = 6  # of which the first are stored
 LEVELS = np.geomspace(2.5, 2.5e-3, 13).round(6).tolist()  # decoder variance over that of the data
 LATENTS = (1, 2, 3, 4)
 LEVEL_RUNS, LEVEL_STEPS = 10, 1500
+# three factors: at weight 1 the second latent has little to gain and needs longer to come alive
+THREE_WEIGHTS, THREE_STEPS = (1.0, 0.3), 6000
 LENGTHS = (500, 1000, 2000, 4000)  # steps in which the noise falls
 STARTS = (4.0, 1.0, 0.3, 0.1, 0.03)  # above both levels, and below
 BETA = 1.0  # per node, as in every recipe
 
 
-def spectrum(fields: torch.Tensor) -> tuple[PodBasis, np.ndarray]:
-    """POD of fields, and the noise levels of all its directions."""
+def spectrum(fields: torch.Tensor, beta: float = BETA) -> tuple[PodBasis, np.ndarray]:
+    """POD of fields, and the noise levels of all its directions for a weight per node."""
     basis = PodBasis.from_fields(fields, len(fields))
     channels, *nodes = fields.shape[1:]
     total_nodes = int(np.prod(nodes))
     variances = basis.spread.double().numpy() ** 2
-    return basis, noise_levels(variances, channels * total_nodes, BETA * total_nodes)
+    return basis, noise_levels(variances, channels * total_nodes, beta * total_nodes)
 
 
 # ------------------------------------------------------------------------ principal_axes
@@ -108,19 +110,20 @@ PRINCIPAL_AXES = Experiment(
 
 def _level_groups(profile: str) -> list[Group]:
     smoke = profile == "smoke"
-    cases = [(2, n) for n in LATENTS] + [(3, 4)]
+    cases = [(2, n, 1.0, LEVEL_STEPS, LEVELS) for n in LATENTS]
+    cases += [(3, 4, weight, THREE_STEPS, LEVELS[::2]) for weight in THREE_WEIGHTS]
     seeds = tuple({"seed": seed} for seed in range(2 if smoke else LEVEL_RUNS))
     groups = []
-    for n_factors, n_latents in cases[:1] if smoke else cases:
+    for n_factors, n_latents, weight, steps, levels in cases[:1] if smoke else cases:
         options = {} if n_factors == 2 else {"n_factors": n_factors}
-        for level in LEVELS[::6] if smoke else LEVELS:
-            steps = LEVEL_STEPS
+        for level in levels[::6] if smoke else levels:
             recipe = make_recipe(
                 "annealed",
                 name="fixed noise",
                 steps=steps,
                 learning_rate_steps=((2 * steps // 3, 5e-4),),
                 floor=(level, level, steps),
+                beta=weight,
             )
             shared = (
                 data_settings(profile, factor_options=options)
@@ -140,12 +143,14 @@ def _levels(group: Group, **arguments) -> xr.Dataset:
     rates = kl_divergence(posterior, Normal(0.0, 1.0)).mean(1).numpy()  # (member, latent)
     stored = np.full((len(rates), max(LATENTS)), np.nan)
     stored[:, : rates.shape[1]] = np.sort(rates, 1)[:, ::-1]
-    _, levels = spectrum(training.fields)
+    weight = group.shared["recipe"]["beta"]
+    _, levels = spectrum(training.fields, weight)
     data = losses.rename(member="trial").assign(
         latent_rate=(("trial", "latent"), stored),
         expected_level=(("trial", "direction"), np.tile(levels[:N_LEVELS], (len(rates), 1))),
         diverged=("trial", result.diverged.astype(np.int8)),
     )
+    data = data.assign_coords(weight=("trial", np.full(len(rates), weight)))
     return with_settings(data, group, level="level", n_latents="n_latents", n_factors="n_factors")
 
 
