@@ -143,14 +143,12 @@ def _levels(group: Group, **arguments) -> xr.Dataset:
     rates = kl_divergence(posterior, Normal(0.0, 1.0)).mean(1).numpy()  # (member, latent)
     stored = np.full((len(rates), max(LATENTS)), np.nan)
     stored[:, : rates.shape[1]] = np.sort(rates, 1)[:, ::-1]
-    weight = group.shared["recipe"]["beta"]
-    _, levels = spectrum(training.fields, weight)
+    _, levels = spectrum(training.fields, group.shared["recipe"]["beta"])
     data = losses.rename(member="trial").assign(
         latent_rate=(("trial", "latent"), stored),
         expected_level=(("trial", "direction"), np.tile(levels[:N_LEVELS], (len(rates), 1))),
         diverged=("trial", result.diverged.astype(np.int8)),
     )
-    data = data.assign_coords(weight=("trial", np.full(len(rates), weight)))
     return with_settings(data, group, level="level", n_latents="n_latents", n_factors="n_factors")
 
 
