@@ -80,11 +80,10 @@ def _priors(results: Results) -> str:
 
 def _noise(results: Results) -> str:
     return (
-        "**What decides is the noise.** If the decoder's noise is lowered slowly, so that one "
-        "latent after the other comes alive, the axes are found without labels and without a "
-        f"learned prior: {_share(results, 'standard-normal', 'annealed')} of standard normal "
-        f"factors, {_share(results, 'four-modes', 'annealed')} of four modes "
-        "({ref}`chapter-runs`)."
+        "**What decides is the noise.** If the decoder's noise is lowered slowly while the rate "
+        "has its full weight, the axes are found without labels and without a learned prior: "
+        f"{_share(results, 'standard-normal', 'annealed')} of standard normal factors, "
+        f"{_share(results, 'four-modes', 'annealed')} of four modes ({{ref}}`chapter-runs`)."
     )
 
 
