@@ -93,12 +93,12 @@ def expected_rates(
     The noise f, in units of the mean variance of a value, is the floor or, where that is larger,
     the error itself. With q latents alive the error is what the other directions leave and q f /
     ``total`` for the noise of the latents, so that f = (sum of the other levels) / (total - q), as
-    in :func:`dvae.analysis.linear_collapse`. No more than ``total`` latents can be alive.
+    in ``dvae.analysis.linear_collapse``. No more than ``total`` latents can be alive.
 
     Parameters
     ----------
     levels : array (direction,)
-        From :func:`dvae.analysis.noise_levels`, falling; at least the first ``n_latents``.
+        From ``dvae.analysis.noise_levels``, falling; at least the first ``n_latents``.
     floor : array (noise,)
         Least noise over the mean variance of a value.
     n_latents : int

@@ -164,7 +164,7 @@ class Recipe:
         """The recipe with the noise lowered through the first of some levels to the last.
 
         No number is tuned: the levels are those at which latents come alive
-        (:func:`dvae.analysis.noise_levels`), which the spectrum of the data gives. The rest of
+        (``dvae.analysis.noise_levels``), which the spectrum of the data gives. The rest of
         the recipe is as long as before and follows when the noise is free.
 
         Parameters
