@@ -1,4 +1,4 @@
-"""Chapter 9's studies: what they declare, and that the theory enters where it should."""
+"""Studies beyond the paper: what they declare, and that the theory enters where it should."""
 
 import numpy as np
 import pytest

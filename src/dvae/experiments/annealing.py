@@ -1,4 +1,4 @@
-"""Chapter 9: at which noise latents come alive, which way they turn, and a schedule from that.
+"""Beyond the paper: at which noise latents come alive, which way they turn, and a schedule from that.
 
 Three studies of PodVAE and the theory of the linear VAE (``dvae.analysis.linear_vae``):
 
@@ -97,7 +97,7 @@ def _axes(group: Group, **_) -> xr.Dataset:
 
 PRINCIPAL_AXES = Experiment(
     "principal_axes",
-    "Noise levels and angles that the principal directions of the fields predict (chapter 9)",
+    "Noise levels and angles that the principal directions of the fields predict",
     1,
     _axis_groups,
     _axes,
@@ -154,7 +154,7 @@ def _levels(group: Group, **arguments) -> xr.Dataset:
 
 NOISE_LEVELS = Experiment(
     "noise_levels",
-    "Rates of one to four latents at a fixed noise (chapter 9)",
+    "Rates of one to four latents at a fixed noise",
     1,
     _level_groups,
     _levels,
@@ -205,7 +205,7 @@ def _schedules(group: Group, **arguments) -> xr.Dataset:
 
 SCHEDULES = Experiment(
     "schedules",
-    "The noise lowered through the levels of the data, in more and fewer steps (chapter 9)",
+    "The noise lowered through the levels of the data, in more and fewer steps",
     1,
     _schedule_groups,
     _schedules,
