@@ -1,4 +1,4 @@
-"""Beyond the paper: at which noise latents come alive, which way they turn, and a schedule from that.
+"""Beyond the paper: when latents come alive, which way they turn, a schedule from that.
 
 Three studies of PodVAE and the theory of the linear VAE (``dvae.analysis.linear_vae``):
 
