@@ -73,8 +73,6 @@ def assert_same(one, other, **tolerance):
 def test_training_is_that_of_the_cpu(case):
     """Warm-up steps and steps of the captured graph alike."""
     on_gpu, on_cpu = train(case, [3, 5, 8]), train(case, [3, 5, 8], "cpu")
-    moved = on_cpu.ensemble.parameters - train(case, [3, 5, 8], "cpu").ensemble.parameters
-    assert not moved.any()
     assert_same(on_gpu, on_cpu, **CLOSE)
 
 
