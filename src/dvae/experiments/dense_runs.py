@@ -31,7 +31,7 @@ from dvae.results.dense import DENSE_NODES, PUBLISHED
 from dvae.results.trials import Experiment, Group
 from dvae.training import RECIPES, Recipe, make_recipe
 
-__all__ = ["DENSE_RUNS"]
+__all__ = ["COARSE_RECIPE", "DENSE_RUNS", "FIRST", "PUBLISHED_SPEED"]
 
 COARSE, FINE = DENSE_NODES, 65  # nodes per side
 RECIPE = RECIPES["one-cycle"]
@@ -39,7 +39,7 @@ RECIPE = RECIPES["one-cycle"]
 COARSE_RECIPE = make_recipe(RECIPE, gradient_norm=None).shortened(0.5)
 ANNEALED = make_recipe("annealed-dense", gradient_norm=None).shortened(0.5)
 FINE_RUNS = 20
-CHUNK = 10  # members of a group on a GPU
+CHUNK = 25  # members of a group on a GPU
 PUBLISHED_SPEED, PUBLISHED_RUNS = 8, 10
 # in the order of what is asked first; seeds go from condition to condition, so that a sweep which
 # is interrupted has as many runs of each

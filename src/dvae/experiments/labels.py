@@ -28,7 +28,7 @@ from dvae.experiments.labelling import draw_labels, fit_labelled, load_labelled
 from dvae.results.trials import Experiment, Group
 from dvae.training.ensemble import Ensemble
 
-__all__ = ["COUNTS", "LABEL_COUNTS", "RUNS", "SPEED"]
+__all__ = ["COUNTS", "LABEL_COUNTS", "RUNS", "SPEED", "label_compute"]
 
 # labels beside 512 samples, 0 to 10 %: in full for the main recipe, in part for the others
 COUNTS = (0, 1, 2, 3, 5, 8, 15, 26, 41, 51)
@@ -67,11 +67,15 @@ def _label_groups(profile: str) -> list[Group]:
     return groups
 
 
-def _label_compute(group: Group, **arguments) -> xr.Dataset:
+def label_compute(group: Group, **arguments) -> xr.Dataset:
+    """Train and score trials that differ in ``n_labels``, ``run`` and ``seed``."""
     training, test, pool = load_labelled(group.shared)
     results = fit_labelled(group, training, pool, **arguments)
     pieces = [
-        score_ensemble(r.ensemble, training, test).merge(resampled_history(r, 50)) for r in results
+        score_ensemble(r.ensemble, training, test, device=arguments["device"]).merge(
+            resampled_history(r, 50)
+        )
+        for r in results
     ]
     data = xr.concat(pieces, "trial")
     data = data.assign(
@@ -131,5 +135,5 @@ LABEL_COUNTS = Experiment(
     "S_D and losses against the number of labels, 10 runs per number (section 6, fig. 14)",
     1,
     _label_groups,
-    _label_compute,
+    label_compute,
 )

@@ -19,7 +19,7 @@ from dvae.experiments.labels import SPEED
 from dvae.results.trials import Experiment, Group
 from dvae.training import Recipe, fit
 
-__all__ = ["SIZES", "TRAINING_SIZE"]
+__all__ = ["SIZES", "TRAINING_SIZE", "size_compute"]
 
 SIZES = (32, 64, 128, 256, 512)
 
@@ -48,7 +48,8 @@ def _size_groups(profile: str) -> list[Group]:
     return groups
 
 
-def _size_compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
+def size_compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
+    """Train and score trials on the first samples of the data, as many as ``size`` says."""
     training, test = load_data(group.shared)
     if group.shared["size"] < len(training):
         training, _ = training.split(group.shared["size"], 1)
@@ -61,7 +62,7 @@ def _size_compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
         progress=progress,
         checkpoint=checkpoint,
     )
-    data = score_ensemble(result.ensemble, training, test, latents=False)
+    data = score_ensemble(result.ensemble, training, test, latents=False, device=device)
     data = data.assign(diverged=("trial", result.diverged.astype(int)))
     return with_settings(data, group, size="size", data_seed="data_seed", recipe="recipe_name")
 
@@ -71,5 +72,5 @@ TRAINING_SIZE = Experiment(
     "losses against the number of training samples, 32 to 512 (supplement, section 5.1)",
     1,
     _size_groups,
-    _size_compute,
+    size_compute,
 )

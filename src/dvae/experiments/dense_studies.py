@@ -1,0 +1,150 @@
+"""Rows S1, S2, P1, M1, L3 and P3 on the paper's network: DenseVAE on a grid of 33 x 33 nodes.
+
+Labels and numbers of samples with the recipe of ``dense_runs`` on standardised fields; lengths of
+the reconstruction phase with the published recipe on the fields as they are, in an eighth of its
+steps, whose runs with the whole phase are those of ``dense_runs``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from dvae.experiments.common import (
+    data_settings,
+    dense_settings,
+    recipe_settings,
+    resampled_history,
+    score_ensemble,
+    train,
+    with_settings,
+)
+from dvae.experiments.dense_runs import COARSE_RECIPE, FIRST, PUBLISHED_SPEED
+from dvae.experiments.labels import COUNTS, RUNS, label_compute
+from dvae.experiments.training_size import SIZES, size_compute
+from dvae.results.dense import DENSE_NODES
+from dvae.results.trials import Experiment, Group
+from dvae.training import RECIPES
+
+__all__ = ["DENSE_LABELS", "DENSE_PHASES", "DENSE_SIZES"]
+
+DENSE_COUNTS = (0, 5, 15, 41)  # labels beside 512 samples: 0, 1, 3 and 8 %
+# of the published reconstruction phase, which the weight then leaves as published ("phase") or at
+# once ("constant beta"); in the order of what is asked first
+ARMS = (("phase", 0.25), ("phase", 0.0), ("constant beta", 0.0), ("phase", 0.5))
+PHASE_RUNS = 10
+
+
+def _coarse(profile: str, factors: str = "standard-normal") -> dict:
+    """Settings of the data on the coarse grid."""
+    return data_settings(
+        profile, factors, **({} if profile == "smoke" else {"n_nodes": DENSE_NODES})
+    )
+
+
+def _label_groups(profile: str) -> list[Group]:
+    smoke = profile == "smoke"
+    shared = (
+        _coarse(profile)
+        | {"n_pool": 16 if smoke else 512}
+        | dense_settings(profile)
+        | recipe_settings(profile, COARSE_RECIPE)
+        | {"recipe_name": COARSE_RECIPE.name}
+    )
+    runs = 1 if smoke else RUNS
+    # a group holds all label counts of its runs, so that baselines find the unsupervised one
+    size = runs if profile == "paper" else 1
+    return [
+        Group(
+            shared,
+            tuple(
+                {"n_labels": count, "run": run, "seed": 100 * COUNTS.index(count) + run}
+                for count in (DENSE_COUNTS[:2] if smoke else DENSE_COUNTS)
+                for run in range(first, first + size)
+            ),
+        )
+        for first in range(0, runs, size)
+    ]
+
+
+DENSE_LABELS = Experiment(
+    "dense_labels",
+    "DenseVAE: S_D and losses against the number of labels, 10 runs per number (section 6)",
+    1,
+    _label_groups,
+    label_compute,
+)
+
+
+def _size_groups(profile: str) -> list[Group]:
+    smoke = profile == "smoke"
+    seeds = [{"seed": seed} for seed in range(1 if smoke else PHASE_RUNS)]
+    groups = []
+    for size in (16, 48) if smoke else SIZES:
+        shared = (
+            _coarse(profile)
+            | {"size": size}
+            | dense_settings(profile)
+            | recipe_settings(profile, COARSE_RECIPE)
+            | {"recipe_name": COARSE_RECIPE.name}
+        )
+        groups += _grouped(profile, shared, seeds)
+    return groups
+
+
+def _grouped(profile: str, shared: dict, trials: list[dict]) -> list[Group]:
+    """All trials in one group on a GPU, each in its own on a CPU."""
+    if profile == "paper":
+        return [Group(shared, tuple(trials))]
+    return [Group(shared, (trial,)) for trial in trials]
+
+
+DENSE_SIZES = Experiment(
+    "dense_sizes",
+    "DenseVAE: losses against the number of training samples (supplement, section 5.1)",
+    1,
+    _size_groups,
+    size_compute,
+)
+
+
+def _phase_groups(profile: str) -> list[Group]:
+    smoke = profile == "smoke"
+    seeds = [{"seed": seed} for seed in range(1 if smoke else PHASE_RUNS)]
+    groups = []
+    for factors, prior in FIRST:
+        name = "published" if prior == "standard" else "published-hierarchical"
+        recipe = RECIPES[name].faster(PUBLISHED_SPEED)
+        model = dense_settings(profile, prior)
+        del model["standardised"]
+        for arm, phase in ARMS[:1] if smoke else ARMS:
+            own = recipe_settings(
+                profile,
+                recipe,
+                reconstruction_steps=round(phase * recipe.reconstruction_steps),
+                schedule="jump" if arm == "constant beta" else recipe.schedule,
+            )
+            shared = _coarse(profile, factors) | model | own | {"arm": arm, "phase": phase}
+            groups += _grouped(profile, shared, seeds)
+    return groups
+
+
+def _phase_compute(group: Group, **arguments) -> xr.Dataset:
+    result, training, test = train(group, **arguments)
+    scores = score_ensemble(result.ensemble, training, test, device=arguments["device"])
+    data = scores.merge(resampled_history(result))
+    m = len(group.trials)
+    data["training_seconds"] = ("trial", np.full(m, result.seconds))
+    data["diverged"] = ("trial", result.diverged.astype(np.int8))
+    return with_settings(
+        data, group, factors="factors", prior="prior", n_nodes="n_nodes", arm="arm", phase="phase"
+    )
+
+
+DENSE_PHASES = Experiment(
+    "dense_phases",
+    "DenseVAE: the published recipe with shorter reconstruction phases (sections 4.2 and 5.3)",
+    1,
+    _phase_groups,
+    _phase_compute,
+)
