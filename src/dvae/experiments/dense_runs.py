@@ -39,7 +39,7 @@ RECIPE = RECIPES["one-cycle"]
 COARSE_RECIPE = make_recipe(RECIPE, gradient_norm=None).shortened(0.5)
 ANNEALED = make_recipe("annealed-dense", gradient_norm=None).shortened(0.5)
 FINE_RUNS = 20
-CHUNK = 25  # members of a group on a GPU
+CHUNK = {COARSE: 25, FINE: 10}  # members of a group on a GPU, by nodes per side
 PUBLISHED_SPEED, PUBLISHED_RUNS = 8, 10
 # in the order of what is asked first; seeds go from condition to condition, so that a sweep which
 # is interrupted has as many runs of each
@@ -69,7 +69,7 @@ def _groups(profile: str) -> list[Group]:
         ]
         seeds = [{"seed": seed} for seed in range(count)]
         # on a CPU members of networks of this size gain nothing from one process, on a GPU they do
-        size = CHUNK if profile == "paper" else 1
+        size = CHUNK[n_nodes] if profile == "paper" else 1
         for first in range(0, count, size):
             groups += [Group(own, tuple(seeds[first : first + size])) for own in shared]
     return groups
