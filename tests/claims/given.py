@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import xarray as xr
 
 from dvae import claims
+from dvae.errors import ResultError
 
 
 class Given(claims.Results):
@@ -16,6 +17,8 @@ class Given(claims.Results):
         self.results = results
 
     def __getitem__(self, name: str) -> xr.Dataset:
+        if name not in self.results:
+            raise ResultError(f"no result of {name!r}")
         return self.results[name]
 
 

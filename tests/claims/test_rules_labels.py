@@ -61,6 +61,16 @@ def test_labels(values, s1, s2):
     assert decide("S2", results).verdict == s2
 
 
+def test_dense_runs_decide_beside_pod_runs():
+    results = label_runs(0.97, 0.0, 0.0, 0.0)
+    dense = label_runs(0.7, 1.0, 1.0, 0.0)["labels"]
+    results["dense_labels"] = dense.assign_coords(recipe=("trial", ["one-cycle"] * 40))
+    for name in ("S1", "S2"):
+        found = decide(name, results)
+        assert found.verdict == "not reproduced"
+        assert found.ours.index("DenseVAE") < found.ours.index("PodVAE")
+
+
 def objectives(fast: float, slow: float, stopped: int = 0) -> xr.Dataset:
     """Errors of eq. 27 at a large and a small learning rate; eq. 28 has 0.002 and 0.06."""
     rows = [

@@ -205,3 +205,41 @@ def test_paths(passing, ending, shared, avoided):
     assert decide("L3", results).verdict == shared
     assert decide("P3", results).verdict == avoided
     assert "the first 20 %" in decide("L3", results).ours
+
+
+def dense(passing: dict[str, int], ending: dict[str, int]) -> dict[str, xr.Dataset]:
+    """Runs of ``paths`` as ``dense_runs`` (of other seeds too) and ``dense_phases`` hold them."""
+    every = paths(passing, ending)
+    every = every.assign_coords(
+        seed=("trial", np.tile(np.arange(50), 3)),
+        factors=("trial", ["four-modes"] * 150),
+        prior=("trial", ["standard"] * 150),
+        recipe=("trial", ["published"] * 150),
+        n_nodes=("trial", [33] * 150),
+        phase=("trial", np.repeat([1.0, 0.25, 0.0], 50)),
+    )
+    phases = every.isel(trial=np.flatnonzero(every["phase"].values < 1))
+    phases = phases.isel(trial=np.flatnonzero(phases["seed"].values < 40)[::-1])
+    arm = np.where(phases["phase"].values > 0, "phase", "constant beta")
+    return {
+        "dense_runs": every.isel(trial=np.arange(50)).drop_vars(["arm", "phase"]),
+        "dense_phases": phases.assign_coords(arm=("trial", arm)),
+    }
+
+
+def test_the_papers_network_decides_with_runs_of_the_same_seeds():
+    parted = {"phase 0.25": 50, "constant beta": 50}
+    found = decide("L3", dense(parted, parted) | {"paths": paths({}, {})})
+    assert found.verdict == "reproduced"
+    assert found.ours.startswith("DenseVAE: the first 20 % (median) shared")
+    assert "40 of 40 short ones pass through zero rate, 40 end there alone" in found.ours
+    assert decide("P3", dense(parted, parted) | {"paths": paths({}, {})}).verdict == "reproduced"
+    found = decide("L3", dense({}, {}) | {"paths": paths(parted, parted)})
+    assert found.verdict == "not reproduced"
+
+
+def test_a_whole_run_that_diverged_is_no_desirable_one():
+    parted = {"phase 0.25": 50}
+    results = paths(parted, parted)
+    results["rate"].values[:30] = np.nan  # of the whole phase
+    assert decide("L3", {"paths": results}).verdict == "not reproduced"

@@ -35,6 +35,9 @@ def sizes(distortion_slope: float, rate_slope: float, collapsed: int) -> xr.Data
 )
 def test_training_size(values, verdict):
     assert decide("P1", {"training_size": sizes(*values)}).verdict == verdict
+    pod = sizes(1.0, -1.0, 0) if verdict == "reproduced" else sizes(-1.0, 1.0, 1)
+    both = {"training_size": pod, "dense_sizes": sizes(*values)}
+    assert decide("P1", both).verdict == verdict
 
 
 def networks() -> xr.Dataset:

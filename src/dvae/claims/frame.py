@@ -37,6 +37,7 @@ __all__ = [
     "Finding",
     "Results",
     "badge",
+    "by_network",
     "claims_table",
     "decide",
     "either",
@@ -252,6 +253,20 @@ def grade(*parts: bool | np.bool_) -> str:
 def either(whole: bool | np.bool_, some: bool | np.bool_) -> str:
     """Verdict on a claim with a weaker form: reproduced if it holds, partly if the weaker does."""
     return "reproduced" if whole else "partly" if some else "not reproduced"
+
+
+def by_network(findings: Mapping[str, Finding]) -> Finding:
+    """Findings on a claim for several networks, all of them printed; the first one decides.
+
+    Raises
+    ------
+    ResultError
+        If there are none.
+    """
+    if not findings:
+        raise ResultError("the stored results hold no run that this claim is about")
+    texts = [f"{name}: {finding.ours}" for name, finding in findings.items()]
+    return Finding(". ".join(texts), next(iter(findings.values())).verdict)
 
 
 def select_trials(result: xr.Dataset, **values: Any) -> xr.Dataset:

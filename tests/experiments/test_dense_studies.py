@@ -1,0 +1,59 @@
+"""Labels, numbers of samples and phases on DenseVAE: what is declared, and smoke runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dvae.experiments import find_experiment
+from dvae.experiments.dense_runs import DENSE_RUNS
+from dvae.experiments.dense_studies import DENSE_LABELS, DENSE_PHASES, DENSE_SIZES
+from dvae.results.store import Store
+from dvae.results.trials import group_hashes
+from dvae.runner import run_experiment
+
+STUDIES = (DENSE_LABELS, DENSE_SIZES, DENSE_PHASES)
+
+
+@pytest.mark.parametrize("study", [*STUDIES, DENSE_RUNS], ids=lambda study: study.name)
+def test_a_gpu_groups_the_same_trials(study):
+    def hashes(profile):
+        return {h for group in study.groups(profile) for h in group_hashes(study, group)}
+
+    assert hashes("laptop") == hashes("paper")
+    assert len(study.groups("paper")) < len(study.groups("laptop"))
+
+
+def test_phases_differ_from_the_published_runs_in_the_phase_alone():
+    whole = {
+        group.shared["prior"]: group.shared
+        for group in DENSE_RUNS.groups("paper")
+        if group.shared["recipe_name"] == "published"
+    }
+    seen = set()
+    for group in DENSE_PHASES.groups("paper"):
+        own, other = dict(group.shared), dict(whole[group.shared["prior"]])
+        arm, phase = own.pop("arm"), own.pop("phase")
+        assert other.pop("recipe_name") == "published"
+        recipe, published = dict(own.pop("recipe")), dict(other.pop("recipe"))
+        steps = recipe.pop("reconstruction_steps")
+        assert steps == round(phase * published.pop("reconstruction_steps"))
+        assert (recipe.pop("schedule") == "jump") == (arm == "constant beta")
+        assert published.pop("schedule") == "published"
+        assert recipe == published
+        assert own == other
+        seen.add((own["prior"], arm, phase))
+    assert len(seen) == 8
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_smoke_runs(study, tmp_path):
+    assert find_experiment(study.name) is study
+    store = Store(tmp_path)
+    status = run_experiment(study.name, "smoke", workers=1, store=store, progress=False)
+    assert status["missing"] == 0
+    assert status["failed"] == {}
+    result = store.load(study.name, "smoke")
+    assert result.sizes["trial"] == status["trials"]
+    assert np.isfinite(result["rate"].values).all()
+    assert (result["diverged"] == 0).all()
