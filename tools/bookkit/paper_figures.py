@@ -65,7 +65,7 @@ FIGURES = (
     Counterpart(
         "fig. 4, paths",
         "A good and an over-regularised training in the rate-distortion plane",
-        ("fig-paths",),
+        ("fig-paths", "fig-paths-dense"),
         ("L3", "E5"),
     ),
     Counterpart(

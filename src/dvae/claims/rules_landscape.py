@@ -32,7 +32,7 @@ from dvae.conventions import (
     START,
     UNLIKE,
 )
-from dvae.results.dense import DENSE_NODES, PUBLISHED
+from dvae.results.dense import phase_arms
 
 __all__ = ["late_rates", "published_paths"]
 
@@ -143,20 +143,9 @@ def published_paths(results: Results) -> dict[str, dict[str, xr.Dataset]]:
     pod = {arm: select_trials(results["paths"], arm=arm) for arm in arms}
     if "dense_phases" not in results or "dense_runs" not in results:
         return {"PodVAE": pod}
-    plain = {"factors": "four-modes", "prior": "standard"}
-    phases = select_trials(results["dense_phases"], **plain)
-    runs = (
-        select_trials(results["dense_runs"], recipe=PUBLISHED, n_nodes=DENSE_NODES, **plain),
-        select_trials(phases, arm="phase", phase=0.25),
-        select_trials(phases, arm="constant beta"),
-    )
-    # runs of the same seeds, which the arms are compared by
-    seeds = sorted(set.intersection(*(set(own["seed"].values.tolist()) for own in runs)))
-    dense = {
-        arm: own.isel(trial=[own["seed"].values.tolist().index(seed) for seed in seeds])
-        for arm, own in zip(arms, runs, strict=True)
-    }
-    return ({"DenseVAE": dense} if seeds else {}) | {"PodVAE": pod}
+    dense = phase_arms(results["dense_runs"], results["dense_phases"])
+    complete = set(arms) <= set(dense) and dense["phase 1"].sizes["trial"] > 0
+    return ({"DenseVAE": dense} if complete else {}) | {"PodVAE": pod}
 
 
 def _parted(arms: dict[str, xr.Dataset]) -> Finding:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from dvae.analysis import mean_correlation_coefficient
 from dvae.conventions import DISENTANGLED, TWISTED
 from dvae.results.conditions import held_out_factors, run_table, summarise_runs
 from dvae.results.store import Store
 
-__all__ = ["DENSE_NODES", "DENSE_RECIPES", "PUBLISHED", "dense_table", "load_dense_runs"]
+__all__ = [
+    "DENSE_NODES",
+    "DENSE_RECIPES",
+    "PUBLISHED",
+    "dense_table",
+    "load_dense_runs",
+    "phase_arms",
+]
 
 DENSE_RECIPES = ("one-cycle", "annealed-dense")  # on standardised fields
 PUBLISHED = "published"  # on the fields as they are
@@ -73,3 +81,37 @@ def dense_table(runs: pd.DataFrame) -> pd.DataFrame:
         }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(names)
     return table.sort_index(level="n_nodes", ascending=False, sort_remaining=False, kind="stable")
+
+
+def phase_arms(
+    runs: xr.Dataset, phases: xr.Dataset, prior: str = "standard"
+) -> dict[str, xr.Dataset]:
+    """DenseVAEs of the published recipe by the length of their reconstruction phase.
+
+    Parameters
+    ----------
+    runs, phases : xarray.Dataset
+        The results ``dense_runs``, which has those with the whole phase, and ``dense_phases``.
+    prior : str
+        Which prior.
+
+    Returns
+    -------
+    dict of str to Dataset
+        By arm, longest phase first: "phase 1", "phase 0.25", ..., "constant beta". Trials are in
+        the order of their seeds, and of those that every arm has.
+    """
+    whole = (runs["recipe"] == PUBLISHED) & (runs["n_nodes"] == DENSE_NODES)
+    whole &= (runs["factors"] == "four-modes") & (runs["prior"] == prior)
+    arms = {"phase 1": runs.isel(trial=np.flatnonzero(whole.values))}
+    own = phases.isel(trial=np.flatnonzero((phases["prior"] == prior).values))
+    kinds = sorted(set(zip(own["arm"].values.tolist(), own["phase"].values.tolist(), strict=True)))
+    for arm, phase in reversed(kinds):
+        chosen = np.flatnonzero((own["arm"] == arm).values & (own["phase"] == phase).values)
+        name = f"phase {phase:g}" if arm == "phase" else arm
+        arms[name] = own.isel(trial=chosen)
+    seeds = set.intersection(*(set(one["seed"].values.tolist()) for one in arms.values()))
+    return {
+        name: one.isel(trial=[one["seed"].values.tolist().index(seed) for seed in sorted(seeds)])
+        for name, one in arms.items()
+    }
