@@ -329,3 +329,25 @@ def test_total_correlation_as_a_score(kinds, verdict):
     )
     runs = xr.concat(pieces, "trial")
     assert decide("E11", {"disentanglement": runs, "baselines": baselines}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("distortion", "verdict"),
+    [
+        (lambda rate: np.exp(-rate), "reproduced"),
+        (lambda rate: -np.tanh(rate - 3), "partly"),  # falls, and bends the other way first
+        (lambda rate: np.sin(rate), "not reproduced"),
+    ],
+)
+def test_convex_curve(distortion, verdict):
+    beta = np.repeat(np.geomspace(0.01, 10, 30), 3)
+    rate = 3 - np.log10(beta) * 2
+    curve = xr.Dataset(
+        {
+            "rate": ("trial", rate),
+            "distortion": ("trial", 100 * distortion(rate)),
+            "total_nodes": ("trial", np.full(90, 100)),
+        },
+        {"beta": ("trial", beta), "start": ("trial", ["reconstruction"] * 90)},
+    )
+    assert decide("E12", {"rate_distortion": curve}).verdict == verdict

@@ -161,7 +161,12 @@ def turned(half: float, rate: np.ndarray, turn: float = 0.0) -> xr.Dataset:
             "theta": (("trial", "sample", "factor"), theta),
             "latent_mean": (("trial", "sample", "latent"), theta @ matrix.T),
         },
-        {"turn": angle, "prior": ("trial", priors), "factors": ("trial", ["four-modes"] * 4)},
+        {
+            "turn": angle,
+            "prior": ("trial", priors),
+            "factors": ("trial", ["four-modes"] * 4),
+            "recipe": ("trial", ["calibrated"] * 4),
+        },
     )
 
 
@@ -180,3 +185,14 @@ def test_turned_latents(turn, rate, m4, m5):
     results = {"priors": turned(0.52, rate, turn)}
     assert decide("M4", results).verdict == m4
     assert decide("M5", results).verdict == m5
+
+
+def test_the_published_recipe_decides_where_it_has_models():
+    models = turned(0.52, -np.cos(ANGLE), 0.0)
+    published = turned(0.52, -np.cos(8 * ANGLE), 0.0).assign_coords(
+        recipe=("trial", ["published"] * 4)
+    )
+    both = xr.concat([models, published], "trial", data_vars="all")
+    found = decide("M5", {"priors": both})
+    assert found.verdict == "reproduced"
+    assert found.ours.index("`published`") < found.ours.index("`calibrated`")

@@ -72,7 +72,7 @@ FIGURES = (
         "fig. 4, points",
         "Converged models for many weights of the rate",
         ("fig-rd-curve", "fig-sweep"),
-        ("L4",),
+        ("L4", "E12"),
     ),
     Counterpart(
         "fig. 5",
@@ -102,7 +102,7 @@ FIGURES = (
         "fig. 9 upper",
         "Shifted factors: factors, prior and posterior without and with a hierarchical prior",
         ("fig-shifted-standard", "fig-shifted-hierarchical"),
-        ("G1",),
+        ("G1", "E13"),
     ),
     Counterpart(
         "fig. 9 lower left",
@@ -134,7 +134,7 @@ FIGURES = (
         "fig. 12 upper",
         "Four modes: factors, prior and posterior without and with a hierarchical prior",
         ("fig-four-standard", "fig-four-hierarchical", "fig-four-rectified", "fig-four-calibrated"),
-        ("M3",),
+        ("M3", "E14"),
     ),
     Counterpart(
         "fig. 12 lower",

@@ -37,7 +37,7 @@ __all__ = [
     "Finding",
     "Results",
     "badge",
-    "by_network",
+    "by_kind",
     "claims_table",
     "decide",
     "either",
@@ -255,8 +255,8 @@ def either(whole: bool | np.bool_, some: bool | np.bool_) -> str:
     return "reproduced" if whole else "partly" if some else "not reproduced"
 
 
-def by_network(findings: Mapping[str, Finding]) -> Finding:
-    """Findings on a claim for several networks, all of them printed; the first one decides.
+def by_kind(findings: Mapping[str, Finding]) -> Finding:
+    """Findings on a claim by network or recipe, all of them printed; the first one decides.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from dvae.analysis.p_values import mann_whitney
 from dvae.claims.frame import (
     Finding,
     Results,
-    by_network,
+    by_kind,
     either,
     grade,
     rule_of,
@@ -46,7 +46,7 @@ def _s1_few_labels(results: Results) -> Finding:
     calibrated one. Two parts: every run with about 1 % of labels is disentangled, and not every run
     without; the median concordance of two runs (Lin) is above 0.99 at about 3 and 8 %."""
     theta = factors_by_set(results["baselines"])["standard-normal"]
-    return by_network({name: _few_labels(own, theta) for name, own in _tables(results).items()})
+    return by_kind({name: _few_labels(own, theta) for name, own in _tables(results).items()})
 
 
 def _tables(results: Results) -> dict[str, xr.Dataset]:
@@ -95,7 +95,7 @@ def _s2_losses(results: Results) -> Finding:
     and more (Mann-Whitney), and from 1 % on neither loss nor rate has a trend (Kendall's tau;
     Holm's correction, 5 %); partly, if the loss has no trend from 1 % on, the ratio from which on
     labels help. No difference shown is taken as none."""
-    return by_network({name: _losses(table) for name, table in _tables(results).items()})
+    return by_kind({name: _losses(table) for name, table in _tables(results).items()})
 
 
 def _losses(table: xr.Dataset) -> Finding:

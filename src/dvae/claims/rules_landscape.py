@@ -10,7 +10,7 @@ from dvae.analysis import barrier, chance_of_disentangled, share_text
 from dvae.claims.frame import (
     Finding,
     Results,
-    by_network,
+    by_kind,
     either,
     grade,
     rule_of,
@@ -130,7 +130,7 @@ def _l3_paths(results: Results) -> Finding:
     recipe in fewer steps. Most runs with a quarter of the reconstruction phase end
     over-regularised, where the run with the whole phase (same seed, hence the same start by
     construction) does not; partly, if most only pass through zero rate and leave it again."""
-    return by_network({name: _parted(arms) for name, arms in published_paths(results).items()})
+    return by_kind({name: _parted(arms) for name, arms in published_paths(results).items()})
 
 
 def published_paths(results: Results) -> dict[str, dict[str, xr.Dataset]]:

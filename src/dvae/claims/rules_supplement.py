@@ -7,7 +7,7 @@ import xarray as xr
 
 from dvae.analysis import kendall_trend, share_text
 from dvae.analysis.p_values import fisher
-from dvae.claims.frame import Finding, Results, by_network, either, grade, rule_of, select_trials
+from dvae.claims.frame import Finding, Results, by_kind, either, grade, rule_of, select_trials
 from dvae.claims.rules_disentanglement import dense_runs_of, variance_left_of
 from dvae.claims.rules_landscape import late_rates, published_paths
 from dvae.conventions import ACCURATE, OVER_REGULARISED, SIGNIFICANT
@@ -36,7 +36,7 @@ def _p1_training_size(results: Results) -> Finding:
     runs = select_trials(results["training_size"], recipe="published")
     if runs.sizes["trial"]:
         found["PodVAE, `published`"] = _by_size(runs)
-    return by_network(found)
+    return by_kind(found)
 
 
 def _by_size(runs: xr.Dataset) -> Finding:
@@ -97,7 +97,7 @@ def _p3_path(results: Results) -> Finding:
     """Networks as in row L3. Fewer runs pass through the over-regularised state with the published
     training than with a constant weight (Fisher's exact test, one-sided, 5 %). Where runs end is
     printed beside it."""
-    return by_network({name: _avoided(arms) for name, arms in published_paths(results).items()})
+    return by_kind({name: _avoided(arms) for name, arms in published_paths(results).items()})
 
 
 def _avoided(arms: dict[str, xr.Dataset]) -> Finding:
