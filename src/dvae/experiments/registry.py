@@ -27,6 +27,7 @@ from dvae.experiments.prior_fits import PRIOR_FITS
 from dvae.experiments.priors import PRIOR_LOOKS
 from dvae.experiments.rotation_history import ROTATION_HISTORY
 from dvae.experiments.shape_score import SHAPE_SCORE
+from dvae.experiments.tasks import TASKS
 from dvae.experiments.training_size import TRAINING_SIZE
 from dvae.results.trials import Experiment
 
@@ -68,6 +69,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         PRINCIPAL_AXES,
         NOISE_LEVELS,
         SCHEDULES,
+        TASKS,
     )
 }
 
