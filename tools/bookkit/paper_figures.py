@@ -107,9 +107,9 @@ FIGURES = (
     Counterpart(
         "fig. 9 lower left",
         "Shifted factors: latents against factors without a hierarchical prior",
-        (),
+        ("fig-shifted-latents-standard",),
         ("G1",),
-        "One run of many would be drawn; {numref}`table-run-scores` has the scores of all.",
+        "One run of many; {numref}`table-run-scores` has the scores of all.",
     ),
     Counterpart(
         "fig. 9 lower right",
@@ -120,9 +120,8 @@ FIGURES = (
     Counterpart(
         "fig. 10",
         "Four modes: the posterior, and latents against factors, before and after a rotation",
-        ("fig-rotated-posterior", "fig-rotation-scores"),
+        ("fig-rotated-posterior", "fig-rotated-latents", "fig-rotation-scores"),
         ("M4",),
-        "For the latents against the factors our figure has the scores at every angle.",
     ),
     Counterpart(
         "fig. 11",
@@ -145,9 +144,8 @@ FIGURES = (
     Counterpart(
         "fig. 13",
         "The score of shapes beside latents that are more and more entangled",
-        ("fig-shape-scatter",),
+        ("fig-shape-panels", "fig-shape-scatter"),
         ("M6",),
-        "A dot for every run in place of a few chosen ones.",
     ),
     Counterpart(
         "fig. 14 left",
