@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -23,7 +24,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import dvae
-from bookkit.chapters import ROOT, Chapter, read
+from bookkit.chapters import ROOT, Chapter, read, select
 from bookkit.execute import write_notebook
 
 
@@ -106,6 +107,21 @@ def test_version_is_the_same_everywhere(root, project):
     assert f"\n## {version}" in (root / "CHANGELOG.md").read_text()
     assert citation["license"] == project["license"] == "MIT"
     assert (root / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_zenodo_is_told_what_the_citation_says(root):
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    zenodo = json.loads((root / ".zenodo.json").read_text())
+    for same in ("title", "version", "license", "keywords"):
+        assert zenodo[same] == citation[same], same
+    assert zenodo["upload_type"] == citation["type"] == "software"
+    names = [
+        author.get("name") or f"{author['family-names']}, {author['given-names']}"
+        for author in citation["authors"]
+    ]
+    assert [creator["name"] for creator in zenodo["creators"]] == names
+    dois = [reference["doi"] for reference in citation["references"]]
+    assert [related["identifier"] for related in zenodo["related_identifiers"]] == dois
 
 
 def test_library_imports_only_what_it_declares(root, project):
@@ -237,6 +253,33 @@ def test_public_workflow_runs_ci_with_pinned_actions(root):
     for step in job["steps"]:
         assert "uses" not in step or re.search(r"@v\d+\.\d+\.\d+$", step["uses"])
     assert "secrets" not in text
+
+
+def test_pages_are_published_as_anybody_builds_them(root):
+    text = (root / ".github" / "workflows" / "pages.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    (command,) = [step["run"] for step in steps if "run" in step]
+    assert command.startswith("make book ")
+    (folder,) = [step["with"]["path"] for step in steps if "path" in step.get("with", ())]
+    assert f"{folder}/index.html" in (root / "README.md").read_text()
+    assert all(re.search(r"@v\d+\.\d+\.\d+$", step["uses"]) for step in steps if "uses" in step)
+    writes = [name for name, job in jobs.items() if "write" in str(job.get("permissions"))]
+    assert writes == ["publish"] and "secrets" not in text
+
+
+def test_container_installs_with_make_and_runs_a_chapter(root):
+    lines = (root / "Containerfile").read_text().splitlines()
+    makes = [line for line in lines if "make" in line and line.startswith(("RUN make", "CMD"))]
+    assert [line.split()[0] for line in makes] == ["RUN", "CMD"]
+    assert makes[0].startswith("RUN make install ")
+    words = json.loads(makes[1].removeprefix("CMD "))
+    dry = subprocess.run([*words, "--dry-run"], cwd=root, capture_output=True, text=True)
+    assert dry.returncode == 0 and "tools/book.py build" in dry.stdout
+    (only,) = [word.removeprefix("ONLY=") for word in words if word.startswith("ONLY=")]
+    assert len(select([only])) == 1
+    ignored = (root / ".containerignore").read_text().splitlines()
+    assert {".venv", "_build"} <= set(ignored)
 
 
 def test_old_python_is_refused_with_advice(root, tmp_path):
