@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -23,6 +24,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import dvae
+from bookkit.chapters import ROOT, Chapter, read, select
+from bookkit.execute import write_notebook
 
 
 @pytest.fixture
@@ -106,6 +109,21 @@ def test_version_is_the_same_everywhere(root, project):
     assert (root / "LICENSE").read_text().startswith("MIT License")
 
 
+def test_zenodo_is_told_what_the_citation_says(root):
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    zenodo = json.loads((root / ".zenodo.json").read_text())
+    for same in ("title", "version", "license", "keywords"):
+        assert zenodo[same] == citation[same], same
+    assert zenodo["upload_type"] == citation["type"] == "software"
+    names = [
+        author.get("name") or f"{author['family-names']}, {author['given-names']}"
+        for author in citation["authors"]
+    ]
+    assert [creator["name"] for creator in zenodo["creators"]] == names
+    dois = [reference["doi"] for reference in citation["references"]]
+    assert [related["identifier"] for related in zenodo["related_identifiers"]] == dois
+
+
 def test_library_imports_only_what_it_declares(root, project):
     def names_of(lines: list[str]) -> set[str]:
         return {canonicalize_name(Requirement(line).name) for line in lines}
@@ -165,22 +183,57 @@ def test_layers_of_imports_are_checked_and_a_wrong_import_is_found(root, tmp_pat
     assert "dvae.models.pod -> dvae.experiments" in check()
 
 
-def test_wheel_holds_the_library_and_the_command(root, tmp_path):
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(root / name, tmp_path)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """A folder with the wheel, in `dist`, and what it was built from."""
+    folder = tmp_path_factory.mktemp("built")
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    shutil.copytree(root / "src", tmp_path / "src", ignore=ignored)
+    shutil.copytree(ROOT / "src", folder / "src", ignore=ignored)
+    (folder / "results").symlink_to(ROOT / "results")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    command += ["--no-build-isolation", "--wheel-dir", tmp_path / "dist", tmp_path]
+    command += ["--no-build-isolation", "--wheel-dir", folder / "dist", folder]
     subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = (tmp_path / "dist").glob("dvae-*.whl")
+    return folder
+
+
+def test_wheel_holds_the_library_the_command_and_the_results(built):
+    (wheel,) = (built / "dist").glob("dvae-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (entry,) = [name for name in names if name.endswith("entry_points.txt")]
         assert "dvae = dvae.cli:main" in archive.read(entry).decode()
-    files = [path for path in (tmp_path / "src" / "dvae").rglob("*") if path.is_file()]
-    assert {path.relative_to(tmp_path / "src").as_posix() for path in files} <= names
+    files = [path for path in (built / "src" / "dvae").rglob("*") if path.is_file()]
+    assert {path.relative_to(built / "src").as_posix() for path in files} <= names
     assert all(name.startswith("dvae") for name in names)
+    stored = {path.relative_to(ROOT / "results") for path in ROOT.glob("results/[!.]*/*.nc*")}
+    assert {Path("baselines/laptop.nc"), Path("baselines/laptop.nc.sha256")} <= stored
+    assert {f"dvae/stored/{path.as_posix()}" for path in stored} <= names
+    # beyond that many bytes the results want an archive of their own (100 MB is what PyPI takes)
+    assert wheel.stat().st_size < 60e6
+
+
+def test_a_downloaded_chapter_runs_in_an_empty_folder_after_the_wheel_is_installed(built, tmp_path):
+    (wheel,) = (built / "dist").glob("dvae-*.whl")
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site]
+    subprocess.run([*install, wheel], check=True, capture_output=True)
+    environment = {k: v for k, v in os.environ.items() if k != "DVAE_RESULTS"}
+    environment["PYTHONPATH"] = str(site)
+
+    def run(*words: str | Path) -> subprocess.CompletedProcess:
+        command = [sys.executable, *words]
+        return subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
+
+    chapter = Chapter(ROOT / "book" / "10_conclusions.md")
+    write_notebook(read(chapter), empty / "chapter.ipynb")
+    done = run("-m", "papermill", "--no-progress-bar", "chapter.ipynb", "executed.ipynb")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in empty.iterdir()} == {"chapter.ipynb", "executed.ipynb"}
+    where = run("-c", "from dvae.storage import results_folder as f; print(f())").stdout
+    assert Path(where.strip()) == site / "dvae" / "stored"
 
 
 def test_ci_runs_the_commands_of_the_readme(root):
@@ -200,6 +253,33 @@ def test_public_workflow_runs_ci_with_pinned_actions(root):
     for step in job["steps"]:
         assert "uses" not in step or re.search(r"@v\d+\.\d+\.\d+$", step["uses"])
     assert "secrets" not in text
+
+
+def test_pages_are_published_as_anybody_builds_them(root):
+    text = (root / ".github" / "workflows" / "pages.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    (command,) = [step["run"] for step in steps if "run" in step]
+    assert command.startswith("make book ")
+    (folder,) = [step["with"]["path"] for step in steps if "path" in step.get("with", ())]
+    assert f"{folder}/index.html" in (root / "README.md").read_text()
+    assert all(re.search(r"@v\d+\.\d+\.\d+$", step["uses"]) for step in steps if "uses" in step)
+    writes = [name for name, job in jobs.items() if "write" in str(job.get("permissions"))]
+    assert writes == ["publish"] and "secrets" not in text
+
+
+def test_container_installs_with_make_and_runs_a_chapter(root):
+    lines = (root / "Containerfile").read_text().splitlines()
+    makes = [line for line in lines if "make" in line and line.startswith(("RUN make", "CMD"))]
+    assert [line.split()[0] for line in makes] == ["RUN", "CMD"]
+    assert makes[0].startswith("RUN make install ")
+    words = json.loads(makes[1].removeprefix("CMD "))
+    dry = subprocess.run([*words, "--dry-run"], cwd=root, capture_output=True, text=True)
+    assert dry.returncode == 0 and "tools/book.py build" in dry.stdout
+    (only,) = [word.removeprefix("ONLY=") for word in words if word.startswith("ONLY=")]
+    assert len(select([only])) == 1
+    ignored = (root / ".containerignore").read_text().splitlines()
+    assert {".venv", "_build"} <= set(ignored)
 
 
 def test_old_python_is_refused_with_advice(root, tmp_path):

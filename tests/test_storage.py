@@ -12,13 +12,37 @@ from pathlib import Path
 import pytest
 import torch
 
+from dvae import storage
 from dvae.errors import DataError, DvaeError, ResultError
-from dvae.storage import atomic_path, digest_path, has_digest, write_digest
+from dvae.results import store
+from dvae.results.store import Store
+from dvae.storage import atomic_path, digest_path, has_digest, results_folder, write_digest
 from dvae.tensors import read_tensors, tensors_digest, write_tensors
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_where_results_lie(root, tmp_path, monkeypatch):
+    """Those named, else those of the checkout, else those that came with an installed package."""
+    monkeypatch.delenv("DVAE_RESULTS", raising=False)
+    assert results_folder() == root / "results"
+    # installed into a folder of a project with a pyproject.toml of its own
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(storage, "PACKAGED", tmp_path / "libraries" / "dvae" / "stored")
+    assert results_folder() == tmp_path / "libraries" / "dvae" / "stored"
+    with pytest.raises(ResultError, match="DVAE_RESULTS to the folder 'results'"):
+        Store.default().load("darcy")
+    monkeypatch.setenv("DVAE_RESULTS", str(tmp_path / "named"))
+    assert results_folder() == tmp_path / "named"
+
+
+def test_results_that_came_with_the_package_are_not_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "PACKAGED", tmp_path)
+    with pytest.raises(ResultError, match="came with dvae and are not changed; name a folder"):
+        Store(tmp_path).set_aside("darcy", "smoke", lambda path: True)
+    assert names(tmp_path) == []
 
 
 def test_the_file_appears_at_the_end(tmp_path):

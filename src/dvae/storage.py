@@ -21,9 +21,18 @@ from pathlib import Path
 
 from dvae.errors import DataError, DvaeError
 
-__all__ = ["atomic_path", "digest_path", "has_digest", "results_folder", "write_digest"]
+__all__ = [
+    "PACKAGED",
+    "atomic_path",
+    "digest_path",
+    "has_digest",
+    "results_folder",
+    "write_digest",
+]
 
 SUFFIX = ".partial"
+#: Where a wheel has the stored results (``setup.py``); nothing is there in a checkout.
+PACKAGED = Path(__file__).resolve().parent / "stored"
 STALE_SECONDS = 24 * 3600  # a temporary file that was not touched for so long is nobody's
 
 
@@ -230,10 +239,11 @@ def _is_running(process: int) -> bool:
 def results_folder() -> Path:
     """Folder of the results that the book shows.
 
-    ``$DVAE_RESULTS``, else ``results`` of the source checkout that dvae runs from, else
-    ``results`` in the current folder.
+    ``$DVAE_RESULTS``, else ``results`` of the source checkout that dvae runs from, else the
+    results that came with the installed package, :data:`PACKAGED`.
     """
     if "DVAE_RESULTS" in os.environ:
         return Path(os.environ["DVAE_RESULTS"])
-    checkout = Path(__file__).resolve().parents[2]
-    return checkout / "results" if (checkout / "pyproject.toml").exists() else Path("results")
+    source, checkout = PACKAGED.parents[1], PACKAGED.parents[2]
+    in_checkout = source.name == "src" and (checkout / "pyproject.toml").exists()
+    return checkout / "results" if in_checkout else PACKAGED

@@ -42,7 +42,7 @@ def test_numbered_chapters_stand_in_the_order_of_their_prefixes():
     prefixes = [found[1] for found in prefixes if found]
     assert prefixes == sorted(set(prefixes))
     numbers = [int(prefix) for prefix in prefixes if prefix.isdigit()]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers == list(range(len(numbers)))  # 00 is the primer, before chapter 1
 
 
 @each_chapter
@@ -79,6 +79,19 @@ def test_visible_cells_are_short_and_narrow(chapter: Chapter):
     problems = oversized(read(chapter))
     advice = "fold a cell with the tag hide-input, split it, or move its code to the library"
     assert problems == [], f"book/{chapter.path.name}: {advice}"
+
+
+@each_chapter
+def test_solutions_are_folded_cells_so_that_they_run_with_the_chapter(chapter: Chapter):
+    """The primer and the chapters on the paper have three: "change one line and run"."""
+    cells = code_cells(read(chapter))
+    prompts = [str(cell.metadata.get("mystnb", {}).get("code_prompt_show", "")) for cell in cells]
+    solutions = [k for k, prompt in enumerate(prompts) if prompt.startswith("Solution")]
+    wanted = [1, 2, 3] if re.match(r"0[0-8]", chapter.name) else []
+    assert [prompts[k] for k in solutions] == [f"Solution {number}" for number in wanted]
+    for k in solutions:
+        assert cells[k].metadata["tags"] == ["hide-cell"]
+        assert "print(" in cells[k].source  # for nbval to compare
 
 
 @each_chapter

@@ -199,6 +199,27 @@ def test_external_requests_and_dead_links_are_found(tmp_path):
         pages.scan(tmp_path / "empty")
 
 
+def test_links_that_hold_at_one_place_alone_are_found(tmp_path):
+    """Pages can be moved and zipped: their links are relative and stay among them."""
+    site_, beside = tmp_path / "site", tmp_path / "beside.html"
+    (site_ / "book").mkdir(parents=True)
+    beside.touch()
+    (site_ / "index.html").write_text('<a href="book/page.html">fine</a>')
+    (site_ / "book" / "page.html").write_text(
+        f"""<a href="../index.html">fine</a> <a href="https://fine.example/">fine</a>
+        <a href="{beside}">absolute</a> <img src="{beside.as_uri()}">
+        <a href="/index.html">from the root of a server</a> <a href="../../beside.html">out</a>"""
+    )
+    assert pages.scan(site_) == [
+        f"book/page.html: {beside.as_uri()} holds at one place alone",
+        f"book/page.html: {beside} holds at one place alone",
+        "book/page.html: /index.html holds at one place alone",
+        "book/page.html: ../../beside.html leads out of the pages",
+    ]
+    moved = site_.rename(tmp_path / "moved")
+    assert (moved / "book" / "page.html").exists() and len(pages.scan(moved)) == 4
+
+
 def test_formatting_a_chapter_changes_its_cells_alone(book):
     path = book / "book" / "01_one.md"
     shutil.copy(ROOT / "pyproject.toml", book)

@@ -1,7 +1,11 @@
-"""Look through built pages for requests to other machines and for links to missing files."""
+"""Look through built pages for requests to other machines, and for links that do not hold.
+
+A link to a file must be relative and stay within the pages, so that they can be moved.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -59,12 +63,12 @@ class _Links(HTMLParser):
 
 
 def scan(folder: Path | str) -> list[str]:
-    """Return one line for every external request and every dead local link in the pages.
+    """Return one line for every external request and every local link that does not hold.
 
     Links that a reader clicks may lead outside; scripts, styles, fonts, images and frames may
     not. Raises `FileNotFoundError` if the folder holds no page.
     """
-    folder = Path(folder)
+    folder = Path(os.path.normpath(folder))
     problems = []
     pages = sorted(path for path in folder.rglob("*.html") if "_static" not in path.parts)
     if not pages:
@@ -76,9 +80,14 @@ def scan(folder: Path | str) -> list[str]:
         problems += [f"{where}: loads {url}" for url in found.loads if _external(url)]
         for url in found.loads + found.links:
             parts = urlsplit(url)
-            if parts.scheme or parts.netloc or not parts.path:
+            if parts.scheme not in {"", "file"} or parts.netloc or not parts.path:
                 continue
-            if not (page.parent / unquote(parts.path)).exists():
+            target = Path(os.path.normpath(page.parent / unquote(parts.path)))
+            if parts.scheme or parts.path.startswith("/"):
+                problems.append(f"{where}: {url} holds at one place alone")
+            elif not target.is_relative_to(folder):
+                problems.append(f"{where}: {url} leads out of the pages")
+            elif not target.exists():
                 problems.append(f"{where}: nothing at {url}")
     for sheet in sorted(folder.rglob("*.css")):
         where = sheet.relative_to(folder).as_posix()

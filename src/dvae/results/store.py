@@ -25,7 +25,7 @@ from dvae.errors import DataError, ResultError
 from dvae.hdf5 import check_hdf5
 from dvae.results.netcdf import read_netcdf
 from dvae.results.trials import PROFILES, Experiment, Group, check_profile, group_hashes
-from dvae.storage import atomic_path, digest_path, results_folder, write_digest
+from dvae.storage import PACKAGED, atomic_path, digest_path, results_folder, write_digest
 
 __all__ = ["Store", "read_result", "write_result"]
 
@@ -113,6 +113,11 @@ class Store:
         return self.root / ".parts" / name / profile
 
     def _lock(self, name: str, profile: str) -> FileLock:
+        if self.root == PACKAGED:
+            raise ResultError(
+                f"the results in {self.root} came with dvae and are not changed; name a folder for "
+                "new ones with --store or the variable DVAE_RESULTS"
+            )
         folder = self.parts(name, profile)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -165,6 +170,12 @@ class Store:
         """
         if profile is not None:
             return read_result(self.path(name, check_profile(profile)))
+        if not self.root.is_dir():
+            raise ResultError(
+                f"there is no folder of results {self.root}; set the variable DVAE_RESULTS to the "
+                "folder 'results' of a copy of the project, install the wheel of dvae, which has "
+                f"them in it, or compute the result with 'dvae run {name}'"
+            )
         there = [p for p in PROFILES if self.path(name, p).exists()]
         if not there:
             raise ResultError(
