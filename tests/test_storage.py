@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dvae import storage
+from dvae import provenance, storage
 from dvae.errors import DataError, DvaeError, ResultError
 from dvae.results import store
 from dvae.results.store import Store
@@ -36,6 +36,13 @@ def test_where_results_lie(root, tmp_path, monkeypatch):
         Store.default().load("darcy")
     monkeypatch.setenv("DVAE_RESULTS", str(tmp_path / "named"))
     assert results_folder() == tmp_path / "named"
+
+
+def test_an_installed_package_names_no_commit_of_the_repository_around_it(tmp_path, monkeypatch):
+    named = provenance._commit.__wrapped__  # without its cache
+    assert named() != "not in a git checkout"
+    monkeypatch.setattr(storage, "PACKAGED", tmp_path / "libraries" / "dvae" / "stored")
+    assert named() == "not in a git checkout"
 
 
 def test_results_that_came_with_the_package_are_not_changed(tmp_path, monkeypatch):

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import torch
 
+from dvae.storage import source_checkout
+
 __all__ = ["provenance"]
 
 
 @functools.lru_cache
 def _commit() -> str:
     """Commit of the source tree that this package runs from, "-dirty" if it was changed."""
-    folder = Path(__file__).resolve().parent
+    folder = source_checkout()
+    if folder is None:  # a repository that it is installed in is somebody else's
+        return "not in a git checkout"
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)

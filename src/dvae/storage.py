@@ -27,6 +27,7 @@ __all__ = [
     "digest_path",
     "has_digest",
     "results_folder",
+    "source_checkout",
     "write_digest",
 ]
 
@@ -244,6 +245,11 @@ def results_folder() -> Path:
     """
     if "DVAE_RESULTS" in os.environ:
         return Path(os.environ["DVAE_RESULTS"])
+    checkout = source_checkout()
+    return PACKAGED if checkout is None else checkout / "results"
+
+
+def source_checkout() -> Path | None:
+    """Folder of the source checkout that dvae runs from; None if it is installed elsewhere."""
     source, checkout = PACKAGED.parents[1], PACKAGED.parents[2]
-    in_checkout = source.name == "src" and (checkout / "pyproject.toml").exists()
-    return checkout / "results" if in_checkout else PACKAGED
+    return checkout if source.name == "src" and (checkout / "pyproject.toml").exists() else None
