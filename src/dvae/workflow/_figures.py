@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure, FigureBase
 
 from dvae import plotting
-from dvae.models import VAE
+from dvae.models import VAE, UnitsVAE
 from dvae.physics import FieldDataset
 from dvae.storage import atomic_path
 from dvae.training import Fit
@@ -56,10 +56,11 @@ def _reconstruction(model: VAE, fields: FieldDataset, test: np.ndarray) -> Figur
 
     Fields may lie around a constant that would hide what varies.
     """
-    truth = fields.fields[np.flatnonzero(test)[:1]]
+    assert isinstance(model, UnitsVAE)
+    (truth,) = fields.samples[np.flatnonzero(test)[:1]]
     with torch.no_grad():
         mean = model.decoder(model.encoder(truth).base_dist.loc).base_dist.loc
-    centre = fields.fields[np.flatnonzero(~test)].mean(0)
+    centre = model.units.inverse(torch.zeros_like(truth))[0]
     return plotting.plot_reconstruction(
         _as_drawn(truth[0] - centre, fields),
         _as_drawn(mean[0] - centre, fields),
@@ -71,14 +72,19 @@ def _reconstruction(model: VAE, fields: FieldDataset, test: np.ndarray) -> Figur
 
 def _as_drawn(values: torch.Tensor, fields: FieldDataset) -> torch.Tensor:
     """Fields as they are drawn, the first axis to the right: y and x, lat and lon change places."""
-    upright = [name.lower() for name in fields.axis_names] in UPRIGHT
+    upright = _are_upright(fields)
     return values.transpose(-1, -2) if upright else values
 
 
 def _axes_drawn(fields: FieldDataset) -> list[str]:
     """Names of the axes as they are drawn."""
     names = _plain(fields.axis_names)
-    return names[::-1] if [name.lower() for name in fields.axis_names] in UPRIGHT else names
+    return names[::-1] if _are_upright(fields) else names
+
+
+def _are_upright(fields: FieldDataset) -> bool:
+    """Whether the second axis is drawn to the right, by the names of the axes without units."""
+    return [name.split(" [")[0].lower() for name in fields.axis_names] in UPRIGHT
 
 
 def _plain(names: list[str]) -> list[str]:
