@@ -146,7 +146,7 @@ class _Rows:
 
     def __iter__(self) -> Iterator[Float[Tensor, "batch value"]]:
         for batch in in_batches(self.fields):
-            yield ((batch.double() - self.mean) / self.scale).flatten(1)
+            yield (batch.double() - self.mean).div_(self.scale).flatten(1)
 
     def gram(self, span: Tensor | None = None) -> Tensor:
         """Products R^T R of the rows R, or R^T R S with the columns S of a span."""

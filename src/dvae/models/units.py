@@ -111,8 +111,8 @@ class FieldUnits(nn.Module):
         self, fields: Float[Tensor, "sample channel x1 x2"]
     ) -> Float[Tensor, "sample channel x1 x2"]:
         """Fields as a model sees them, in single precision."""
-        scaled = (fields - self.shift) / self.scale[:, None, None]
-        return torch.where(self.seen, scaled, 0.0).float()
+        scaled = (fields - self.shift).div_(self.scale[:, None, None])
+        return scaled.masked_fill_(~self.seen, 0.0).float()
 
     def inverse(
         self, scaled: Float[Tensor, "sample channel x1 x2"]
