@@ -96,7 +96,7 @@ class FieldDataset:
     @property
     def channel_names(self) -> list[str]:
         """Names of the channels: those of the file, or "channel 1" and so on."""
-        count = self.fields.shape[1]
+        count = self.samples.shape[1]
         return self._names("channels", [f"channel {i + 1}" for i in range(count)])
 
     @property
@@ -105,7 +105,7 @@ class FieldDataset:
 
         A line is a grid with one node along x2.
         """
-        count = 1 if self.fields.shape[3] == 1 else 2
+        count = 1 if self.samples.shape[3] == 1 else 2
         return self._names("axes", ["$x_1$", "$x_2$"][:count])
 
     @property
