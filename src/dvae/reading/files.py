@@ -16,7 +16,7 @@ import numpy as np
 from dvae.errors import DataError
 from dvae.hdf5 import check_hdf5
 
-__all__ = ["Contents", "StoredArray", "open_file", "with_units"]
+__all__ = ["Contents", "StoredArray", "open_file"]
 
 HDF5, MATLAB_HDF5, MATLAB = "HDF5 file", "MATLAB 7.3 file", "MATLAB file"
 NETCDF, ZARR, NPY, NPZ = "NetCDF file", "Zarr store", "NumPy array", "NumPy archive"
@@ -43,8 +43,6 @@ class StoredArray:
         Gives the values of a slice of the first axis, as they are stored.
     dims : tuple of str
         Names of the axes, where the file gives them to all.
-    titles : tuple of str
-        Names of the axes for people, with units where the file gives some; like ``dims``.
     labels : dict of str to tuple of str
         Names of the positions along an axis, where the file gives them.
     title : str
@@ -58,7 +56,6 @@ class StoredArray:
     dtype: np.dtype
     rows: Callable[[slice], np.ndarray]
     dims: tuple[str, ...] = ()
-    titles: tuple[str, ...] = ()
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     title: str = ""
     units: str = ""
@@ -210,7 +207,7 @@ def _hdf5_array(path: Path, name: str, item: h5py.Dataset, matlab: bool) -> Stor
     dims = tuple(dim.label for dim in item.dims) if item.shape else ()
     dims = dims if all(dims) else ()
     named = shape[::-1] if matlab else shape
-    return StoredArray(name, named, item.dtype, rows, dims, dims, **_described(name, item.attrs))
+    return StoredArray(name, named, item.dtype, rows, dims, **_described(name, item.attrs))
 
 
 def _described(name: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,7 +316,6 @@ def _open_xarray(path: Path, kind: str, engine: str) -> Contents:
             return (data[name][part] if data[name].ndim else data[name]).values
 
     with _named(path, kind), opened() as data:
-        described = {str(n): _described(str(n), v.attrs) for n, v in data.variables.items()}
         labels = {
             str(name): tuple(str(_plain(label)) for label in variable.values)
             for name, variable in data.variables.items()
@@ -332,19 +328,13 @@ def _open_xarray(path: Path, kind: str, engine: str) -> Contents:
                 variable.dtype,
                 functools.partial(rows, str(name)),
                 dims := tuple(map(str, variable.dims)),
-                tuple(with_units(dim, described.get(dim, {}).get("units", "")) for dim in dims),
                 {dim: labels[dim] for dim in dims if dim in labels},
-                **described[str(name)],
+                **_described(str(name), variable.attrs),
             )
             for name, variable in sorted(data.variables.items(), key=lambda pair: str(pair[0]))
         }
         attributes = {str(key): _plain(value) for key, value in data.attrs.items()}
     return Contents(path, kind, arrays, attributes)
-
-
-def with_units(name: str, units: str) -> str:
-    """A name with units behind it, if there are any."""
-    return f"{name} [{units}]" if units else name
 
 
 def _check_zarr(path: Path) -> None:

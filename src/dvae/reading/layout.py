@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Num
 
 from dvae.errors import DataError
-from dvae.reading.files import HDF5, MATLAB, MATLAB_HDF5, NPY, Contents, StoredArray, with_units
+from dvae.reading.files import HDF5, MATLAB, MATLAB_HDF5, NPY, Contents, StoredArray
 
 __all__ = ["FORMAT", "ChannelAxis", "Selection", "select_arrays", "split_names"]
 
@@ -184,8 +184,8 @@ def _own_fields(contents: Contents, keys: list[str], channels: ChannelAxis | Non
     if named or len(keys) > 1 or (keys[0] and keys[0] not in FIELD_KEYS):
         chosen.names["channels"] = ", ".join(names)
     if first.dims:
-        pairs = zip(first.titles, words.split(", "), strict=True)
-        chosen.names["axes"] = ", ".join(title for title, word in pairs if word.startswith("x"))
+        pairs = zip(first.dims, words.split(", "), strict=True)
+        chosen.names["axes"] = ", ".join(dim for dim, word in pairs if word.startswith("x"))
         chosen.note += f", in the file ({', '.join(first.dims)})"
     return chosen
 
@@ -206,7 +206,7 @@ def _channel_names(array: StoredArray, words: str) -> list[str]:
     """Names of the channels of an array: along its axis of channels, or by its own name."""
     axes = words.split(", ")
     if "channel" not in axes:
-        return [with_units(array.title, array.units)]
+        return [_with_units(array.title, array.units)]
     axis = axes.index("channel")
     dim, count = array.dims[axis] if array.dims else "", array.shape[axis]
     if dim in array.labels:
@@ -215,7 +215,12 @@ def _channel_names(array: StoredArray, words: str) -> list[str]:
         names = [array.title]
     else:
         names = [f"{array.title} {i + 1}" for i in range(count)]
-    return [with_units(name, array.units) for name in names]
+    return [_with_units(name, array.units) for name in names]
+
+
+def _with_units(name: str, units: str) -> str:
+    """A name with units behind it, if there are any."""
+    return f"{name} [{units}]" if units else name
 
 
 def _meaning(contents: Contents, array: StoredArray, channels: ChannelAxis | None) -> str:

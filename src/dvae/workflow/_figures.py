@@ -72,19 +72,14 @@ def _reconstruction(model: VAE, fields: FieldDataset, test: np.ndarray) -> Figur
 
 def _as_drawn(values: torch.Tensor, fields: FieldDataset) -> torch.Tensor:
     """Fields as they are drawn, the first axis to the right: y and x, lat and lon change places."""
-    upright = _are_upright(fields)
+    upright = [name.lower() for name in fields.axis_names] in UPRIGHT
     return values.transpose(-1, -2) if upright else values
 
 
 def _axes_drawn(fields: FieldDataset) -> list[str]:
     """Names of the axes as they are drawn."""
     names = _plain(fields.axis_names)
-    return names[::-1] if _are_upright(fields) else names
-
-
-def _are_upright(fields: FieldDataset) -> bool:
-    """Whether the second axis is drawn to the right, by the names of the axes without units."""
-    return [name.split(" [")[0].lower() for name in fields.axis_names] in UPRIGHT
+    return names[::-1] if [name.lower() for name in fields.axis_names] in UPRIGHT else names
 
 
 def _plain(names: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from dvae.physics import FieldDataset
 from dvae.reading import Contents, StoredArray, open_file
 from dvae.reading.layout import ChannelAxis
 from dvae.workflow._findings import describe_fields
-from dvae.workflow._summary import grid_of
+from dvae.workflow._summary import counted, grid_of
 
 __all__ = ["inspect_file"]
 
@@ -55,7 +55,7 @@ def inspect_file(
         If the file cannot be read at all.
     """
     contents = open_file(os.fspath(path))
-    lines = [f"{contents.path}: {contents.kind}, {len(contents.arrays)} arrays"]
+    lines = [f"{contents.path}: {contents.kind}, {counted(len(contents.arrays), 'array')}"]
     lines += _table(contents)
     attributes = list(contents.attributes.items())
     lines += [f"attribute {k}: {_short(v)}" for k, v in attributes[:MOST_ATTRIBUTES]]

@@ -130,7 +130,7 @@ class TrainedRun:
                     f"sample {first + int(distance.argmax())} is {float(distance.max()):.3g} "
                     "spreads away from the mean field of the training: are these fields in the "
                     "same units? The latents mean little here",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
 
     def _reading(
@@ -202,7 +202,7 @@ class TrainedRun:
                 "standard deviations away from those that the model was trained on: fields there "
                 f"are extrapolation. Farthest is z{latent + 1} = {z[sample, latent]:.4g} of sample "
                 f"{sample}, {distance[sample, latent]:.3g} standard deviations away",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def report(self, path: str | os.PathLike | None = None) -> Path:
