@@ -30,7 +30,26 @@ def check_memory(needed: float, what: str, advice: str) -> None:
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that are free now, or all there are, or None where no system call tells."""
+    """Bytes that this process can still take, or None where no system call tells."""
+    known = [limit for limit in (_free(), _left()) if limit is not None]
+    return min(known, default=None)
+
+
+def _left() -> int | None:
+    """Bytes of address space up to the limit of this process (``ulimit -v``), if it has one."""
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        with open("/proc/self/statm", encoding="ascii") as file:
+            used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (ImportError, OSError, ValueError):
+        return None
+    return None if limit == resource.RLIM_INFINITY else max(limit - used, 0)
+
+
+def _free() -> int | None:
+    """Bytes of memory that are free on this machine, or all there are."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             fields = dict(line.split(":", 1) for line in file)

@@ -239,6 +239,51 @@ def test_fill_values_of_netcdf_are_missing_values(tmp_path):
     np.testing.assert_array_equal(loaded.fields[:, 0], land)
 
 
+def test_the_coordinate_of_an_axis_of_channels_names_them_and_says_where_they_are(tmp_path):
+    stacked = np.stack([FIRST, SECOND, FIRST], -1)
+    data = xr.Dataset(
+        {"flow": (("time", "y", "x", "variable"), stacked)},
+        {"variable": ["p", "u, v", "w"], "x": np.arange(6.0)},
+    )
+    data.to_netcdf(tmp_path / "flow.nc", engine="h5netcdf")
+    loaded = FieldDataset.load(tmp_path / "flow.nc")  # not: are its channels the last axis?
+    assert loaded.fields.shape == (N, 3, 5, 6)
+    assert loaded.channel_names == ["p", "u  v", "w"]
+    assert loaded.axis_names == ["y", "x"]
+    assert "axes (sample, x1, x2, channel)" in loaded.layout_note
+    first = data.transpose("time", "variable", ...)
+    first.to_netcdf(tmp_path / "first.nc", engine="h5netcdf")
+    again = FieldDataset.load(tmp_path / "first.nc")
+    assert torch.equal(again.fields, loaded.fields)
+    assert again.channel_names == loaded.channel_names
+    names_of_samples = data.drop_vars("variable").assign_coords(time=list("abcdefg"))
+    names_of_samples.to_netcdf(tmp_path / "samples.nc", engine="h5netcdf")
+    with pytest.raises(DataError, match="--channels first, last or none"):
+        FieldDataset.load(tmp_path / "samples.nc")
+
+
+@pytest.mark.parametrize("write", ["netcdf", "hdf5"])
+def test_long_names_and_units_of_variables_are_those_of_the_channels(tmp_path, write):
+    described = {
+        "p": {"long_name": "pressure, static", "units": "Pa"},
+        "q": {"units": "1"},
+    }
+    path = tmp_path / f"own.{write}"
+    if write == "netcdf":
+        data = dataset(**KEYS)
+        for key, attributes in described.items():
+            data[key].attrs |= attributes
+        path = path.with_suffix(".nc")
+        data.to_netcdf(path, engine="h5netcdf")
+    else:
+        hdf5(path, **KEYS)
+        with h5py.File(path, "a") as file:
+            for key, attributes in described.items():
+                file[key].attrs.update(attributes)
+    data = FieldDataset.load(path, **BOTH)
+    assert data.channel_names == ["pressure static [Pa]", "q"]
+
+
 def test_names_are_kept_in_a_file_of_ones_own(tmp_path):
     netcdf(tmp_path / "own.nc", **KEYS)
     data = FieldDataset.load(tmp_path / "own.nc", **BOTH)

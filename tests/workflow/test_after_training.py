@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import sys
+import warnings
 
 import h5py
 import numpy as np
@@ -181,6 +182,30 @@ def test_the_orientation_of_the_training_holds_unless_the_file_says_another(tmp_
     pd.testing.assert_frame_equal(run.encode(tmp_path / "upright.npz"), z)
     other = run.encode(tmp_path / "turned.npy", orientation="ij")
     assert np.abs(other - z).to_numpy().max() > 1e-3
+
+
+def test_latents_far_outside_are_said_to_be_extrapolation(line, tmp_path, dvae_command):
+    folder = line[0]
+    run = load_run(folder)
+    latents = xr.load_dataset(folder / "latents.nc", engine="h5netcdf").isel(member=run.member)
+    known = latents.isel(sample=latents["role"].values == "training")
+    mean = known["latent_mean"].mean("sample").values
+    spread = np.sqrt(
+        known["latent_mean"].var("sample") + (known["latent_scale"] ** 2).mean("sample")
+    ).values
+    near, far = mean + 3.9 * spread, mean - np.array([0, 7.5]) * spread
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.decode(near[None])
+    message = r"1 of 2 .* more than 4 standard .* extrapolation.* z2 = .* sample 1, 7.5 standard"
+    with pytest.warns(UserWarning, match=message):
+        run.decode(np.stack([near, far]))
+    pd.DataFrame([far], columns=["z1", "z2"]).to_csv(tmp_path / "far.csv")
+    with pytest.warns(UserWarning, match="extrapolation"):
+        code, out, _ = dvae_command(
+            "decode", folder, tmp_path / "far.csv", "--output", tmp_path / "far.npz"
+        )
+    assert code == 0 and "wrote" in out
 
 
 BAD_TABLES = {

@@ -86,7 +86,34 @@ def test_training_goes_on_where_no_checkpoint_can_be_written(path, tmp_path, mon
     assert (tmp_path / "out" / "models" / "member_000.safetensors").exists()
 
 
+def test_classes_in_one_hot_form_get_the_scores_of_classes_and_a_reason_for_the_others():
+    rng = np.random.default_rng(0)
+    number = np.repeat(np.arange(3), 40)
+    theta = np.eye(3)[number]
+    tells = np.stack([number + 0.01 * rng.normal(size=120), rng.normal(size=120)], 1)[None]
+    table, notes = _scores.score_models(tells, np.array([True]), theta)
+    assert table.loc[0, ["s_d", "s_d_ceiling", "mcc", "s_kl"]].isna().all()
+    assert table.loc[0, "mig"] > 0.5 and np.isfinite(table.loc[0, "modularity"])
+    assert notes == [
+        "no s_d, s_d_ceiling, mcc, s_kl: columns 1 to 3 are the classes of one factor (one-hot), "
+        "which has no number"
+    ]
+
+
+def test_factors_of_few_values_have_no_shape_and_that_is_said():
+    rng = np.random.default_rng(0)
+    theta = rng.integers(0, 2, size=(120, 2)).astype(float)
+    z = (theta + 0.1 * rng.normal(size=theta.shape))[None]
+    table, notes = _scores.score_models(z, np.array([True]), theta)
+    assert table.loc[0, ["s_d", "mcc", "mig", "modularity"]].notna().all()
+    assert np.isnan(table.loc[0, "s_kl"])
+    (note,) = notes
+    assert note.startswith("no s_kl: ") and "repeat" in note
+    table, notes = _scores.score_models(z[..., :1], np.array([True]), theta)
+    assert np.isnan(table.loc[0, "s_kl"]) and notes[0].startswith("no s_kl: ")
+
+
 def test_scores_of_models_that_ignore_the_data_are_left_out():
     z = np.random.default_rng(0).normal(size=(2, 64, 2))
-    table = _scores.score_models(z, np.array([True, False]), z[0] + 0.1 * z[1])
+    table, _ = _scores.score_models(z, np.array([True, False]), z[0] + 0.1 * z[1])
     assert table.loc[0].notna().all() and table.loc[1].isna().all()

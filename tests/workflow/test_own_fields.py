@@ -12,6 +12,7 @@ import xarray as xr
 from dvae import DarcyDataset, DataError, load_model
 from dvae.models import FieldUnits
 from dvae.physics import FieldDataset
+from dvae.physics.samples import Samples
 from dvae.workflow import train_file
 from dvae.workflow._findings import describe_fields
 
@@ -141,7 +142,8 @@ def test_missing_values_that_move_are_refused_with_the_first_place(tmp_path):
 
 def describe(fields):
     fields = torch.as_tensor(fields)
-    return "\n".join(describe_fields(fields, FieldUnits.from_fields(fields)))
+    units = FieldUnits.from_fields(fields)
+    return "\n".join(describe_fields(Samples.of(fields), units))
 
 
 def test_a_sentence_for_what_is_odd_in_fields():

@@ -27,6 +27,7 @@ from .minima import local_minima as local_minima
 from .minima import strict_minima as strict_minima
 from .overview import Scores as Scores
 from .overview import all_scores as all_scores
+from .overview import join_classes as join_classes
 from .predictors import DCI as DCI
 from .predictors import dci_scores as dci_scores
 from .predictors import explicitness_score as explicitness_score

@@ -22,7 +22,7 @@ from dvae.analysis.scores import (
 from dvae.analysis.shape import shape_score
 from dvae.errors import DataError
 
-__all__ = ["Scores", "all_scores"]
+__all__ = ["Scores", "all_scores", "join_classes"]
 
 # scores that set one latent beside one factor as a number, which a class is not
 OF_NUMBERS = (
@@ -94,11 +94,9 @@ def all_scores(z: Latents, theta: Samples, seed: int = 0) -> Scores:
     """
     z, theta = as_pair(z, theta, MIN_SAMPLES)
     found = Scores()
-    if groups := _one_hot_groups(theta):
-        columns = " and ".join(f"{group.start + 1} to {group.stop}" for group in groups)
-        reason = f"columns {columns} are the classes of one factor (one-hot), which has no number"
+    theta, reason = join_classes(theta)
+    if reason:
         found.reasons |= dict.fromkeys(OF_NUMBERS, reason)
-        theta = _joined(theta, groups)
     elif z.shape[1] != theta.shape[1]:
         found.reasons["s_kl"] = f"{z.shape[1]} latents but {theta.shape[1]} factors"
     found.add("s_d", lambda: disentanglement_score(z, theta))
@@ -120,6 +118,34 @@ def all_scores(z: Latents, theta: Samples, seed: int = 0) -> Scores:
     return found
 
 
+def join_classes(
+    theta: Float[np.ndarray, "sample factor"],
+) -> tuple[Float[np.ndarray, "sample joined"], str]:
+    """Factors with one column of classes in place of those in one-hot form, and which those are.
+
+    Parameters
+    ----------
+    theta : ndarray of shape (N, s)
+        Factors.
+
+    Returns
+    -------
+    tuple of ndarray and str
+        Factors with the number of the class in place of each group of columns that are one class
+        (:func:`all_scores`), and why scores of numbers do not apply; empty where they do.
+    """
+    groups = _one_hot_groups(theta)
+    if not groups:
+        return theta, ""
+    joined = theta.copy()
+    for group in groups:
+        joined[:, group.start] = theta[:, group].argmax(1)
+    dropped = [j for group in groups for j in range(group.start + 1, group.stop)]
+    columns = " and ".join(f"{group.start + 1} to {group.stop}" for group in groups)
+    reason = f"columns {columns} are the classes of one factor (one-hot), which has no number"
+    return np.delete(joined, dropped, axis=1), reason
+
+
 def _one_hot_groups(theta: Float[np.ndarray, "sample factor"]) -> list[slice]:
     """Columns side by side that are the classes of one factor; the shortest such groups."""
     binary = ((theta == 0) | (theta == 1)).all(0)
@@ -134,14 +160,3 @@ def _one_hot_groups(theta: Float[np.ndarray, "sample factor"]) -> list[slice]:
         else:
             first += 1
     return groups
-
-
-def _joined(
-    theta: Float[np.ndarray, "sample factor"], groups: list[slice]
-) -> Float[np.ndarray, "sample joined"]:
-    """Factors with the number of the class in place of each group of columns."""
-    joined = theta.copy()
-    for group in groups:
-        joined[:, group.start] = theta[:, group].argmax(1)
-    dropped = [j for group in groups for j in range(group.start + 1, group.stop)]
-    return np.delete(joined, dropped, axis=1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,12 +15,13 @@ from torch.distributions import Independent
 from dvae.errors import DataError
 from dvae.models.priors import Prior, diagonal_normal
 from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder, encoding_distribution
+from dvae.physics.samples import Samples, in_batches
 
 __all__ = ["PodBasis", "PodVAE"]
 
 
 LARGE = 2048  # samples and values from which on eigenvectors take longer than products
-OVERSAMPLED, POWERS = 20, 8  # directions more than asked for, and steps of subspace iteration
+OVERSAMPLED, PASSES, SETTLED = 20, 20, 1e-7  # of subspace iteration: directions more, its end
 
 
 class PodBasis(nn.Module):
@@ -55,9 +58,11 @@ class PodBasis(nn.Module):
 
     @classmethod
     def from_fields(
-        cls, fields: Float[Tensor, "sample channel x1 x2"], n_modes: int = 40
+        cls, fields: Float[Tensor, "sample channel x1 x2"] | Samples, n_modes: int = 40
     ) -> PodBasis:
         """Basis of the leading ``n_modes`` modes of a data set (fewer if it has a lower rank).
+
+        Samples in several batches are gone through a few times, and never held at once.
 
         Raises
         ------
@@ -65,31 +70,33 @@ class PodBasis(nn.Module):
             If ``fields`` is not 4-dimensional, has fewer than 2 samples or does not vary, or
             ``n_modes`` is below 1.
         """
-        if fields.ndim != 4 or fields.shape[0] < 2:
+        count = len(fields)
+        if len(fields.shape) != 4 or count < 2:
             raise DataError(
                 "POD needs fields of shape (sample, channel, x1, x2) with at least 2 samples, "
                 f"got {tuple(fields.shape)}"
             )
         if n_modes < 1:
             raise DataError(f"POD needs n_modes of at least 1, got {n_modes}")
-        y = fields.double()
-        mean = y.mean(0)
-        centred = y - mean
-        scale = centred.pow(2).mean((0, 1)).sqrt()
+        batches = in_batches(fields)
+        mean = _sum(y.double().sum(0) for y in batches) / count
+        squares = _sum((y.double() - mean).pow(2).sum((0, 1)) for y in batches)
+        scale = (squares / (count * fields.shape[1])).sqrt()
         largest = float(scale.max())
         if not math.isfinite(largest) or largest == 0:
             raise DataError("POD needs fields that are finite and vary between samples")
         scale = scale.clamp_min(1e-3 * largest)
-        modes, energy = _principal((centred / scale).flatten(1), n_modes)
+        modes, energy = _principal(_Rows(fields, mean, scale), n_modes)
         k = len(modes)
         largest_entry = modes.abs().argmax(1, keepdim=True)
         modes = modes * modes.gather(1, largest_entry).sign()
-        spread = (energy / len(y)).sqrt()
+        spread = (energy / count).sqrt()
+        dtype = next(iter(batches)).dtype
         return cls(
-            mean.to(fields.dtype),
-            scale.to(fields.dtype),
-            modes.reshape(k, *fields.shape[1:]).to(fields.dtype),
-            spread.to(fields.dtype),
+            mean.to(dtype),
+            scale.to(dtype),
+            modes.reshape(k, *fields.shape[1:]).to(dtype),
+            spread.to(dtype),
         )
 
     @property
@@ -119,35 +126,87 @@ class PodBasis(nn.Module):
         return self.mean + self.scale * torch.tensordot(coefficients, self.modes, dims=1)
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Centred and scaled fields as rows (sample, value), a batch at a time."""
+
+    fields: Tensor | Samples
+    mean: Tensor
+    scale: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and values."""
+        return len(self.fields), self.mean.numel()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all rows are in one batch."""
+        return isinstance(self.fields, Tensor) or self.fields.n_batches == 1
+
+    def __iter__(self) -> Iterator[Float[Tensor, "batch value"]]:
+        for batch in in_batches(self.fields):
+            yield (batch.double() - self.mean).div_(self.scale).flatten(1)
+
+    def gram(self, span: Tensor | None = None) -> Tensor:
+        """Products R^T R of the rows R, or R^T R S with the columns S of a span."""
+        return _sum(rows.T @ (rows if span is None else rows @ span) for rows in self)
+
+
+def _sum(parts: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, parts)
+
+
 def _principal(
-    rows: Float[Tensor, "sample value"], n_modes: int
+    rows: _Rows, n_modes: int
 ) -> tuple[Float[Tensor, "mode value"], Float[Tensor, " mode"]]:
     """Leading orthonormal directions of rows and their energies; fewer if the rank is lower.
 
-    From the smaller of the two Gram matrices, that of the samples (method of snapshots) or that of
-    the values; where both are large, by subspace iteration from a fixed random start (Halko,
-    Martinsson and Tropp 2011, algorithm 4.4), which takes a number of products with the rows
-    instead of the eigenvectors of a large matrix.
+    From the Gram matrix of the values, or of the samples (method of snapshots) where these are
+    fewer and in one batch; otherwise by subspace iteration (Halko, Martinsson and Tropp 2011,
+    algorithm 4.4), which goes through the rows a number of times.
     """
     samples, values = rows.shape
-    if min(samples, values) > LARGE and n_modes + OVERSAMPLED < LARGE:
-        generator = torch.Generator().manual_seed(0)
-        start = torch.randn(samples, n_modes + OVERSAMPLED, generator=generator, dtype=rows.dtype)
-        span = torch.linalg.qr(rows.T @ start)[0]
-        for _ in range(POWERS):
-            span = torch.linalg.qr(rows.T @ torch.linalg.qr(rows @ span)[0])[0]
-        _, singular, turned = torch.linalg.svd(rows @ span, full_matrices=False)
-        energy, directions = singular**2, turned @ span.T
-    elif samples <= values:
-        energy, vectors = torch.linalg.eigh(rows @ rows.T)
+    large = min(samples, values) > LARGE and n_modes + OVERSAMPLED < LARGE
+    if not large and values < samples:
+        energy, vectors = torch.linalg.eigh(rows.gram())
+        directions = vectors.T
+    elif not large and rows.whole:
+        (only,) = rows
+        energy, vectors = torch.linalg.eigh(only @ only.T)
         energy, vectors = energy.flip(0), vectors.flip(1)
         k = _rank(energy, n_modes)
-        return (vectors[:, :k].T @ rows) / energy[:k].sqrt()[:, None], energy[:k]
+        return (vectors[:, :k].T @ only) / energy[:k].sqrt()[:, None], energy[:k]
     else:
-        energy, vectors = torch.linalg.eigh(rows.T @ rows)
-        energy, directions = energy.flip(0), vectors.flip(1).T
+        energy, directions = _subspace(rows, n_modes)
+    energy, directions = energy.flip(0), directions.flip(0)
     k = _rank(energy, n_modes)
     return directions[:k], energy[:k]
+
+
+def _subspace(
+    rows: _Rows, n_modes: int
+) -> tuple[Float[Tensor, " size"], Float[Tensor, "size value"]]:
+    """Increasing energies and directions of a subspace found by iteration.
+
+    It starts from the span of the first batch's rows and of random directions, and ends when a
+    pass through all rows raises the energy in the leading modes by less than a share of
+    :data:`SETTLED`, or after :data:`PASSES`.
+    """
+    size = min(n_modes + OVERSAMPLED, *rows.shape)
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(rows.shape[1], size, generator=generator, dtype=torch.double)
+    first = next(iter(rows))
+    start[:, :n_modes] = first.T @ (first @ start[:, :n_modes])
+    span, before = torch.linalg.qr(start)[0], 0.0
+    for _ in range(PASSES):
+        image = rows.gram(span)
+        energy, turned = torch.linalg.eigh(span.T @ image)
+        held = float(energy[-n_modes:].sum())
+        if held - before <= SETTLED * held:
+            break
+        span, before = torch.linalg.qr(image)[0], held
+    return energy, (span @ turned).T
 
 
 def _rank(energy: Float[Tensor, " mode"], n_modes: int) -> int:
@@ -267,7 +326,7 @@ class PodVAE(VAE):
 
     @classmethod
     def from_fields(
-        cls, fields: Float[Tensor, "sample channel x1 x2"], n_modes: int = 40, **arguments
+        cls, fields: Float[Tensor, "sample channel x1 x2"] | Samples, n_modes: int = 40, **arguments
     ) -> PodVAE:
         """PodVAE on the POD basis of ``fields``; other arguments as for the class."""
         return cls(PodBasis.from_fields(fields, n_modes), **arguments)

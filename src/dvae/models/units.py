@@ -13,6 +13,7 @@ from dvae.errors import DataError
 from dvae.models.dense import FieldDecoder
 from dvae.models.pod import PodDecoder
 from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder
+from dvae.physics.samples import Samples, in_batches
 
 __all__ = ["FieldUnits", "UnitsVAE"]
 
@@ -60,7 +61,7 @@ class FieldUnits(nn.Module):
         self.register_buffer("missing", missing)
 
     @classmethod
-    def from_fields(cls, fields: Float[Tensor, "sample channel x1 x2"]) -> FieldUnits:
+    def from_fields(cls, fields: Float[Tensor, "sample channel x1 x2"] | Samples) -> FieldUnits:
         """Mean field and spread of every channel over the values that vary between samples.
 
         A value that varies by less than a millionth of what another one of its channel does, such
@@ -71,22 +72,28 @@ class FieldUnits(nn.Module):
         DataError
             If no value varies.
         """
-        y = fields.double()
-        shift = y.mean(0)
+        total, low, high = torch.zeros(()), torch.tensor(math.inf), torch.tensor(-math.inf)
+        for batch in in_batches(fields):
+            y = batch.double()
+            total = total + y.sum(0)
+            low, high = torch.minimum(low, y.amin(0)), torch.maximum(high, y.amax(0))
+        shift = total / len(fields)
         missing = ~torch.isfinite(shift)
-        spread = (y.amax(0) - y.amin(0)).masked_fill(missing, 0.0)
-        seen = spread > NEGLIGIBLE * spread.amax((1, 2), keepdim=True)
+        ranges = (high - low).masked_fill(missing, 0.0)
+        largest = ranges.amax((1, 2), keepdim=True)
+        seen = ranges > NEGLIGIBLE * largest
         if not bool(seen.any()):
             raise DataError(
                 "the fields do not vary: every training sample holds the same values; there is "
                 "nothing for a model to find"
             )
-        deviation = torch.where(seen, y - shift, 0.0)
-        largest = deviation.abs().amax((0, 2, 3))
         largest = torch.where(largest > 0, largest, 1.0)  # a channel that does not vary
-        energy = (deviation / largest[:, None, None]).pow(2).mean(0).sum((1, 2))
+        energy = torch.zeros(())
+        for batch in in_batches(fields):  # in units of the range, whose square may overflow
+            deviation = torch.where(seen, batch.double() - shift, 0.0)
+            energy = energy + (deviation / largest).pow(2).sum((0, 2, 3))
         count = seen.sum((1, 2))
-        spread = largest * (energy / count.clamp_min(1)).sqrt()
+        spread = largest[:, 0, 0] * (energy / (len(fields) * count.clamp_min(1))).sqrt()
         shift = shift.masked_fill(missing, 0.0)
         return cls(shift, torch.where(count > 0, spread, 1.0), seen, missing)
 
@@ -104,8 +111,8 @@ class FieldUnits(nn.Module):
         self, fields: Float[Tensor, "sample channel x1 x2"]
     ) -> Float[Tensor, "sample channel x1 x2"]:
         """Fields as a model sees them, in single precision."""
-        scaled = (fields - self.shift) / self.scale[:, None, None]
-        return torch.where(self.seen, scaled, 0.0).float()
+        scaled = (fields - self.shift).div_(self.scale[:, None, None])
+        return scaled.masked_fill_(~self.seen, 0.0).float()
 
     def inverse(
         self, scaled: Float[Tensor, "sample channel x1 x2"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, cast
 
 import h5py
 import numpy as np
@@ -18,15 +19,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dvae.errors import DataError
-from dvae.reading import Contents, open_file, select_arrays
+from dvae.memory import check_memory
+from dvae.physics.samples import Samples
+from dvae.reading import Contents, StoredArray, open_file, select_arrays
 from dvae.reading.layout import FORMAT, ChannelAxis
 from dvae.storage import atomic_path
 
-__all__ = ["FieldDataset"]
+__all__ = ["FieldDataset", "StoredDataset"]
 
 # the authors' names of arrays in a file, in the order in which they are stored
 KEYS = {"theta": "generative_params", "permeability": "permeability", "fields": "output"}
 ORIENTATIONS = ("ij", "reference")
+IN_MEMORY = 2**29  # bytes of fields up to which they are read at once
 
 
 @dataclass(eq=False)
@@ -92,7 +96,7 @@ class FieldDataset:
     @property
     def channel_names(self) -> list[str]:
         """Names of the channels: those of the file, or "channel 1" and so on."""
-        count = self.fields.shape[1]
+        count = self.samples.shape[1]
         return self._names("channels", [f"channel {i + 1}" for i in range(count)])
 
     @property
@@ -101,7 +105,7 @@ class FieldDataset:
 
         A line is a grid with one node along x2.
         """
-        count = 1 if self.fields.shape[3] == 1 else 2
+        count = 1 if self.samples.shape[3] == 1 else 2
         return self._names("axes", ["$x_1$", "$x_2$"][:count])
 
     @property
@@ -114,6 +118,11 @@ class FieldDataset:
         """Names that the metadata hold, if they are as many as they must be."""
         found = [name.strip() for name in str(self.metadata.get(key, "")).split(",")]
         return found if len(found) == len(default) and all(found) else default
+
+    @property
+    def samples(self) -> Samples:
+        """The fields some samples at a time."""
+        return Samples.of(self.fields)
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name}={tuple(v.shape)}" for name, v in self._arrays().items())
@@ -209,6 +218,7 @@ class FieldDataset:
         channels: ChannelAxis | None = None,
         orientation: Literal["ij", "reference"] | None = None,
         exact: bool = False,
+        progress: bool = False,
     ) -> Self:
         """Read a file of :meth:`save`, of the paper's authors, or of one's own in any format.
 
@@ -237,7 +247,10 @@ class FieldDataset:
             (see :meth:`save`). By default as the file's attribute ``orientation`` says, which
             ``save`` writes, and without one as they are, which is "ij": it is never guessed.
         exact : bool
-            Double precision is kept, and a mask of missing values allowed (see the class).
+            Double precision is kept, and a mask of missing values allowed (see the class). Fields
+            of more than 512 MiB stay in their file (:class:`StoredDataset`).
+        progress : bool
+            Show progress bars where such fields are read.
 
         Returns
         -------
@@ -265,30 +278,116 @@ class FieldDataset:
             _check_orientation(orientation, ORIENTATIONS)
         contents = open_file(path)
         chosen = select_arrays(contents, fields, factors, channels)
-        own = {name: value for name, value in chosen.arrays.items() if name in cls.names}
-        if problem := _problem(own, exact):
-            raise DataError(f"{path}: {chosen.keys[problem[0]]} {problem[1]}.")
         attributes = dict(contents.attributes)
         ours = str(attributes.pop("format", None)) == FORMAT
         if ours and "checksum" in attributes:
             _compare_checksum(path, attributes.pop("checksum"), contents)
         declared = str(attributes.pop("orientation")) if "orientation" in attributes else None
         metadata = {k: v for k, v in attributes.items() if isinstance(v, str | int | float)}
+        metadata |= chosen.names
         found, note = _orientation(
             path, orientation, declared, set(KEYS.values()) <= set(contents.arrays)
         )
-        if found == "reference":
-            for name in own.keys() - {"theta"}:
-                own[name] = np.flip(own[name], -2).swapaxes(-1, -2)
-        tensors = {}
-        for name, value in own.items():
-            double = exact and value.dtype != np.float32
-            tensors[name] = torch.from_numpy(
-                np.ascontiguousarray(value, dtype=np.float64 if double else np.float32)
-            )
-        data = cls(**tensors, metadata=metadata | chosen.names, exact=exact)
+        turned = found == "reference"
+        own = {k: _tensor(v, exact) for k, v in chosen.arrays.items() if k in cls.names}
+        stored = chosen.fields
+        stays = cls is FieldDataset and exact and _bytes(stored) > IN_MEMORY
+        lying = _samples(stored, False, exact, progress) if stays else _tensor(stored.read(), exact)
+        if problem := _problem({"fields": lying} | own, exact):
+            raise DataError(f"{path}: {chosen.keys[problem[0]]} {problem[1]}.")
+        if turned:
+            own |= {name: _turned(value) for name, value in own.items() if name != "theta"}
+        if isinstance(lying, Samples):
+            samples = _samples(stored, turned, exact, progress)
+            data = cast(Self, StoredDataset(samples, **own, metadata=metadata))
+        else:
+            fields_read = _turned(lying) if turned else lying
+            data = cls(fields_read, **own, metadata=metadata, exact=exact)
         data.orientation_note, data.layout_note = note, chosen.note
         return data
+
+
+class StoredDataset(FieldDataset):
+    """Fields that stay in their file, for they may be larger than memory.
+
+    :attr:`samples` gives some at a time; ``fields`` reads them all, and is refused where memory
+    does not suffice.
+
+    Parameters
+    ----------
+    samples : Samples
+        The fields, known to be finite or missing at the same place in every sample.
+    theta : tensor of shape (N, s), optional
+        Generative factors.
+    metadata : dict, optional
+        As for :class:`FieldDataset`.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        *,
+        theta: Float[Tensor, "sample factor"] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        self._samples, self.theta, self.metadata = samples, theta, metadata or {}
+        self.exact, self.orientation_note, self.layout_note = True, "", ""
+
+    @property
+    def samples(self) -> Samples:
+        """The fields some samples at a time."""
+        return self._samples
+
+    @property
+    def fields(self) -> Float[Tensor, "sample channel x1 x2"]:  # type: ignore[override]
+        """All fields, read at every call."""
+        size = 16.0 * math.prod(self.samples.shape)  # in double precision, and once more in pieces
+        check_memory(
+            size, f"the fields {self.samples.shape}", "read some at a time: iterate over .samples"
+        )
+        return torch.cat(list(self.samples))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Tensor | tuple[Tensor, Tensor]:
+        row = range(len(self))[index]
+        (field_read,) = torch.cat(list(self.samples[row : row + 1]))
+        return field_read if self.theta is None else (field_read, self.theta[row])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(fields={self.samples.shape})"
+
+    def split(self, n_train: int = 512, n_test: int = 512) -> tuple[Self, Self]:
+        """Not here: take parts of ``samples``."""
+        raise DataError("these fields stay in their file; take .samples[:n] and .samples[n:]")
+
+
+def _bytes(stored: StoredArray) -> int:
+    """Size of an array in memory, as it is or in double precision."""
+    return math.prod(stored.shape) * (4 if stored.dtype == np.float32 else 8)
+
+
+def _tensor(values: np.ndarray, exact: bool) -> Tensor:
+    """An array in single precision, or in double where it is not single and that is to be kept."""
+    kind = np.float64 if exact and values.dtype != np.float32 else np.float32
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=kind))
+
+
+def _turned(fields: Float[Tensor, "*axes x2 x1"]) -> Float[Tensor, "*axes x1 x2"]:
+    """Fields of the authors' layout with axes (x1, x2)."""
+    return fields.flip(-2).transpose(-1, -2).contiguous()
+
+
+def _samples(stored: StoredArray, turned: bool, exact: bool, progress: bool) -> Samples:
+    """Samples of an array of a file."""
+
+    def read(part: slice) -> Tensor:
+        values = _tensor(stored.rows(part), exact)
+        return _turned(values) if turned else values
+
+    count, channels, *grid = stored.shape
+    return Samples((count, channels, *(grid[::-1] if turned else grid)), read, progress=progress)
 
 
 def _orientation(
@@ -325,8 +424,7 @@ def _orientation(
 
 def _compare_checksum(path: Path, stored: Any, contents: Contents) -> None:
     """Raise DataError unless the arrays are those that were stored."""
-    arrays = {k: contents.arrays[k].read() for k in KEYS.values() if k in contents.arrays}
-    actual = _checksum(arrays)
+    actual = _checksum({k: contents.arrays[k] for k in KEYS.values() if k in contents.arrays})
     if str(stored) != actual:
         raise DataError(
             f"{path}: checksum of the arrays is {actual[:12]}..., the file says "
@@ -337,56 +435,69 @@ def _compare_checksum(path: Path, stored: Any, contents: Contents) -> None:
 
 def _problem(arrays: dict[str, Any], exact: bool) -> tuple[str, str] | None:
     """The first array that is not what it must be, and why; None if all are."""
-    fields = arrays["fields"]
-    count, grid = fields.shape[0] if fields.ndim else 0, tuple(fields.shape[2:])
-    if fields.ndim != 4 or min(fields.shape) == 0:
-        return "fields", f"has shape {tuple(fields.shape)}; it must be (samples, channels, n1, n2)"
+    shape = tuple(arrays["fields"].shape)
+    if len(shape) != 4 or min(shape) == 0:
+        return "fields", f"has shape {shape}; it must be (samples, channels, n1, n2)"
+    count, _, *grid = shape
     for name, value in arrays.items():
         shape = tuple(value.shape)
         if name == "permeability" and shape != (count, 1, *grid):
             return name, f"has shape {shape}; beside these fields it must be {(count, 1, *grid)}"
-        if name == "theta" and (value.ndim != 2 or shape[0] != count or shape[1] == 0):
+        if name == "theta" and (len(shape) != 2 or shape[0] != count or shape[1] == 0):
             return name, f"has shape {shape}; beside these fields it must be ({count}, factors)"
-        values = np.asarray(value)
-        finite = np.isfinite(values).reshape(count, -1)
-        if name == "fields" and exact and not finite.all():
-            if problem := _moving_gap(values):
-                return name, problem
-            continue
-        finite = finite.all(axis=1)
-        if not finite.all():
-            return name, (
-                f"holds NaN or infinity in {int((~finite).sum())} of {count} samples, first in "
-                f"sample {int((~finite).argmax())}; every value must be finite: remove or mend them"
-            )
+        batches = value if isinstance(value, Samples) else [value]
+        check = _moving_gap if name == "fields" and exact else _not_finite
+        if problem := check(batches):
+            return name, problem
     return None
 
 
-def _moving_gap(fields: Float[np.ndarray, "sample channel x1 x2"]) -> str | None:
+def _not_finite(batches: Iterable[Tensor]) -> str | None:
+    """What is wrong with an array that holds values which are not finite; None if none is."""
+    finite = np.concatenate([np.isfinite(b.numpy()).reshape(len(b), -1).all(1) for b in batches])
+    if finite.all():
+        return None
+    return (
+        f"holds NaN or infinity in {int((~finite).sum())} of {len(finite)} samples, first in "
+        f"sample {int((~finite).argmax())}; every value must be finite: remove or mend them"
+    )
+
+
+def _moving_gap(batches: Iterable[Tensor]) -> str | None:
     """What is wrong with fields that hold values which are not finite; None for a fixed mask."""
-    gaps = ~np.isfinite(fields)
-    always = np.isnan(fields).all(axis=0)
+    always, ever = np.True_, np.False_
+    for fields in batches:
+        values = fields.numpy()
+        always = always & np.isnan(values).all(0)
+        ever = ever | ~np.isfinite(values).all(0)
     if always.all():
         return "holds NaN only"
-    wrong = gaps & ~always
-    if not wrong.any():
+    if (ever == always).all():
         return None
-    sample, channel, i, j = np.argwhere(wrong)[0]
+    samples, count, place = 0, 0, None
+    for fields in batches:
+        wrong = ~np.isfinite(fields.numpy()) & ~always
+        if wrong.any() and place is None:
+            place = np.argwhere(wrong)[0] + [samples, 0, 0, 0]
+        samples, count = samples + len(wrong), count + int(wrong.any((1, 2, 3)).sum())
+    assert place is not None
+    first, channel, i, j = place
     return (
-        f"holds NaN or infinity in {int(wrong.any((1, 2, 3)).sum())} of {len(fields)} samples "
+        f"holds NaN or infinity in {count} of {samples} samples "
         "where other samples hold numbers, first in "
-        f"sample {sample}, channel {channel} (from 0), node ({i}, {j}); values may be missing only "
+        f"sample {first}, channel {channel} (from 0), node ({i}, {j}); values may be missing only "
         "at the same place in every sample: fill them, or drop the samples that lack some"
     )
 
 
-def _checksum(arrays: dict[str, np.ndarray]) -> str:
+def _checksum(arrays: Mapping[str, np.ndarray | StoredArray]) -> str:
     """SHA-256 of keys, types, shapes and contents."""
     digest = hashlib.sha256()
     for key in sorted(arrays):
-        value = np.ascontiguousarray(arrays[key])
+        value = arrays[key]
         digest.update(f"{key} {value.dtype.str} {value.shape}".encode())
-        digest.update(value.data)
+        for piece in value.pieces() if isinstance(value, StoredArray) else [value]:
+            digest.update(np.ascontiguousarray(piece).data)
     return digest.hexdigest()
 
 

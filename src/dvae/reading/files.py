@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ HDF5, MATLAB_HDF5, MATLAB = "HDF5 file", "MATLAB 7.3 file", "MATLAB file"
 NETCDF, ZARR, NPY, NPZ = "NetCDF file", "Zarr store", "NumPy array", "NumPy archive"
 FORMATS = "HDF5, .npy, .npz, NetCDF, Zarr and MATLAB files"
 NETCDF_ENDS = (".nc", ".nc4", ".cdf", ".netcdf")
+PIECE = 2**22  # values that are read at once where not all are needed
+DIMENSIONLESS = ("", "1", "-", "dimensionless")
 HDF5_ENDS = (".h5", ".hdf5", ".hdf", ".he5")
 
 
@@ -36,22 +39,44 @@ class StoredArray:
         As numpy sees it; arrays of MATLAB with the axes that MATLAB shows.
     dtype : numpy.dtype
         Type of the values.
+    rows : callable
+        Gives the values of a slice of the first axis, as they are stored.
     dims : tuple of str
         Names of the axes, where the file gives them to all.
-    read : callable
-        Gives the values as they are stored.
+    labels : dict of str to tuple of str
+        Names of the positions along an axis, where the file gives them.
+    title : str
+        Name of the array for people: its ``long_name``, if it has one, or its key.
+    units : str
+        Units of the values; empty where the file gives none.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
-    read: Callable[[], np.ndarray]
+    rows: Callable[[slice], np.ndarray]
     dims: tuple[str, ...] = ()
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    title: str = ""
+    units: str = ""
 
     @property
     def is_real(self) -> bool:
         """Whether the values are integers or floating-point numbers."""
         return self.dtype.kind in "fiu"
+
+    def read(self) -> np.ndarray:
+        """All values, as they are stored."""
+        return self.rows(slice(None))
+
+    def pieces(self) -> Iterator[np.ndarray]:
+        """The values, some rows of the first axis at a time."""
+        if not self.shape:
+            yield self.read()
+            return
+        size = max(1, PIECE // max(1, math.prod(self.shape[1:])))
+        for first in range(0, self.shape[0], size):
+            yield self.rows(slice(first, first + size))
 
 
 @dataclass(frozen=True)
@@ -171,16 +196,27 @@ def _open_hdf5(path: Path, start: bytes) -> Contents:
 def _hdf5_array(path: Path, name: str, item: h5py.Dataset, matlab: bool) -> StoredArray:
     """An array; MATLAB stores the first axis as the fastest, which is the last of HDF5."""
 
-    def read() -> np.ndarray:
-        with _named(path, HDF5), h5py.File(path, "r") as file:
-            values = file[name][()]
-        return values.T if matlab else values
-
     shape = tuple(item.shape or ())
+
+    def rows(part: slice) -> np.ndarray:
+        with _named(path, HDF5), h5py.File(path, "r") as file:
+            if not shape:
+                return file[name][()]
+            return file[name][..., part].T if matlab else file[name][part]
+
     dims = tuple(dim.label for dim in item.dims) if item.shape else ()
-    return StoredArray(
-        name, shape[::-1] if matlab else shape, item.dtype, read, dims if all(dims) else ()
+    dims = dims if all(dims) else ()
+    named = shape[::-1] if matlab else shape
+    return StoredArray(name, named, item.dtype, rows, dims, **_described(name, item.attrs))
+
+
+def _described(name: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Title and units of an array, from the attributes that NetCDF's conventions name."""
+    title, units = (
+        " ".join(str(_plain(attributes.get(key, ""))).replace(",", " ").split())
+        for key in ("long_name", "units")
     )
+    return {"title": title or name, "units": "" if units in DIMENSIONLESS else units}
 
 
 def _plain(value: Any) -> Any:
@@ -194,10 +230,30 @@ def _plain(value: Any) -> Any:
 
 
 def _open_npy(path: Path) -> Contents:
-    with _named(path, NPY):
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    array = StoredArray("", values.shape, values.dtype, functools.partial(np.load, path))
-    return Contents(path, NPY, {"": array})
+    """An array of a file of its own; read from where it lies, never mapped to memory as a whole."""
+    with _named(path, NPY), path.open("rb") as file:
+        header = np.lib.format.read_magic(file)
+        if header == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        start = file.tell()
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        if (held := path.stat().st_size - start) < math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"{held} bytes for an array {shape} of {dtype}")
+
+    def rows(part: slice) -> np.ndarray:
+        with _named(path, NPY):
+            if fortran or not shape:
+                return np.load(path)[part] if shape else np.load(path)
+            first, last, _ = part.indices(shape[0])
+            row = math.prod(shape[1:])
+            count, skipped = (last - first) * row, first * row * dtype.itemsize
+            values = np.fromfile(path, dtype, count, offset=start + skipped)
+            return values.reshape(last - first, *shape[1:])
+
+    return Contents(path, NPY, {"": StoredArray("", shape, dtype, rows)})
 
 
 def _open_npz(path: Path) -> Contents:
@@ -214,7 +270,8 @@ def _open_npz(path: Path) -> Contents:
 
 
 def _in_memory(name: str, value: np.ndarray) -> StoredArray:
-    return StoredArray(name, value.shape, value.dtype, lambda: value)
+    rows = value.__getitem__ if value.ndim else lambda _: value
+    return StoredArray(name, value.shape, value.dtype, rows, title=name)
 
 
 # ------------------------------------------------------------------------------ MATLAB
@@ -254,18 +311,25 @@ def _open_xarray(path: Path, kind: str, engine: str) -> Contents:
     def opened() -> xr.Dataset:
         return xr.open_dataset(path, engine=engine, decode_times=False, backend_kwargs=options)
 
-    def read(name: str) -> np.ndarray:
+    def rows(name: str, part: slice) -> np.ndarray:
         with _named(path, kind), opened() as data:
-            return data[name].values
+            return (data[name][part] if data[name].ndim else data[name]).values
 
     with _named(path, kind), opened() as data:
+        labels = {
+            str(name): tuple(str(_plain(label)) for label in variable.values)
+            for name, variable in data.variables.items()
+            if variable.dims == (name,) and variable.dtype.kind in "OSU"
+        }
         arrays = {
             str(name): StoredArray(
                 str(name),
                 variable.shape,
                 variable.dtype,
-                functools.partial(read, str(name)),
-                tuple(map(str, variable.dims)),
+                functools.partial(rows, str(name)),
+                dims := tuple(map(str, variable.dims)),
+                {dim: labels[dim] for dim in dims if dim in labels},
+                **_described(str(name), variable.attrs),
             )
             for name, variable in sorted(data.variables.items(), key=lambda pair: str(pair[0]))
         }

@@ -32,9 +32,11 @@ class Selection:
 
     Attributes
     ----------
+    fields : StoredArray
+        Fields (sample, channel, x1, x2), not read yet.
     arrays : dict of str to ndarray
-        ``fields`` (sample, channel, x1, x2) and where there are any ``theta`` (sample, factor)
-        and ``permeability`` (sample, 1, x1, x2), as stored.
+        Where there are any ``theta`` (sample, factor) and ``permeability`` (sample, 1, x1, x2),
+        as stored.
     keys : dict of str to str
         Where each comes from, for messages.
     note : str
@@ -43,6 +45,7 @@ class Selection:
         Comma-separated ``channels``, ``axes`` and ``factor_names``, where the file gives them.
     """
 
+    fields: StoredArray
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     note: str = ""
@@ -55,7 +58,9 @@ def select_arrays(
     factors: str | Sequence[str] | None = None,
     channels: ChannelAxis | None = None,
 ) -> Selection:
-    """Read fields and factors of a file; the arguments are those of ``FieldDataset.load``.
+    """Find fields and factors of a file, and read the latter.
+
+    The arguments are those of ``FieldDataset.load``.
 
     Raises
     ------
@@ -65,15 +70,14 @@ def select_arrays(
     """
     if channels is not None and channels not in CHANNEL_AXES:
         raise DataError(f"channels is {channels!r}; choose one of {', '.join(CHANNEL_AXES)}.")
-    chosen = Selection()
     asked = split_names(fields)
     keys = asked or _field_keys(contents)
     ours = contents.attributes.get("format") == FORMAT
     like_ours = contents.kind == HDF5 and keys == ["output"] and channels is None
     if like_ours and (ours or _channels_first(contents.arrays["output"].shape)):
-        _take_project(contents, chosen, ours)
+        chosen = _project(contents, ours)
     else:
-        _take_fields(contents, keys, channels or ("first" if ours else None), chosen)
+        chosen = _own_fields(contents, keys, channels or ("first" if ours else None))
     _take_factors(contents, split_names(factors), chosen)
     return chosen
 
@@ -132,67 +136,100 @@ def _array(contents: Contents, key: str, option: str) -> StoredArray:
     return contents.arrays[key]
 
 
-def _values(contents: Contents, array: StoredArray) -> np.ndarray:
+def _real(contents: Contents, array: StoredArray) -> StoredArray:
+    """The array, after a check that it holds real numbers."""
     if not array.is_real:
         raise DataError(
             f"{contents.path}: key {array.name!r} is of type {array.dtype}; it must be an array "
             "of real numbers."
         )
-    values = array.read()
-    if values.dtype.kind not in "fiu":
-        raise DataError(f"{contents.path}: key {array.name!r} does not hold numbers only.")
-    return values
+    return array
 
 
-def _take_project(contents: Contents, chosen: Selection, ours: bool) -> None:
+def _values(contents: Contents, array: StoredArray) -> np.ndarray:
+    return _real(contents, array).read()
+
+
+def _project(contents: Contents, ours: bool) -> Selection:
     """Arrays of a file in this project's layout, which is that of the paper's authors.
 
     Factors of a file that is not ``ours`` may as well be those of :func:`_take_factors`.
     """
+    chosen = Selection(_real(contents, contents.arrays[PROJECT["fields"]]))
     for name, key in PROJECT.items():
         if key in contents.arrays and (ours or name != "theta"):
-            chosen.arrays[name] = _values(contents, contents.arrays[key])
             chosen.keys[name] = f"key {key!r}"
+            if name != "fields":
+                chosen.arrays[name] = _values(contents, contents.arrays[key])
     chosen.note = "fields: key 'output', axes (sample, channel, x1, x2)"
+    return chosen
 
 
-def _take_fields(
-    contents: Contents, keys: list[str], channels: ChannelAxis | None, chosen: Selection
-) -> None:
+def _own_fields(contents: Contents, keys: list[str], channels: ChannelAxis | None) -> Selection:
     """Fields of one or several arrays, as (sample, channel, x1, x2)."""
-    arrays = [_array(contents, key, "fields") for key in keys]
-    parts, names, words = [], [], ""
-    for array in arrays:
-        if array.shape != arrays[0].shape:
-            raise DataError(
-                f"{contents.path}: {listed(contents, keys)} have different shapes; "
-                "only arrays of one shape become channels of the same fields."
-            )
-        words = _meaning(contents, array, channels)
-        part = _arranged(_values(contents, array), words)
-        parts.append(part)
-        count = part.shape[1]
-        names += [array.name] if count == 1 else [f"{array.name} {i + 1}" for i in range(count)]
-    chosen.arrays["fields"] = parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+    arrays = [_real(contents, _array(contents, key, "fields")) for key in keys]
+    first = arrays[0]
+    if any(array.shape != first.shape for array in arrays):
+        raise DataError(
+            f"{contents.path}: {listed(contents, keys)} have different shapes; "
+            "only arrays of one shape become channels of the same fields."
+        )
+    words = [_meaning(contents, array, channels) for array in arrays][-1]
+    chosen = Selection(_stacked(arrays, words))
     source = "the array" if contents.kind == NPY else f"key {', '.join(map(repr, keys))}"
     chosen.keys["fields"] = source
     chosen.note = f"fields: {source}, axes ({words})"
-    if len(keys) > 1 or (keys[0] and keys[0] not in FIELD_KEYS):
+    names = [name for array in arrays for name in _channel_names(array, words)]
+    named = first.labels or first.units or first.title != first.name
+    if named or len(keys) > 1 or (keys[0] and keys[0] not in FIELD_KEYS):
         chosen.names["channels"] = ", ".join(names)
-    if arrays[0].dims:
-        axes = [
-            dim
-            for dim, word in zip(arrays[0].dims, words.split(", "), strict=True)
-            if word.startswith("x")
-        ]
-        chosen.names["axes"] = ", ".join(axes)
-        chosen.note += f", in the file ({', '.join(arrays[0].dims)})"
+    if first.dims:
+        pairs = zip(first.dims, words.split(", "), strict=True)
+        chosen.names["axes"] = ", ".join(dim for dim, word in pairs if word.startswith("x"))
+        chosen.note += f", in the file ({', '.join(first.dims)})"
+    return chosen
+
+
+def _stacked(arrays: list[StoredArray], words: str) -> StoredArray:
+    """Arrays of one shape as one of fields (sample, channel, x1, x2)."""
+
+    def rows(part: slice) -> np.ndarray:
+        parts = [_arranged(array.rows(part), words) for array in arrays]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+
+    count, channels, *grid = _arranged(np.broadcast_to(0, arrays[0].shape), words).shape
+    dtype = np.result_type(*(array.dtype for array in arrays))
+    return StoredArray("", (count, len(arrays) * channels, *grid), dtype, rows)
+
+
+def _channel_names(array: StoredArray, words: str) -> list[str]:
+    """Names of the channels of an array: along its axis of channels, or by its own name."""
+    axes = words.split(", ")
+    if "channel" not in axes:
+        return [_with_units(array.title, array.units)]
+    axis = axes.index("channel")
+    dim, count = array.dims[axis] if array.dims else "", array.shape[axis]
+    if dim in array.labels:
+        names = [label.replace(",", " ") for label in array.labels[dim]]
+    elif count == 1:
+        names = [array.title]
+    else:
+        names = [f"{array.title} {i + 1}" for i in range(count)]
+    return [_with_units(name, array.units) for name in names]
+
+
+def _with_units(name: str, units: str) -> str:
+    """A name with units behind it, if there are any."""
+    return f"{name} [{units}]" if units else name
 
 
 def _meaning(contents: Contents, array: StoredArray, channels: ChannelAxis | None) -> str:
     """What the axes of an array are, in their order: "sample, x1, x2", say."""
     shape, where = array.shape, f"{contents.path}: {_label(array)} has shape"
-    if channels is None:
+    named = [i for i, dim in enumerate(array.dims) if i and dim in array.labels]
+    if channels is None and named in ([1], [len(shape) - 1]):
+        channels = "first" if named == [1] else "last"  # the file names each position: no grid
+    elif channels is None:
         last_is_short = len(shape) == 4 and not _channels_first(shape)
         if last_is_short or (len(shape) == 3 and min(shape[1:]) <= FEW):
             raise DataError(
@@ -242,7 +279,7 @@ def _arranged(
 
 def _take_factors(contents: Contents, asked: list[str], chosen: Selection) -> None:
     """Factors of the arrays that are asked for, of a CSV file, or of the known key."""
-    count = len(chosen.arrays["fields"])
+    count = chosen.fields.shape[0]
     if len(asked) == 1 and asked[0].lower().endswith(".csv") and asked[0] not in contents.arrays:
         theta, names = _csv_factors(Path(asked[0]), count)
         chosen.keys["theta"] = f"file {asked[0]}"

@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from dvae.errors import DataError
 from dvae.models import PodBasis
+from dvae.physics.samples import Samples, in_batches
 from dvae.training.recipes import Recipe
 
 __all__ = ["Spectrum", "elbo_recipe"]
@@ -45,11 +46,14 @@ class Spectrum:
 
     @classmethod
     def of(
-        cls, basis: PodBasis, fields: Float[torch.Tensor, "sample channel x1 x2"], n_values: int
+        cls,
+        basis: PodBasis,
+        fields: Float[torch.Tensor, "sample channel x1 x2"] | Samples,
+        n_values: int,
     ) -> Spectrum:
         """Spectrum of the fields that a basis is of; ``n_values`` of their values vary."""
-        scaled = (fields - basis.mean) / basis.scale
-        total = float(scaled.double().pow(2).sum()) / len(fields)
+        scaled = ((batch - basis.mean) / basis.scale for batch in in_batches(fields))
+        total = sum(float(batch.double().pow(2).sum()) for batch in scaled) / len(fields)
         return cls(basis.spread.double().numpy() ** 2, total, n_values)
 
     def variances(self) -> Float[np.ndarray, " direction"]:

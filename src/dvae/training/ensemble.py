@@ -25,6 +25,7 @@ from torch.func import functional_call, vmap
 
 from dvae.errors import DataError, DeviceError
 from dvae.models.vae import VAE, LossTerms
+from dvae.physics.samples import Samples, in_batches
 from dvae.threads import one_thread
 
 __all__ = ["Ensemble", "check_device", "initialise"]
@@ -292,21 +293,26 @@ class Ensemble:
     @_with_own_arithmetic
     @torch.no_grad()
     def encode(
-        self, fields: Float[Tensor, "sample channel x1 x2"], batch_size: int = 64
+        self, fields: Float[Tensor, "sample channel x1 x2"] | Samples, batch_size: int = 64
     ) -> tuple[Float[Tensor, "member sample latent"], Float[Tensor, "member sample latent"]]:
         """Mean and standard deviation of q(z|y) of every member, in evaluation mode."""
         self.template.eval()
         means, scales = [], []
-        for batch in self.template.features(fields.to(self.device)).split(batch_size):
 
-            def encode(model, features):
-                posterior = model.encoder.from_features(features).base_dist
-                return posterior.loc, posterior.scale
+        def encode(model, features):
+            posterior = model.encoder.from_features(features).base_dist
+            return posterior.loc, posterior.scale
 
+        for batch in self._features(fields).split(batch_size):
             mean, scale = self.call(encode, self.parameters, batch, in_dims=(None,))
             means.append(mean)
             scales.append(scale)
         return torch.cat(means, 1), torch.cat(scales, 1)
+
+    def _features(self, fields: Tensor | Samples) -> Tensor:
+        """Features of the fields, on the device of the members."""
+        parts = [self.template.features(part.to(self.device)) for part in in_batches(fields)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     @_with_own_arithmetic
     @torch.no_grad()
@@ -363,7 +369,7 @@ class Ensemble:
     @torch.no_grad()
     def evaluate(
         self,
-        fields: Float[Tensor, "sample channel x1 x2"],
+        fields: Float[Tensor, "sample channel x1 x2"] | Samples,
         n_samples: int = 10,
         seed: int = 0,
         batch_size: int = 64,
@@ -374,7 +380,7 @@ class Ensemble:
 
         Parameters
         ----------
-        fields : Tensor (sample, channel, x1, x2)
+        fields : Tensor (sample, channel, x1, x2) or Samples
             Data.
         n_samples : int
             Latent draws per sample; every member sees the same standard normal numbers.
@@ -398,7 +404,7 @@ class Ensemble:
         """
         self.template.eval()
         generator = torch.Generator().manual_seed(seed)
-        features = self.template.features(fields.to(self.device))
+        features = self._features(fields)
         rates, distortions = [], []
         for batch in features.split(batch_size):
             rate_sum = distortion_sum = torch.zeros((), dtype=torch.double)
@@ -427,20 +433,22 @@ class Ensemble:
         data["loss_per_node"].attrs["units"] = "nats per node (paper units, beta = 1)"
         return data
 
-    def _relative_error(self, fields: Tensor, batch_size: int) -> np.ndarray:
-        latents, _ = self.encode(fields, batch_size)
+    def _relative_error(self, fields: Tensor | Samples, batch_size: int) -> np.ndarray:
         # decode only as many members at a time as fit in about 256 MiB of fields
         size = max(1, int(2**26 // (batch_size * math.prod(self.template.field_shape))))
-        error = torch.zeros(self.n_members, dtype=torch.float64)
-        for first in range(0, self.n_members, size):
-            members = slice(first, first + size)
-            part = self.part(members)
-            for z, y in zip(
-                latents[members].split(batch_size, 1), fields.split(batch_size), strict=True
-            ):
-                difference = part.decode(z) - y.to(self.device)
-                error[members] += difference.double().pow(2).flatten(1).sum(1).cpu()
-        return (error / fields.double().pow(2).sum().cpu()).sqrt().numpy()
+        error, squares = torch.zeros(self.n_members, dtype=torch.float64), 0.0
+        for batch in in_batches(fields):
+            latents, _ = self.encode(batch, batch_size)
+            squares += float(batch.double().pow(2).sum())
+            for first in range(0, self.n_members, size):
+                members = slice(first, first + size)
+                part = self.part(members)
+                for z, y in zip(
+                    latents[members].split(batch_size, 1), batch.split(batch_size), strict=True
+                ):
+                    difference = part.decode(z) - y.to(self.device)
+                    error[members] += difference.double().pow(2).flatten(1).sum(1).cpu()
+        return (error / squares).sqrt().numpy()
 
 
 def _stacked(results):

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from dvae.errors import DataError, DvaeError
 from dvae.models.vae import VAE
+from dvae.physics.samples import Samples, in_batches
 from dvae.tensors import tensors_digest
 from dvae.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from dvae.training.ensemble import Ensemble, check_device
@@ -117,8 +118,10 @@ def fit(
     model : VAE
         Architecture; it is copied, not changed. The decoder variance of the copy is of the
         recipe's kind.
-    fields : Tensor (sample, channel, x1, x2) or object with a ``fields`` attribute
+    fields : Tensor (sample, channel, x1, x2), Samples, or object with a ``fields`` attribute
         Training data, such as a :class:`dvae.DarcyDataset`; converted to the model's precision.
+        Samples (``samples`` of a data set) are read a batch at a time, and only what the model
+        makes of them before training is kept: of :class:`dvae.PodVAE` its coefficients.
     recipe : str or Recipe
         Name or recipe, see :func:`dvae.make_recipe`.
     seeds : int or sequence of int
@@ -175,7 +178,7 @@ def fit(
     where = check_device(device)
     seeds = _checked_seeds(seeds)
     model = copy.deepcopy(model).use_variance(recipe.variance)
-    fields = _checked_fields(fields, model)
+    features = _features(fields, model)
     ensemble = _start(model, seeds, initial)
     members = Members(
         seeds,
@@ -185,14 +188,13 @@ def fit(
             "learning_rate",
             len(seeds),
         ),
-        _checked_subsets(subsets, len(seeds), len(fields)),
-        _checked_labels(labels, len(seeds), len(fields), model),
+        _checked_subsets(subsets, len(seeds), len(features)),
+        _checked_labels(labels, len(seeds), len(features), model),
     )
     if record_every is None:
         record_every = max(1, recipe.steps // 1000)
     if record_every < 1:
         raise DataError(f"record_every must be at least 1, got {record_every}")
-    features = model.features(fields)
     trainer = Trainer(ensemble.to(where), features.to(where), recipe, members)
     identity = _identity(ensemble, features, recipe, members, where.type, record_every)
     path = None if checkpoint is None else Path(checkpoint)
@@ -237,21 +239,27 @@ def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return checked
 
 
-def _checked_fields(fields: Any, model: VAE) -> Float[Tensor, "sample channel x1 x2"]:
-    """Fields of a tensor or of an object that has some, in the model's precision.
+def _features(fields: Any, model: VAE) -> Float[Tensor, "sample *feature"]:
+    """What training reads of samples, of a tensor or of an object that has fields.
 
     All that the model reads must be finite.
     """
-    fields = torch.as_tensor(getattr(fields, "fields", fields)).to(model.field_dtype)
+    if not isinstance(fields, Samples):
+        fields = torch.as_tensor(getattr(fields, "fields", fields))
     if not len(fields):
         raise DataError("there are no training samples")
-    finite = torch.isfinite(model.observed(fields))
-    if not bool(finite.all()):
-        bad = int((~finite.flatten(1).all(1)).nonzero()[0, 0])
-        raise DataError(
-            f"the training fields hold values that are not finite, first in sample {bad}"
-        )
-    return fields
+    parts, first = [], 0
+    for part in in_batches(fields):
+        batch = part.to(model.field_dtype)
+        finite = torch.isfinite(model.observed(batch))
+        if not bool(finite.all()):
+            bad = first + int((~finite.flatten(1).all(1)).nonzero()[0, 0])
+            raise DataError(
+                f"the training fields hold values that are not finite, first in sample {bad}"
+            )
+        parts.append(model.features(batch))
+        first += len(batch)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _start(model: VAE, seeds: tuple[int, ...], initial: Ensemble | None) -> Ensemble:

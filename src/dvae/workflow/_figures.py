@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure, FigureBase
 
 from dvae import plotting
-from dvae.models import VAE
+from dvae.models import VAE, UnitsVAE
 from dvae.physics import FieldDataset
 from dvae.storage import atomic_path
 from dvae.training import Fit
@@ -56,10 +56,11 @@ def _reconstruction(model: VAE, fields: FieldDataset, test: np.ndarray) -> Figur
 
     Fields may lie around a constant that would hide what varies.
     """
-    truth = fields.fields[np.flatnonzero(test)[:1]]
+    assert isinstance(model, UnitsVAE)
+    (truth,) = fields.samples[np.flatnonzero(test)[:1]]
     with torch.no_grad():
         mean = model.decoder(model.encoder(truth).base_dist.loc).base_dist.loc
-    centre = fields.fields[np.flatnonzero(~test)].mean(0)
+    centre = model.units.inverse(torch.zeros_like(truth))[0]
     return plotting.plot_reconstruction(
         _as_drawn(truth[0] - centre, fields),
         _as_drawn(mean[0] - centre, fields),

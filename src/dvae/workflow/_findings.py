@@ -6,20 +6,19 @@ import hashlib
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from dvae.models import FieldUnits
+from dvae.physics.samples import Samples
 
 OUTLYING = 1e6  # largest deviation over the median one: fill values, or units that were mixed up
 
 
-def describe_fields(fields: Float[Tensor, "sample channel x1 x2"], units: FieldUnits) -> list[str]:
+def describe_fields(fields: Samples, units: FieldUnits) -> list[str]:
     """Sentences on missing and constant values, repeated samples, outliers and scaling.
 
     Parameters
     ----------
-    fields : Tensor (sample, channel, x1, x2)
+    fields : Samples
         All samples of a file.
     units : FieldUnits
         Of the training samples.
@@ -58,8 +57,9 @@ def _left_out(units: FieldUnits) -> list[str]:
     return lines
 
 
-def _repeated(fields: Float[Tensor, "sample channel x1 x2"]) -> list[str]:
-    different = {hashlib.sha256(sample.numpy().tobytes()).digest() for sample in fields}
+def _repeated(fields: Samples) -> list[str]:
+    samples = (sample for batch in fields for sample in batch)
+    different = {hashlib.sha256(sample.numpy().tobytes()).digest() for sample in samples}
     if (count := len(fields) - len(different)) == 0:
         return []
     return [
@@ -68,20 +68,34 @@ def _repeated(fields: Float[Tensor, "sample channel x1 x2"]) -> list[str]:
     ]
 
 
-def _outlying(fields: Float[Tensor, "sample channel x1 x2"], units: FieldUnits) -> list[str]:
-    lines = []
-    for channel, seen in enumerate(units.seen):
-        if not bool(seen.any()):
-            continue
-        values = fields[:, channel][:, seen].double()
-        deviation = (values - values.median()).abs()
-        typical, largest = float(deviation.median()), float(deviation.max())
-        if typical > 0 and largest > OUTLYING * typical:
+def _outlying(fields: Samples, units: FieldUnits) -> list[str]:
+    """The value of each channel that is farthest from the median, which the first batch tells."""
+    centre: dict[int, tuple[float, float]] = {}
+    farthest: dict[int, tuple[float, str]] = {}
+    first = 0
+    for batch in fields:
+        for channel, seen in enumerate(units.seen):
+            if not bool(seen.any()):
+                continue
+            values = batch[:, channel][:, seen].double()
+            if channel not in centre:
+                median = float(values.median())
+                centre[channel] = median, float((values - median).abs().median())
+            median, typical = centre[channel]
+            deviation = (values - median).abs()
+            largest = float(deviation.max())
+            if largest <= max(OUTLYING * typical, farthest.get(channel, (0.0, ""))[0]):
+                continue
             sample, node = np.unravel_index(int(deviation.argmax()), deviation.shape)
             i, j = (int(k) for k in torch.nonzero(seen)[node])
-            lines.append(
-                f"note: channel {channel + 1} holds {float(values[sample, node]):.3g} in sample "
-                f"{sample} at node ({i}, {j}), far outside the other values: if it is a fill "
-                "value, replace it by NaN or drop the sample"
+            value, place = (
+                float(values[sample, node]),
+                f"sample {first + sample} at node ({i}, {j})",
             )
-    return lines
+            note = (
+                f"note: channel {channel + 1} holds {value:.3g} in {place}, far outside the other "
+                "values: if it is a fill value, replace it by NaN or drop the sample"
+            )
+            farthest[channel] = largest, note
+        first += len(batch)
+    return [farthest[c][1] for c in sorted(farthest) if centre[c][1] > 0]

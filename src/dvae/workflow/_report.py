@@ -66,6 +66,11 @@ MEANINGS = {
     "latent is a factor up to sign and scale.",
     "s_kl": "Divergence of the distribution of the latents from that of the factors (eq. 7). Low "
     "is good; small negative values are 0 within the error of the estimate.",
+    "mig": "Mutual information gap: how much more the best latent tells about a factor than the "
+    "second best, as a share of all there is to tell; 1 if each factor is in one latent alone. For "
+    "factors of any kind, classes as well.",
+    "modularity": "Whether each latent tells about one factor only: 1 if so. For factors of any "
+    "kind.",
 }
 
 

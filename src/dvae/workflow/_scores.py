@@ -7,12 +7,14 @@ import pandas as pd
 import torch
 import xarray as xr
 from jaxtyping import Float
-from torch import Tensor
 
 from dvae.analysis import (
     ceiling,
     disentanglement_score,
+    join_classes,
     mean_correlation_coefficient,
+    modularity_score,
+    mutual_information_gap,
     score_runs,
     shape_score,
     total_correlation,
@@ -21,9 +23,11 @@ from dvae.conventions import IN_USE, OVER_REGULARISED
 from dvae.errors import DataError
 from dvae.models import UnitsVAE
 from dvae.physics import FieldDataset
+from dvae.physics.samples import Samples
 from dvae.training import Ensemble, Fit
 from dvae.training.split import Split
 
+OF_NUMBERS = ("s_d", "s_d_ceiling", "mcc", "s_kl")  # a class in one-hot form is none
 MIN_SCORED = 32  # test samples below which no score is computed
 
 Encoded = Float[np.ndarray, "member sample latent"]
@@ -31,7 +35,7 @@ Encoded = Float[np.ndarray, "member sample latent"]
 
 def losses(
     result: Fit,
-    test: Float[Tensor, "sample channel x1 x2"],
+    test: Samples,
     knows: Float[np.ndarray, "member latent"],
 ) -> pd.DataFrame:
     """Losses on test samples, and what is in use, a row for each member.
@@ -62,18 +66,17 @@ def lowest_loss(table: pd.DataFrame) -> int:
 
 
 def _relative_error(
-    ensemble: Ensemble, fields: Float[Tensor, "sample channel x1 x2"], batch_size: int = 64
+    ensemble: Ensemble, fields: Samples, batch_size: int = 64
 ) -> Float[np.ndarray, " member"]:
     """Root of the squared error of decoded latent means over the squares about the mean field."""
     assert isinstance(ensemble.template, UnitsVAE)
-    units, mean = ensemble.template.units, ensemble.encode(fields)[0]
+    units = ensemble.template.units
     error, size = torch.zeros(ensemble.n_members, dtype=torch.double), 0.0
-    for first in range(0, len(fields), batch_size):
-        batch = slice(first, first + batch_size)
-        truth = units(fields[batch])
+    for batch in (part for samples in fields for part in samples.split(batch_size)):
+        truth, mean = units(batch), ensemble.encode(batch)[0]
         size += float(truth.double().pow(2).sum())
         for member in range(ensemble.n_members):
-            decoded = ensemble.part(slice(member, member + 1)).decode(mean[[member], batch])[0]
+            decoded = ensemble.part(slice(member, member + 1)).decode(mean[[member]])[0]
             error[member] += (units(decoded) - truth).double().pow(2).sum()
     return (error / size).sqrt().numpy()
 
@@ -106,38 +109,43 @@ def score_models(
     mean: Float[np.ndarray, "member sample latent"],
     alive: np.ndarray,
     theta: Float[np.ndarray, "sample factor"] | None,
-) -> pd.DataFrame:
-    """Scores of the test samples' latents; NaN for members that are not ``alive``.
+) -> tuple[pd.DataFrame, list[str]]:
+    """Scores of the test samples' latents, and a sentence on each that does not apply.
 
-    ``theta`` holds the factors of the same samples, all of which vary, if they are known.
+    NaN for members that are not ``alive``, and where a score does not apply. ``theta`` holds the
+    factors of the same samples, all of which vary, if they are known.
     """
-    table = pd.DataFrame(index=range(len(mean)))
+    table, reasons = pd.DataFrame(index=range(len(mean))), {}
 
     def add(name: str, score, *arguments) -> None:
         table[name] = np.nan
-        table.loc[alive, name] = score_runs(score, mean[alive], *arguments)
+        try:
+            table.loc[alive, name] = score_runs(score, mean[alive], *arguments)
+        except DataError as error:
+            reasons[name] = str(error)
 
     add("total_correlation", total_correlation)
     if theta is None or not theta.shape[1]:
-        return table
-    # factors in their own units would be weighed by their spread (eq. 6)
-    centred = theta - theta.mean(0)
-    centred = centred / np.abs(centred).max(0)
-    theta = centred / centred.std(0)
-    add("s_d", disentanglement_score, theta)
-    table["s_d_ceiling"] = np.where(alive, ceiling(theta), np.nan)
-    add("mcc", mean_correlation_coefficient, theta)
-    if theta.shape[1] == mean.shape[2]:
-        add("s_kl", _shape_score, theta)
-    return table
-
-
-def _shape_score(z: np.ndarray, theta: np.ndarray) -> float:
-    """S_KL, or NaN where values repeat, as on a grid: they have no density to compare."""
-    try:
-        return shape_score(z, theta)
-    except DataError:
-        return float("nan")
+        return table, []
+    theta, classes = join_classes(theta)
+    if classes:
+        reasons |= dict.fromkeys(OF_NUMBERS, classes)
+        table[list(OF_NUMBERS)] = np.nan
+    else:
+        # factors in their own units would be weighed by their spread (eq. 6)
+        centred = theta - theta.mean(0)
+        centred = centred / np.abs(centred).max(0)
+        numbers = centred / centred.std(0)
+        add("s_d", disentanglement_score, numbers)
+        table["s_d_ceiling"] = np.where(alive, ceiling(numbers), np.nan)
+        add("mcc", mean_correlation_coefficient, numbers)
+        add("s_kl", shape_score, numbers)
+    add("mig", mutual_information_gap, theta)
+    add("modularity", modularity_score, theta)
+    sentences: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        sentences.setdefault(reason, []).append(name)
+    return table, [f"no {', '.join(names)}: {reason}" for reason, names in sentences.items()]
 
 
 def make_latents(

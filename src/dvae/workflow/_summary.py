@@ -11,7 +11,7 @@ from dvae.training import Fit, Recipe, Spectrum
 from dvae.training.split import Split
 
 COLUMNS = ("member", "seed", "rate", "distortion", "relative_error", "latents_in_use")
-SCORES = ("s_d", "s_d_ceiling", "mcc", "s_kl")
+SCORES = ("s_d", "s_d_ceiling", "mcc", "s_kl", "mig")
 NO_WEIGHT = 1e-9  # a beta at which every solution of the linear theory exists
 
 
@@ -24,7 +24,7 @@ def make_summary(
     notes: list[str],
 ) -> list[str]:
     """Lines on data, losses and scores, and advice on models that ignore the data."""
-    n, channels, n1, n2 = fields.fields.shape
+    n, channels, n1, n2 = fields.samples.shape
     recipe = result.recipe
     shown = [*COLUMNS, *(c for c in SCORES if c in scores and scores[c].notna().any())]
     lines = [

@@ -15,7 +15,7 @@ from dvae.physics import FieldDataset
 from dvae.reading import Contents, StoredArray, open_file
 from dvae.reading.layout import ChannelAxis
 from dvae.workflow._findings import describe_fields
-from dvae.workflow._summary import grid_of
+from dvae.workflow._summary import counted, grid_of
 
 __all__ = ["inspect_file"]
 
@@ -55,7 +55,7 @@ def inspect_file(
         If the file cannot be read at all.
     """
     contents = open_file(os.fspath(path))
-    lines = [f"{contents.path}: {contents.kind}, {len(contents.arrays)} arrays"]
+    lines = [f"{contents.path}: {contents.kind}, {counted(len(contents.arrays), 'array')}"]
     lines += _table(contents)
     attributes = list(contents.attributes.items())
     lines += [f"attribute {k}: {_short(v)}" for k, v in attributes[:MOST_ATTRIBUTES]]
@@ -109,17 +109,18 @@ def _row(array: StoredArray) -> tuple[str, str, str, str, str]:
     name, kind = array.name or "(no name)", str(array.dtype)
     if not array.is_real or 0 in array.shape:
         return name, shape, kind, "-", "-"
-    values = array.read()
-    finite = values[np.isfinite(values)]
-    missing = str(values.size - finite.size)
-    if not finite.size:
-        return name, shape, kind, "-", missing
-    return name, shape, kind, f"{finite.min():.9g} .. {finite.max():.9g}", missing
+    low, high, missing = np.inf, -np.inf, 0
+    for values in array.pieces():
+        finite = values[np.isfinite(values)]
+        missing += values.size - finite.size
+        low, high = min(low, finite.min(initial=low)), max(high, finite.max(initial=high))
+    found = f"{low:.9g} .. {high:.9g}" if low <= high else "-"
+    return name, shape, kind, found, str(missing)
 
 
 def _plan(data: FieldDataset, contents: Contents) -> list[str]:
     """What training would do with a data set."""
-    n, channels, n1, n2 = data.fields.shape
+    n, channels, n1, n2 = data.samples.shape
     named = "channel" if channels == 1 else "channels"
     lines = [
         data.layout_note,
@@ -135,7 +136,7 @@ def _plan(data: FieldDataset, contents: Contents) -> list[str]:
     if n1 != n2 or n1 % 2 == 0:
         lines.append("--model dense needs a square grid with an odd number of nodes; pod takes it")
     try:
-        lines += describe_fields(data.fields, FieldUnits.from_fields(data.fields))
+        lines += describe_fields(data.samples, FieldUnits.from_fields(data.samples))
     except DataError as error:
         lines.append(f"not trainable: {error}")
     return lines

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
 from jaxtyping import Float
 
 from dvae.errors import DataError, ResultError
@@ -28,6 +29,7 @@ __all__ = ["TrainedRun", "load_run", "write_fields", "write_latents"]
 
 BATCH = 256  # samples that are encoded or decoded at once
 FAR = 10.0  # spreads from the mean field beyond which nothing was learned
+FAR_LATENT = 4.0  # standard deviations of the latents: one normal number in 16,000 lies beyond
 DIGITS = "%.9g"  # brings single precision back as it was
 
 
@@ -99,8 +101,9 @@ class TrainedRun:
             reading = self._reading(Path(data), split_names(fields), channels, orientation)
             data = FieldDataset.load(data, **reading, exact=True)
         mean, std = [], []
-        for first in range(0, len(data), BATCH):
-            batch = data.fields[first : first + BATCH].to(self.model.field_dtype)
+        first = 0
+        for part in (part for samples in data.samples for part in samples.split(BATCH)):
+            batch = part.to(self.model.field_dtype)
             features = self.model.features(batch)  # checks the shape
             finite = torch.isfinite(self.model.observed(batch)).flatten(1).all(1)
             if not finite.all():
@@ -112,6 +115,7 @@ class TrainedRun:
             posterior = self.model.encoder.from_features(features).base_dist
             mean.append(posterior.loc)
             std.append(posterior.scale)
+            first += len(batch)
         n = self.model.n_latents
         columns = [f"{name}{i + 1}" for name in ("z", "std") for i in range(n)]
         table = pd.DataFrame(torch.cat([torch.cat(mean), torch.cat(std)], 1).numpy(), None, columns)
@@ -126,7 +130,7 @@ class TrainedRun:
                     f"sample {first + int(distance.argmax())} is {float(distance.max()):.3g} "
                     "spreads away from the mean field of the training: are these fields in the "
                     "same units? The latents mean little here",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
 
     def _reading(
@@ -161,13 +165,45 @@ class TrainedRun:
         ------
         DataError
             If the file cannot be read or a column is missing or not a finite number.
+
+        Warns
+        -----
+        UserWarning
+            If latents lie far outside those of the training (compared with ``latents.nc``, where
+            the folder has it), for fields there are extrapolation.
         """
         values = _latents(z, self.model.n_latents)
+        self._compare_latents(values)
         decoded = [
             self.model.decoder(batch).base_dist.loc
             for batch in torch.from_numpy(values).split(BATCH)
         ]
         return torch.cat(decoded).numpy()
+
+    def _compare_latents(self, z: Float[np.ndarray, "sample latent"]) -> None:
+        """Warn of latents that are far away from those of the training samples.
+
+        How far is said in standard deviations of the aggregated posterior, whose variance is that
+        of the means plus the mean of the variances.
+        """
+        path = self.folder / "latents.nc"
+        if not path.exists():
+            return
+        with xr.open_dataset(path, engine="h5netcdf") as latents:
+            known = latents.isel(member=self.member, sample=latents["role"].values == "training")
+            mean, scale = known["latent_mean"].values, known["latent_scale"].values
+        spread = np.sqrt(mean.var(0) + (scale**2).mean(0))
+        distance = np.abs(z - mean.mean(0)) / spread
+        far = (distance > FAR_LATENT).any(1)
+        if far.any():
+            sample, latent = np.unravel_index(distance.argmax(), distance.shape)
+            warnings.warn(
+                f"{int(far.sum())} of {len(z)} samples have latents more than {FAR_LATENT:g} "
+                "standard deviations away from those that the model was trained on: fields there "
+                f"are extrapolation. Farthest is z{latent + 1} = {z[sample, latent]:.4g} of sample "
+                f"{sample}, {distance[sample, latent]:.3g} standard deviations away",
+                stacklevel=4,
+            )
 
     def report(self, path: str | os.PathLike | None = None) -> Path:
         """Write one HTML page that needs nothing else: summary, losses, figures, scores.

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 
 from dvae.errors import DataError, DvaeError, UnknownNameError
 from dvae.models import VAE, DenseVAE, FieldUnits, PodBasis, PodVAE, UnitsVAE, save_model
 from dvae.physics import FieldDataset
+from dvae.physics.samples import Samples
 from dvae.provenance import provenance
 from dvae.reading.layout import ChannelAxis, split_names
 from dvae.training import RECIPES, Fit, Recipe, Spectrum, elbo_recipe, fit, make_recipe
@@ -141,7 +141,7 @@ def train_file(
         "channels": channels,
         "orientation": orientation,
     }
-    loaded = FieldDataset.load(data, **reading, factors=factors, exact=True)
+    loaded = FieldDataset.load(data, **reading, factors=factors, exact=True, progress=progress)
     if members < 1:
         raise DataError(f"members must be at least 1, got {members}")
     split = split_samples(
@@ -153,7 +153,8 @@ def train_file(
         labels=labels,
         raw_labels=raw_labels,
     )
-    template, spectrum = _template(model, loaded.fields[split.training], n_latents, prior)
+    training = loaded.samples[split.training]
+    template, spectrum = _template(model, training, n_latents, prior)
     check_sizes(template, members)
     chosen = _recipe(recipe, beta, steps, spectrum, template.total_nodes)
     settings = {
@@ -178,9 +179,7 @@ def train_file(
     if not new and summary.exists() and not checkpoint.exists():
         return summary.read_text(encoding="utf-8")
     seeds = range(seed, seed + members)
-    result = _train(
-        template, loaded.fields[split.training], chosen, seeds, split, output, device, progress
-    )
+    result = _train(template, training, chosen, seeds, split, output, device, progress)
     return _keep(Outputs(output), result, loaded, split, spectrum, device)
 
 
@@ -207,7 +206,7 @@ def _recipe(
 
 def _template(
     model: str,
-    fields: Float[torch.Tensor, "sample channel x1 x2"],
+    fields: Samples,
     n_latents: int,
     prior: str,
 ) -> tuple[UnitsVAE, Spectrum]:
@@ -218,7 +217,7 @@ def _template(
         raise DataError(f"model must be 'pod' or 'dense', got {model!r}")
     units = FieldUnits.from_fields(fields)
     check_latents(n_latents, len(fields), units.n_values)
-    scaled = units(fields)
+    scaled = fields.map(units)
     basis = PodBasis.from_fields(scaled, POD_MODES)
     spectrum = Spectrum.of(basis, scaled, units.n_values)
     if model == "pod":
@@ -233,7 +232,7 @@ def _template(
 
 def _train(
     template: VAE,
-    fields: torch.Tensor,
+    fields: Samples,
     recipe: Recipe,
     seeds: range,
     split: Split,
@@ -321,8 +320,8 @@ def _keep(
         )
         for i, member in enumerate(result.models)
     ]
-    mean, scale = (x.numpy() for x in result.ensemble.encode(fields.fields))
-    table = losses(result, fields.fields[split.test], information(mean, scale))
+    mean, scale = (x.numpy() for x in result.ensemble.encode(fields.samples))
+    table = losses(result, fields.samples[split.test], information(mean, scale))
     latents = make_latents(result, fields, split, mean, scale).assign_attrs(made_by)
     for name, data in {
         "history.nc": result.history.assign_attrs(made_by),
@@ -335,7 +334,7 @@ def _keep(
     draw_figures(outputs, result, fields, latents, best)
     if not all(saved):
         raise DvaeError(_unsaved(outputs))
-    notes += describe_fields(fields.fields, _units(result)) + outputs.notes()
+    notes += describe_fields(fields.samples, _units(result)) + outputs.notes()
     lines = make_summary(fields, result, table, split, spectrum, notes)
     lines.append(f"lowest loss: member {best}; the figures show it")
     lines.append(f"wrote {folder}: models/, scores.csv, history.nc, latents.nc, *.png")
@@ -364,7 +363,13 @@ def _scored(
         theta = values[split.test][:, varying]
     alive = ~(table["diverged"] | table["over_regularised"]).to_numpy()
     found: list[pd.DataFrame] = []
-    outputs.make("scores", lambda: found.append(score_models(mean, alive, theta)))
+
+    def score() -> None:
+        scores, reasons = score_models(mean, alive, theta)
+        found.append(scores)
+        notes.extend(reasons)
+
+    outputs.make("scores", score)
     return pd.concat([table, *found], axis=1), notes
 
 
