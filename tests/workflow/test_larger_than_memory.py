@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from dvae import PodBasis, load_run
+from dvae.errors import DataError
 from dvae.models import FieldUnits
 from dvae.physics import FieldDataset
 from dvae.physics.fields import StoredDataset
@@ -108,3 +109,11 @@ def test_training_from_the_disk_is_training_from_memory(tmp_path, request, monke
     np.testing.assert_allclose(
         z[["z1", "z2"]].to_numpy(), stored["latent_mean"].values[0], rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_dense_model_of_more_than_the_memory_is_refused(tmp_path, monkeypatch):
+    square = FIELDS[..., :9]
+    np.save(tmp_path / "own.npy", square)
+    monkeypatch.setattr("dvae.memory.available_memory", lambda: 4 * square.size)
+    with pytest.raises(DataError, match=r"the dense model keeps, would take .* use the pod model"):
+        train_file(tmp_path / "own.npy", tmp_path / "run", model="dense", steps=5, progress=False)

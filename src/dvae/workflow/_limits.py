@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dvae.errors import DataError
 from dvae.memory import check_memory
 from dvae.models import VAE, count_parameters
@@ -18,6 +20,15 @@ def check_latents(n_latents: int, n_samples: int, n_values: int) -> None:
             f"{n_latents} latents are more than the {n_samples} training samples or the "
             f"{n_values} values of a sample that vary; give {most} or fewer"
         )
+
+
+def check_kept(shape: tuple[int, ...]) -> None:
+    """Raise DataError if all fields of a data set do not fit into the memory that is free."""
+    check_memory(
+        2 * BYTES * math.prod(shape),  # as they are collected, and joined
+        "the fields, all of which the dense model keeps,",
+        "use the pod model, which keeps a few coefficients of each",
+    )
 
 
 def check_sizes(template: VAE, members: int) -> None:

@@ -25,7 +25,7 @@ from dvae.training.ensemble import check_device
 from dvae.training.split import Split, split_samples
 from dvae.workflow._figures import draw_figures
 from dvae.workflow._findings import describe_fields
-from dvae.workflow._limits import check_latents, check_sizes
+from dvae.workflow._limits import check_kept, check_latents, check_sizes
 from dvae.workflow._outputs import Outputs, write_text
 from dvae.workflow._scores import (
     MIN_SCORED,
@@ -226,6 +226,7 @@ def _template(
     n1, n2 = fields.shape[-2:]
     if n1 != n2:
         raise DataError(f"the dense model needs a square grid, got {n1} x {n2}; use the pod model")
+    check_kept(tuple(fields.shape))
     inner = DenseVAE(n_nodes=n1, channels=fields.shape[1], n_latents=n_latents, prior=prior)
     return UnitsVAE(inner, units), spectrum
 
