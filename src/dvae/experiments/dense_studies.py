@@ -13,6 +13,7 @@ import xarray as xr
 from dvae.experiments.common import (
     data_settings,
     dense_settings,
+    recipe_for,
     recipe_settings,
     resampled_history,
     score_ensemble,
@@ -42,15 +43,15 @@ def _coarse(profile: str, factors: str = "standard-normal") -> dict:
     )
 
 
+def _one_cycle(profile: str, **own: int) -> dict:
+    """Settings of DenseVAE on standardised fields, with those of a study's own."""
+    recipe = recipe_settings(profile, COARSE_RECIPE) | {"recipe_name": COARSE_RECIPE.name}
+    return _coarse(profile) | dense_settings(profile) | recipe | own
+
+
 def _label_groups(profile: str) -> list[Group]:
     smoke = profile == "smoke"
-    shared = (
-        _coarse(profile)
-        | {"n_pool": 16 if smoke else 512}
-        | dense_settings(profile)
-        | recipe_settings(profile, COARSE_RECIPE)
-        | {"recipe_name": COARSE_RECIPE.name}
-    )
+    shared = _one_cycle(profile, n_pool=16 if smoke else 512)
     runs = 1 if smoke else RUNS
     # a group holds all label counts of its runs, so that baselines find the unsupervised one
     size = runs if profile == "paper" else 1
@@ -81,14 +82,7 @@ def _size_groups(profile: str) -> list[Group]:
     seeds = [{"seed": seed} for seed in range(1 if smoke else PHASE_RUNS)]
     groups = []
     for size in (16,) if smoke else SIZES:
-        shared = (
-            _coarse(profile)
-            | {"size": size}
-            | dense_settings(profile)
-            | recipe_settings(profile, COARSE_RECIPE)
-            | {"recipe_name": COARSE_RECIPE.name}
-        )
-        groups += _grouped(profile, shared, seeds)
+        groups += _grouped(profile, _one_cycle(profile, size=size), seeds)
     return groups
 
 
@@ -113,8 +107,7 @@ def _phase_groups(profile: str) -> list[Group]:
     seeds = [{"seed": seed} for seed in range(1 if smoke else PHASE_RUNS)]
     groups = []
     for factors, prior in FIRST[:1] if smoke else FIRST:
-        name = "published" if prior == "standard" else "published-hierarchical"
-        recipe = RECIPES[name].faster(PUBLISHED_SPEED)
+        recipe = RECIPES[recipe_for("published", prior)].faster(PUBLISHED_SPEED)
         model = dense_settings(profile, prior)
         del model["standardised"]
         for arm, phase in ARMS[:1] if smoke else ARMS:
