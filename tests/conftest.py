@@ -63,6 +63,12 @@ def _annotations(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw nothing after training: figures take longer than the few steps of a test."""
+    monkeypatch.setattr("dvae.workflow.train.draw_figures", lambda *arguments: None)
+
+
+@pytest.fixture
 def root() -> Path:
     """The project's top folder."""
     return ROOT

@@ -121,7 +121,9 @@ def test_run_status_and_verify(dvae_command, tmp_path):
 
     code, out, _ = dvae_command("verify", EXPERIMENT, "--fraction", 0.25, "--quiet", *store)
     assert code == 0 and "identical" in out
-    code, out, _ = dvae_command("verify", EXPERIMENT, "--json", "--quiet", *store)
+    code, out, _ = dvae_command(
+        "verify", EXPERIMENT, "--fraction", 0.25, "--json", "--quiet", *store
+    )
     assert code == 0 and {g["outcome"] for g in json.loads(out)} == {"identical"}
 
     path = Store(tmp_path).path(EXPERIMENT, "smoke")

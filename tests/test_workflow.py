@@ -94,6 +94,7 @@ def test_reference_layout(reference_file, tmp_path):
     assert figures == {path.stem for path in out.glob("*.png")}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_fields_are_not_turned_because_of_their_keys(reference_file, tmp_path):
     path, data = reference_file
     out = tmp_path / "out"
@@ -114,6 +115,7 @@ def test_fields_are_not_turned_because_of_their_keys(reference_file, tmp_path):
     assert "orientation 'ij' (fields as they lie), as the file says" in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_one_channel_on_another_grid_with_a_file_of_labels(own_file, tmp_path):
     path, _, theta = own_file
     labels = write_labels(tmp_path / "labels.csv", [(i, theta[i]) for i in (3, 59, 7, 20)])
@@ -133,6 +135,7 @@ def test_one_channel_on_another_grid_with_a_file_of_labels(own_file, tmp_path):
     assert np.abs(found - theta).mean() < 0.25 * theta.std()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_finished_run_is_not_repeated_and_another_one_needs_another_folder(own_file, tmp_path):
     path = own_file[0]
     arguments = {"steps": 10, "n_latents": 1, "progress": False}
@@ -144,6 +147,7 @@ def test_a_finished_run_is_not_repeated_and_another_one_needs_another_folder(own
         train_file(path, tmp_path, seed=1, **arguments)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_an_interrupted_run_gives_the_same_models(own_file, tmp_path, monkeypatch):
     module = importlib.import_module("dvae.training.fitting")
     path = own_file[0]
@@ -251,6 +255,7 @@ def test_more_factors_than_latents(reference_file, tmp_path):
         )
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_dense_model_on_an_odd_grid(tmp_path):
     fields = np.random.default_rng(0).normal(size=(12, 1, 17, 17))
     with h5py.File(tmp_path / "data.h5", "w") as file:

@@ -144,6 +144,7 @@ def test_encode_and_decode_are_the_models_own_reconstruction(line, dvae_command,
     assert np.abs(second["z1"] - z["z1"]).median() < 0.2
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_decoded_lines_with_channels_are_a_file_like_any_other(tmp_path):
     lines = np.random.default_rng(2).normal(size=(20, 9, 3))
     np.save(tmp_path / "lines.npy", lines)
@@ -169,6 +170,7 @@ def test_the_member_is_the_best_or_as_asked(line):
         load_run(folder, 7)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_orientation_of_the_training_holds_unless_the_file_says_another(tmp_path):
     rng = np.random.default_rng(1)
     fields = rng.normal(size=(24, 2, 6, 6))

@@ -17,6 +17,7 @@ from dvae.workflow import train_file
 from dvae.workflow._findings import describe_fields
 
 QUIET = {"progress": False}
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def bumps(n: int, seed: int = 0):
