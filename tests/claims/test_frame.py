@@ -17,7 +17,7 @@ from dvae.runner import run_experiment
 
 PARTS = {"D": 2, "A": 1, "T": 1, "L": 5, "N": 3, "G": 1, "M": 6, "S": 4, "P": 4}
 ROWS = [f"{letter}{n}" for letter, count in PARTS.items() for n in range(1, count + 1)]
-ROWS += ["E1", "E2", "E3", "E4", "E5", "E7", "E8", "E9", "E10", "E11", "E12", "E13", "E14"]
+ROWS += ["E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "E10", "E11", "E12", "E13", "E14"]
 
 
 def test_every_row_has_a_rule_in_words():

@@ -209,6 +209,35 @@ def test_first_weight(failing, verdict):
     assert decide("E7", phases(failing, {})).verdict == verdict
 
 
+def ends(collapsed: int, runs: int, diverged: int = 0) -> xr.Dataset:
+    """Runs of DenseVAE, so many of them over-regularised; the last ones diverged."""
+    names = {"arm": "constant beta", "prior": "standard", "factors": "four-modes"}
+    return xr.Dataset(
+        {
+            "rate": ("trial", np.where(np.arange(runs) < collapsed, 0.01, 8.0)),
+            "loss_per_node": ("trial", np.full(runs, -8.0)),
+            "diverged": ("trial", (np.arange(runs) >= runs - diverged).astype(int)),
+        },
+        {name: ("trial", [value] * runs) for name, value in names.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("constant", "network", "verdict"),
+    [
+        (ends(10, 10), ends(2, 10), "reproduced"),
+        (ends(10, 10), ends(9, 10), "not reproduced"),
+        (ends(5, 10), ends(10, 10), "not reproduced"),
+        (ends(3, 3), ends(2, 3), "undecided"),
+        (ends(10, 10), ends(0, 10, diverged=9), "undecided"),  # one that did not diverge
+    ],
+)
+def test_a_network_for_the_variance(constant, network, verdict):
+    found = decide("E6", {"dense_phases": constant, "variance_network": network})
+    assert found.verdict == verdict
+    assert ("power" in found.ours) == (verdict == "undecided")
+
+
 @pytest.mark.parametrize(
     ("standard", "four", "verdict"),
     [

@@ -7,12 +7,17 @@ import pytest
 
 from dvae.experiments import find_experiment
 from dvae.experiments.dense_runs import DENSE_RUNS
-from dvae.experiments.dense_studies import DENSE_LABELS, DENSE_PHASES, DENSE_SIZES
+from dvae.experiments.dense_studies import (
+    DENSE_LABELS,
+    DENSE_PHASES,
+    DENSE_SIZES,
+    VARIANCE_NETWORK,
+)
 from dvae.results.store import Store
 from dvae.results.trials import group_hashes
 from dvae.runner import run_experiment
 
-STUDIES = (DENSE_LABELS, DENSE_SIZES, DENSE_PHASES)
+STUDIES = (DENSE_LABELS, DENSE_SIZES, DENSE_PHASES, VARIANCE_NETWORK)
 
 
 @pytest.mark.parametrize("study", [*STUDIES, DENSE_RUNS], ids=lambda study: study.name)
@@ -44,6 +49,23 @@ def test_phases_differ_from_the_published_runs_in_the_phase_alone():
         assert own == other
         seen.add((own["prior"], arm, phase))
     assert len(seen) == 8
+
+
+def test_a_variance_network_is_all_that_differs_from_a_constant_weight():
+    (network,) = VARIANCE_NETWORK.groups("paper")
+    (constant,) = (
+        group
+        for group in DENSE_PHASES.groups("paper")
+        if (group.shared["arm"], group.shared["prior"]) == ("constant beta", "standard")
+    )
+    own, other = dict(network.shared), dict(constant.shared)
+    assert own.pop("variance_network") is True
+    recipe, longer = dict(own.pop("recipe")), dict(other.pop("recipe"))
+    assert recipe.pop("steps") < longer.pop("steps")
+    assert not recipe.pop("learning_rate_steps")
+    assert longer.pop("learning_rate_steps")[0][0] > network.shared["recipe"]["steps"]
+    assert (own, recipe) == (other, longer)
+    assert network.trials == constant.trials
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)

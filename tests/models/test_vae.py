@@ -11,6 +11,7 @@ from dvae.errors import DataError
 from dvae.models import DenseVAE, PlainVAE, PodBasis, PodVAE, count_parameters
 from dvae.models.priors import GaussianPrior
 from dvae.models.vae import DecoderVariance, encoding_distribution
+from dvae.training import fit
 
 
 def fields_of(n_samples=24, channels=3, n=17, dtype=torch.float64):
@@ -272,6 +273,57 @@ def test_mean_and_log_variance_have_networks_of_their_own():
     y = torch.randn(3, 3, 17, 17)
     model.encoder(y).base_dist.loc.sum().backward()
     assert all(p.grad is None for p in model.encoder.log_variance.parameters())
+
+
+def with_and_without_variance_network():
+    """Two models of the same seed, in float64."""
+    models = []
+    for network in (True, False):
+        torch.manual_seed(3)
+        model = DenseVAE(17, blocks=(1, 2, 1), variance_network=network)
+        models.append(model.use_variance("learned").double())
+    return models
+
+
+def test_a_variance_network_starts_from_the_model_without():
+    other, plain = with_and_without_variance_network()
+    y, noise = fields_of(), torch.randn(24, 2).double()
+    for ours, theirs in zip(
+        other.loss_terms(other.features(y), noise),
+        plain.loss_terms(plain.features(y), noise),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
+    ours, theirs = dict(other.named_parameters()), dict(plain.named_parameters())
+    added = ours.keys() - theirs.keys()
+    assert added and all(name.startswith("decoder.variance_network.") for name in added)
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_a_variance_network_gives_every_sample_its_own_likelihood():
+    model, _ = with_and_without_variance_network()
+    y, z = fields_of(), torch.randn(24, 2).double()
+    perturbed(model)  # in training mode: batch normalisation keeps its few units alive
+    scale = model.decoder(z).base_dist.scale
+    assert (scale == scale[:, :1]).all()  # shared by channels
+    assert (scale[0] != scale[1]).any()  # not by samples
+    posterior = Normal(z, torch.full_like(z, 1e-9))
+    posterior = torch.distributions.Independent(posterior, 1)
+    noise = torch.zeros(24, 2).double()
+    distortion = model.loss_terms(model.features(y), noise, posterior=posterior).distortion
+    expected = -model.decoder(z).log_prob(y)
+    torch.testing.assert_close(distortion, expected, rtol=1e-6, atol=0)
+    distortion.sum().backward()
+    gradients = [p.grad for p in model.decoder.variance_network.parameters()]
+    assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
+
+
+def test_a_variance_network_has_no_calibrated_variance():
+    model, _ = with_and_without_variance_network()
+    with pytest.raises(DataError, match="a variance network needs a learned variance"):
+        model.use_variance("calibrated")
+    with pytest.raises(DataError, match="a variance network needs a learned variance"):
+        fit(model.float(), fields_of().float(), "one-cycle", [0], progress=False)
 
 
 @pytest.mark.parametrize(

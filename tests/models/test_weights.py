@@ -16,6 +16,7 @@ MODELS = {
     "dense": lambda: DenseVAE(17, blocks=(1, 2, 1), prior="hierarchical").use_variance("learned"),
     "dense calibrated": lambda: DenseVAE(17, blocks=(1, 2, 1), growth=3, features=3),
     "dense standardised": lambda: DenseVAE.from_fields(FIELDS.float(), blocks=(1, 2, 1)),
+    "dense variance network": lambda: DenseVAE(17, blocks=(1, 2, 1), variance_network=True),
     "dense float64": lambda: DenseVAE(17, blocks=(1, 2, 1), prior="mixture").double(),
     "pod": lambda: PodVAE.from_fields(FIELDS.float(), 4, hidden=(5, 6), n_latents=3),
     "pod float64": lambda: (

@@ -221,6 +221,12 @@ STATEMENTS = (
         ("E7",),
     ),
     Counterpart(
+        "4.2",
+        "A network for the decoder's variance may avoid over-regularisation",
+        ("table-variance-network",),
+        ("E6",),
+    ),
+    Counterpart(
         "4.2, 5.2",
         "Number of parameters, and how many a hierarchical prior adds",
         ("fig-architecture", "table-parameters"),

@@ -123,7 +123,9 @@ def make_model(settings: dict[str, Any], fields: torch.Tensor) -> VAE:
     else:
         common |= {"blocks": tuple(settings["blocks"])}
         common |= {name: settings[name] for name in ("growth", "features")}
-        if settings.get("standardised"):  # a setting that came later: others have no such entry
+        # settings that came later: others have no such entries
+        common |= {name: settings[name] for name in ("variance_network",) if name in settings}
+        if settings.get("standardised"):
             model = DenseVAE.from_fields(fields, **common)
         else:
             model = DenseVAE(n_nodes=fields.shape[-1], channels=fields.shape[1], **common)

@@ -11,7 +11,12 @@ from dvae.experiments.correlated_factors import CORRELATED_FACTORS
 from dvae.experiments.darcy import DARCY
 from dvae.experiments.data_draws import DATA_DRAWS
 from dvae.experiments.dense_runs import DENSE_RUNS
-from dvae.experiments.dense_studies import DENSE_LABELS, DENSE_PHASES, DENSE_SIZES
+from dvae.experiments.dense_studies import (
+    DENSE_LABELS,
+    DENSE_PHASES,
+    DENSE_SIZES,
+    VARIANCE_NETWORK,
+)
 from dvae.experiments.dense_vae import DENSE_VAE
 from dvae.experiments.disentanglement import DISENTANGLEMENT
 from dvae.experiments.first_phase import FIRST_PHASE
@@ -44,6 +49,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         DENSE_PHASES,
         DENSE_LABELS,
         DENSE_SIZES,
+        VARIANCE_NETWORK,
         BASELINES,
         SHAPE_SCORE,
         LATENT_SCORES,

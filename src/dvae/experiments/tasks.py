@@ -50,6 +50,7 @@ SENSORS = (0.2, 0.5, 0.8)  # their coordinates, in sides of the square
 GRID, REACH = 81, 4.5  # nodes of an axis of the latent grid, and how far it goes
 DRAWS = 200  # of every posterior
 LEVELS = (0.5, 0.8, 0.9, 0.95)  # of credible intervals
+INTERVAL = (0.05, 0.95)  # quantiles at the ends of the interval whose width is stored
 CANDIDATES = 12  # places of an axis at which a sensor may be put
 PLAIN = ("components", "direct")  # no VAE: principal components, and regression alone
 
@@ -216,7 +217,7 @@ class _Tasks:
         return {
             "surrogate": self._field_error(decoded),
             "factor": _root_mean_square(mean - self.theta),
-            "width": float(np.median(2 * norm.ppf(0.95) * scale)),
+            "width": float(np.median(np.ptp(norm.ppf(INTERVAL)) * scale)),
             "coverage": ("level", _coverage(position)),
             "permeability": self._permeability_error(mean),
         }
@@ -257,12 +258,12 @@ class _Tasks:
                 if not end:
                     truth = self.theta[:, factor]
                     positions.append(coverage_position(truth, location, scale, line.degrees))
-                    spread = scale**2 * line.degrees / max(line.degrees - 2, 0.5)
-                    widths.append(np.sqrt(location.var(1) + spread.mean(1)))
+                    drawn = location + scale * rng.standard_t(line.degrees, location.shape)
+                    widths.append(np.ptp(np.quantile(drawn, INTERVAL, axis=1), axis=0))
             means[end] = np.stack(located, 1)
             values[f"factor{end}"] = _root_mean_square(means[end] - self.theta)
         values["coverage"] = ("level", _coverage(np.stack(positions, 1)))
-        values["width"] = float(np.median(2 * norm.ppf(0.95) * np.stack(widths, 1)))
+        values["width"] = float(np.median(np.stack(widths, 1)))
         values["permeability"] = self._permeability_error(means[""])
         values["regret"] = self._regret(
             decoded[:, len(self.rows) :], nodes, square, labelled, theta
@@ -331,7 +332,7 @@ def _root_mean_square(error: np.ndarray) -> float:
 TASKS = Experiment(
     "tasks",
     "Surrogate, inversion and design with entangled, disentangled and labelled latents",
-    1,
+    2,
     _groups,
     _compute,
 )

@@ -182,27 +182,52 @@ class FieldDecoder(Decoder):
 
 
 class DenseDecoder(FieldDecoder):
-    """p(y|z): the mirror image of the encoder, with one variance per node shared by channels."""
+    """p(y|z): the mirror image of the encoder, with one variance per node shared by channels.
 
-    def __init__(self, standardisation, n_latents, blocks, growth, shape, sizes):
+    With ``variance_network`` a second network of the same kind, with one channel, adds to the
+    log-variance of every node: Var[y(x)|z] = v(x) exp(s(x, z)), as section 4.2 considers. Its
+    last convolution starts at 0, so that training starts from the model without it.
+    """
+
+    def __init__(
+        self, standardisation, n_latents, blocks, growth, shape, sizes, variance_network=False
+    ):
         channels = standardisation.shift.shape[0]
-        features = shape[0]
-        flat = math.prod(shape)
-        layers: list[nn.Module] = [
-            nn.Linear(n_latents, flat // 2),
-            nn.ReLU(),
-            nn.Linear(flat // 2, flat),
-            nn.Unflatten(1, shape),
-        ]
-        for i, n_layers in enumerate(blocks):
-            block = DenseBlock(features, n_layers, growth)
-            features = block.outputs // 2
-            layers += [block, _conv(block.outputs, features, 1)]
-            if i < len(blocks) - 1:
-                layers.append(_up(features, features, 3, grow_by_one=sizes[-2 - i] % 2 == 0))
-        layers.append(_up(features, channels, 4, grow_by_one=True))
-        layers.append(nn.Conv2d(channels, channels, 5, padding=2, bias=False))
-        super().__init__(nn.Sequential(*layers), standardisation)
+        arguments = (n_latents, blocks, growth, shape, sizes)
+        super().__init__(_mirror(channels, *arguments), standardisation)
+        self.variance_network = _mirror(1, *arguments) if variance_network else None
+        if self.variance_network is not None:
+            nn.init.zeros_(self.variance_network[-1].weight)
+
+    def forward(self, z):
+        mean = self.standardisation.inverse(self.mean(z))
+        shift = self.variance_shift(z)
+        log_variance = self.variance.log_variance
+        if shift is not None:
+            log_variance = (log_variance + shift)[:, None]
+        return diagonal_normal(mean, log_variance, event_dims=3)
+
+    def variance_shift(self, z):
+        return None if self.variance_network is None else self.variance_network(z)[:, 0]
+
+
+def _mirror(channels, n_latents, blocks, growth, shape, sizes) -> nn.Sequential:
+    """n numbers to fields: two linears, dense blocks with transitions up."""
+    features, flat = shape[0], math.prod(shape)
+    layers: list[nn.Module] = [
+        nn.Linear(n_latents, flat // 2),
+        nn.ReLU(),
+        nn.Linear(flat // 2, flat),
+        nn.Unflatten(1, shape),
+    ]
+    for i, n_layers in enumerate(blocks):
+        block = DenseBlock(features, n_layers, growth)
+        features = block.outputs // 2
+        layers += [block, _conv(block.outputs, features, 1)]
+        if i < len(blocks) - 1:
+            layers.append(_up(features, features, 3, grow_by_one=sizes[-2 - i] % 2 == 0))
+    layers.append(_up(features, channels, 4, grow_by_one=True))
+    return nn.Sequential(*layers, nn.Conv2d(channels, channels, 5, padding=2, bias=False))
 
 
 class DenseVAE(VAE):
@@ -228,12 +253,15 @@ class DenseVAE(VAE):
         See :func:`dvae.make_prior`.
     standardisation : Standardisation, optional
         Shift and scale of the fields, see :meth:`from_fields`; none by default, as published.
+    variance_network : bool
+        Let the decoder's log-variance depend on z by a network of its own (section 4.2). Only
+        with a learned variance (a recipe's ``variance="learned"``).
 
     Raises
     ------
     DataError
-        If the grid is even or too small for the blocks, the blocks are not an odd number, or a
-        count is below 1.
+        If the grid is even or too small for the blocks, the blocks are not an odd number, a
+        count is below 1, or a variance network meets a calibrated variance.
 
     Examples
     --------
@@ -256,6 +284,7 @@ class DenseVAE(VAE):
         features: int = 2,
         prior: str | Prior = "standard",
         standardisation: Standardisation | None = None,
+        variance_network: bool = False,
     ):
         if n_nodes % 2 == 0 or n_nodes < 17:
             raise DataError(f"n_nodes must be odd and at least 17, got {n_nodes}")
@@ -274,7 +303,13 @@ class DenseVAE(VAE):
         encoder = DenseEncoder(standardisation, n_latents, blocks[:half], growth, features)
         trunk = encoder.mean
         decoder = DenseDecoder(
-            standardisation, n_latents, blocks[half:], growth, trunk.shape, trunk.sizes
+            standardisation,
+            n_latents,
+            blocks[half:],
+            growth,
+            trunk.shape,
+            trunk.sizes,
+            variance_network,
         )
         super().__init__(encoder, decoder, prior, n_latents, (channels, n_nodes, n_nodes))
         self.n_nodes = n_nodes
@@ -287,6 +322,17 @@ class DenseVAE(VAE):
             "features": features,
             "prior": prior,
         }
+        if variance_network:  # a setting that came later: models without it are stored as before
+            self.configuration["variance_network"] = True
+            self.use_variance("learned")
+
+    def use_variance(self, kind):
+        if kind == "calibrated" and self.decoder.variance_network is not None:
+            raise DataError(
+                "a variance network needs a learned variance: train it with a recipe whose "
+                "variance is 'learned', such as 'published'"
+            )
+        return super().use_variance(kind)
 
     @classmethod
     def from_fields(cls, fields: Float[Tensor, "sample channel x1 x2"], **arguments) -> DenseVAE:

@@ -171,6 +171,9 @@ class _UnitsDecoder(Decoder):
     def squared_error(self, features, z):
         return self.inner.squared_error(features, z)
 
+    def variance_shift(self, z):
+        return self.inner.variance_shift(z)
+
     def data_variance(self, features):
         # a group without values has no variance, and none is asked for
         return self.inner.data_variance(features).nan_to_num(nan=1.0)

@@ -129,8 +129,13 @@ class DecoderVariance(nn.Module):
         self,
         squared_error: Float[Tensor, "sample *groups"],
         floor: Tensor | None = None,
+        shift: Float[Tensor, "sample *groups"] | None = None,
     ) -> Float[Tensor, " sample"]:
-        """Distortion -log p(y|z) of each sample in nats; ``floor`` bounds the variance below."""
+        """Distortion -log p(y|z) of each sample in nats.
+
+        ``floor`` bounds a calibrated variance below; ``shift`` is added to the log-variance of
+        each sample (:meth:`Decoder.variance_shift`).
+        """
         log_variance = self.log_variance
         if self.kind == "calibrated" and self.training:
             variance = self.per_value(squared_error.mean(0))
@@ -140,6 +145,8 @@ class DecoderVariance(nn.Module):
             with torch.no_grad():
                 self.log_variance.mul_(1 - self.momentum)
                 self.log_variance.add_(self.momentum * log_variance.detach())
+        if shift is not None:
+            log_variance = log_variance + shift
         scaled = squared_error * torch.exp(-log_variance)
         per_group = 0.5 * (self.count * (LOG_2PI + log_variance) + scaled)
         return per_group.reshape(len(per_group), -1).sum(1) + self.log_jacobian
@@ -198,6 +205,10 @@ class Decoder(nn.Module):
     def squared_error(self, features: Tensor, z: Tensor) -> Float[Tensor, "sample *groups"]:
         """Squared error of the decoded mean, summed over each variance group."""
         raise NotImplementedError
+
+    def variance_shift(self, z: Float[Tensor, "sample latent"]) -> Tensor | None:
+        """What a network of z adds to the log-variance of every group; nothing by default."""
+        return None
 
     def data_variance(self, features: Tensor) -> Float[Tensor, "*groups"]:
         """Variance of the data about their mean field in every variance group (theorem 1)."""
@@ -346,7 +357,8 @@ class VAE(nn.Module):
         mean, scale = posterior.base_dist.loc, posterior.base_dist.scale
         z = mean + scale * noise[:, : self.n_latents]
         rate = self.prior.rate(posterior, z, noise[:, self.n_latents :])
-        distortion = self.decoder.variance(self.decoder.squared_error(features, z), floor)
+        error, shift = self.decoder.squared_error(features, z), self.decoder.variance_shift(z)
+        distortion = self.decoder.variance(error, floor, shift)
         return LossTerms(rate, distortion)
 
 
