@@ -16,6 +16,9 @@ mpl.use("Agg")
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# kernels do not read the profile of whoever runs the tests
+os.environ.setdefault("IPYTHONDIR", str(ROOT / "_build" / "ipython"))
+
 # Warnings and progress bars, and everything that is drawn: it differs between machines by design.
 NOT_COMPARED = (
     "stderr",

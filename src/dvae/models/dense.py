@@ -195,9 +195,11 @@ class DenseDecoder(FieldDecoder):
         channels = standardisation.shift.shape[0]
         arguments = (n_latents, blocks, growth, shape, sizes)
         super().__init__(_mirror(channels, *arguments), standardisation)
-        self.variance_network = _mirror(1, *arguments) if variance_network else None
-        if self.variance_network is not None:
-            nn.init.zeros_(self.variance_network[-1].weight)
+        self.variance_network = None
+        if variance_network:
+            self.variance_network = _mirror(1, *arguments)
+            for parameter in self.variance_network[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, z):
         mean = self.standardisation.inverse(self.mean(z))
