@@ -182,9 +182,11 @@ def _e4_factorised(results: Results) -> Finding:
     """The network that decides, four modes, every kind of HP that it has, two parts: the total
     correlation of q(z) (k nearest neighbours, a draw for every test sample) is lower than without
     HP (Mann-Whitney, one-sided, 5 %; undecided, if a difference of one standard deviation would not
-    have been found with a probability of 0.8), and at most 0.1 nats in nine of ten runs. (On the
-    shifted factors nothing could fail: a Gaussian with equal variances is factorised at any
-    angle.)"""
+    have been found with a probability of 0.8), and at most 0.1 nats in nine of ten runs and more
+    often than without (Fisher's exact test, one-sided, 5 %; undecided likewise). (On the shifted
+    factors nothing could fail: a Gaussian with equal variances is factorised at any angle. The
+    comparison in the second part was added when it was seen that runs without HP have a small
+    total correlation as often.)"""
     network = results.deciding_network("four-modes")
     latents = _runs_of(network, "four-modes")["latents"]
     correlations = {
@@ -192,19 +194,23 @@ def _e4_factorised(results: Results) -> Finding:
         for prior, runs in latents.items()
     }
     plain = correlations.pop("standard")
+    plain_small = int((plain <= FACTORISED).sum())
     verdicts, texts, open_parts = [], [], []
     for prior, own in correlations.items():
         part, small = lower_part(own, plain), int((own <= FACTORISED).sum())
-        consistent = Part("holds" if small >= ALWAYS * len(own) else "fails", 1.0)
+        consistent = exceeds_part(small, len(own), plain_small, len(plain), ALWAYS)
+        if small < ALWAYS * len(own):
+            consistent = Part("fails", 1.0)
         verdicts.append(combine(part, consistent))
-        open_parts.append(part)
+        open_parts += [part, consistent]
         texts.append(
             f"{np.median(own):.2f} with {SHORT_NAMES[prior]} ({small} of {len(own)} at most "
             f"{FACTORISED})"
         )
     found = (
-        f"{network.name}, `{network.recipe}`: median {np.median(plain):.2f} nats without HP, "
-        f"{', '.join(texts)}{power_text(*open_parts)}"
+        f"{network.name}, `{network.recipe}`: median {np.median(plain):.2f} nats without HP "
+        f"({plain_small} of {len(plain)} at most {FACTORISED}), {', '.join(texts)}"
+        f"{power_text(*open_parts)}"
     )
     return Finding(found, over_kinds(verdicts))
 
@@ -289,7 +295,7 @@ def _curve(results: Results) -> pd.DataFrame:
 def _e6_variance_network(results: Results) -> Finding:
     """DenseVAE on 33 x 33 nodes, four modes, standard prior, published recipe in fewer steps with
     the whole weight of the rate from the first one on, where a constant variance over-regularises:
-    of the runs with a network for the variance, in a fifth of these steps, fewer do (Fisher's
+    of the runs with a network for the variance, in a tenth of these steps, fewer do (Fisher's
     exact test, one-sided, 5 %; undecided, if nine in ten against none would not have been found
     with a probability of 0.8)."""
     arms = {
@@ -462,7 +468,8 @@ def _e11_total_correlation(results: Results) -> Finding:
     q(z) (k nearest neighbours, a draw for every test sample) falls as S_D rises (Kendall's tau,
     5 %), and its median over the runs that are not disentangled is above the 0.1 nats below which
     a posterior counts as factorised. (All runs share their test samples, so that a trend alone
-    could come from these.)"""
+    could come from these. On Gaussian factors theory says that this must fail: a rotated posterior
+    is factorised too. They are independent, and so are judged.)"""
     runs = select_trials(results["disentanglement"], recipe="calibrated", prior="standard")
     texts, falls = [], []
     for factors, theta in factors_by_set(results["baselines"]).items():
@@ -516,10 +523,14 @@ def _e12_convex(results: Results) -> Finding:
         )
         for k in range(n)
     ]
-    above = float((distortion - hull).max())
+    excess = distortion - hull
+    above = float(excess.max())
     rise = float((distortion - np.minimum.accumulate(distortion)).max())
     found = (
         f"{n} weights, rates {rate.min():.2g} to {rate.max():.3g} nats: at most {above:.2g} nats "
         f"per node above their convex hull, {rise:.2g} above a model of a smaller rate"
     )
+    if above > RISE:
+        off = points.index[excess > RISE]
+        found += f"; off it are weights from {off.min():.2g} to {off.max():.2g} per node"
     return Finding(found, either(above <= RISE, rise <= RISE))

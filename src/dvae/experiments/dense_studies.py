@@ -38,7 +38,7 @@ DENSE_COUNTS = (0, 5, 15, 41)  # labels beside 512 samples: 0, 1, 3 and 8 %
 ARMS = (("phase", 0.25), ("phase", 0.0), ("constant beta", 0.0), ("phase", 0.5))
 PHASE_RUNS = 10
 # of the 6500 of the arm "constant beta", whose runs are over-regularised from the first ones on
-NETWORK_STEPS = 1300
+NETWORK_STEPS = 650
 
 
 def _coarse(profile: str, factors: str = "standard-normal") -> dict:
