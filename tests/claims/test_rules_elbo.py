@@ -65,8 +65,8 @@ def test_a_larger_weight(more, left, angles, verdict):
     assert decide("E2", weights(rows)).verdict == verdict
 
 
-def fifty(errors: dict[str, float], turned: dict[str, bool], runs: int, path) -> Results:
-    """A network with runs of every prior: median errors, and latents that depend or do not."""
+def fifty(errors: dict[str, float], turned: dict[str, float], runs: int, path) -> Results:
+    """A network with runs of every prior: median errors, and latents turned by degrees."""
     rng = np.random.default_rng(0)
     pieces, rows = [], {}
     for factors in ("shifted-normal", "four-modes"):
@@ -74,8 +74,8 @@ def fifty(errors: dict[str, float], turned: dict[str, bool], runs: int, path) ->
             theta = rng.choice([-1.0, 1.0], (runs, 400, 2)) + 0.3 * rng.standard_normal(
                 (runs, 400, 2)
             )
-            if turned[prior]:  # four modes on the axes: far from independent
-                theta = theta @ np.array([[1, 1], [-1, 1]]) / np.sqrt(2)
+            c, s = np.cos(np.radians(turned[prior])), np.sin(np.radians(turned[prior]))
+            theta = theta @ np.array([[c, s], [-s, c]])  # at 45 modes on the axes: dependent
             spread = 1 + 0.01 * rng.standard_normal(runs)
             pieces.append(
                 xr.Dataset(
@@ -112,13 +112,18 @@ CODED = "hierarchical-rectified"
 )
 def test_reconstruction_with_hp(with_hp, runs, verdict, tmp_path):
     errors = {"standard": 1.0, CODED: with_hp}
-    results = fifty(errors, dict.fromkeys(errors, False), runs, tmp_path)
+    results = fifty(errors, dict.fromkeys(errors, 0.0), runs, tmp_path)
     assert decide("E3", results).verdict == verdict
 
 
 @pytest.mark.parametrize(
     ("plain", "coded", "verdict"),
-    [(True, False, "reproduced"), (False, False, "partly"), (True, True, "not reproduced")],
+    [
+        (45, 0, "reproduced"),
+        (3, 0, "partly"),  # lower, but small without HP as well
+        (0, 0, "not reproduced"),
+        (45, 45, "not reproduced"),
+    ],
 )
 def test_factorised_posterior(plain, coded, verdict, tmp_path):
     turned = {"standard": plain, CODED: coded}
