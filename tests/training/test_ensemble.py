@@ -61,6 +61,8 @@ CASES = {
     "pod hierarchical": (lambda: pod(prior="hierarchical"), {}),
     "pod rectified": (lambda: pod(prior="hierarchical-rectified"), {}),
     "pod mixture": (lambda: pod(prior="mixture"), {}),
+    "pod vamp": (lambda: pod(prior="vamp"), {}),
+    "pod flow": (lambda: pod(prior="flow"), {}),
     "pod labelled": (pod, {}),
     "pod labelled eq27": (pod, {"semi_supervision": "eq27", "label_weight": 1e-3}),
 }
