@@ -405,7 +405,7 @@ class FlowPrior(Prior):
     """Neural spline flow: a standard normal, transformed by splines with learned knots.
 
     Autoregressive transformations of monotonic rational-quadratic splines on [-5, 5], the
-    identity outside, one latent after the other in turning order (:mod:`zuko`). The density is
+    identity outside, one latent after the other in turning order (library zuko). The density is
     exact, and any density is a limit of such ones.
 
     Parameters
