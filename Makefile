@@ -48,7 +48,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@rm -f $(VENV)/installed-torch-*
 	@echo "creating the environment $(VENV) (once; about a minute and a half with a fast connection)"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --require-hashes -r requirements.lock
 	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$(TORCH_VERSION)
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@

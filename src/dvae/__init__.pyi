@@ -11,12 +11,14 @@ from .loading import load_result as load_result
 from .models import VAE as VAE
 from .models import DenseVAE as DenseVAE
 from .models import FieldUnits as FieldUnits
+from .models import FlowPrior as FlowPrior
 from .models import GaussianPrior as GaussianPrior
 from .models import HierarchicalPrior as HierarchicalPrior
 from .models import MixturePrior as MixturePrior
 from .models import PodBasis as PodBasis
 from .models import PodVAE as PodVAE
 from .models import UnitsVAE as UnitsVAE
+from .models import VampPrior as VampPrior
 from .models import count_parameters as count_parameters
 from .models import load_model as load_model
 from .models import make_prior as make_prior

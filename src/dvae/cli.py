@@ -120,7 +120,10 @@ def train(
     ] = "trained",
     model: Annotated[str, typer.Option(help="dense or pod.")] = "pod",
     prior: Annotated[
-        str, typer.Option(help="standard, hierarchical, hierarchical-rectified or mixture.")
+        str,
+        typer.Option(
+            help="standard, hierarchical, hierarchical-rectified, mixture, vamp (with pod) or flow."
+        ),
     ] = "standard",
     recipe: Annotated[
         str,

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from tolerances import rounding
 
+from dvae.analysis.linear_vae import rotation_price
 from dvae.analysis.rotation import (
     angle_test,
     rotate,
@@ -15,6 +16,7 @@ from dvae.analysis.rotation import (
     rotation_angle,
     rotation_angles,
     rotation_matrix,
+    turned_correlation,
 )
 from dvae.errors import DataError
 
@@ -162,3 +164,24 @@ def test_angles_of_runs_at_once_are_those_of_single_runs():
 def test_angles_of_three_latents_are_refused():
     with pytest.raises(DataError, match="2 latents"):
         rotation_angles(np.ones((4, len(LATTICE), 3)), LATTICE)
+
+
+@pytest.mark.parametrize("angle", [0.0, 20.0, 45.0, 90.0])
+def test_total_correlation_of_a_turned_normal_is_hadamards(angle):
+    normal = stats.multivariate_normal(cov=np.diag([1.5, 0.4]))
+    expected = rotation_price(1.5, 0.4, angle)  # a covariance costs as much as its inverse
+    assert turned_correlation(normal.logpdf, angle) == pytest.approx(expected, abs=1e-6)
+
+
+def test_total_correlation_of_turned_modes():
+    """Apart, two modes an axis have three marginal modes at 45 degrees: 2 H(1/4, 1/2, 1/4)."""
+
+    def narrow(points):
+        left, right = stats.norm([[-1], [1]], 0.1).logpdf(points[:, None]).transpose(1, 0, 2)
+        return (np.logaddexp(left, right) - np.log(2)).sum(1)
+
+    assert turned_correlation(narrow, 0, limit=2.0) == pytest.approx(0, abs=1e-9)
+    expected = 2 * stats.entropy([0.25, 0.5, 0.25]) - np.log(4)
+    assert turned_correlation(narrow, 45, limit=2.0) == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(DataError, match="holds"):
+        turned_correlation(narrow, 0, limit=1.0)

@@ -15,18 +15,49 @@ from torch.distributions import (
 
 from dvae.errors import DataError, UnknownNameError
 from dvae.models import (
+    DenseVAE,
+    FieldUnits,
+    FlowPrior,
     GaussianPrior,
     HierarchicalPrior,
     MixturePrior,
+    PodVAE,
+    UnitsVAE,
+    VampPrior,
     count_parameters,
     make_prior,
 )
 from dvae.models.priors import diagonal_normal
 
+
+class Affine(torch.nn.Module):
+    """Encoder of three inputs; mean and log-variance are affine."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = torch.nn.Linear(3, 4).double()
+
+    def pseudo_inputs(self, count):
+        return torch.randn(count, 3).double()
+
+    def from_inputs(self, inputs):
+        mean, log_variance = self.network(inputs).chunk(2, -1)
+        return diagonal_normal(mean, log_variance)
+
+
+def vamp(n_inputs: int) -> VampPrior:
+    """VampPrior with an encoder but no model around it."""
+    prior = VampPrior(2, n_inputs)
+    prior.attach(Affine())
+    return prior
+
+
 PRIORS = {
     "standard": lambda: GaussianPrior(2),
     "scaled": lambda: GaussianPrior(2, (0.5, 1.7)),
     "mixture": lambda: MixturePrior(2, 3),
+    "vamp": lambda: vamp(3),
+    "flow": lambda: FlowPrior(2),
     "hierarchical": lambda: HierarchicalPrior(2),
     "network variance": lambda: HierarchicalPrior(2, variance="network"),
     "rectified": lambda: HierarchicalPrior(2, rectified=True),
@@ -36,7 +67,7 @@ PRIORS = {
     ),
 }
 EXACT_RATE = ("standard", "scaled")
-UNBIASED_RATE = (*EXACT_RATE, "mixture")
+UNBIASED_RATE = (*EXACT_RATE, "mixture", "vamp", "flow")
 
 
 @pytest.fixture(params=PRIORS)
@@ -46,7 +77,7 @@ def named(request):
     prior = PRIORS[request.param]().double()
     with torch.no_grad():
         for name, parameter in prior.named_parameters():
-            spread = 0.1 if "log_variance" in name else 0.3
+            spread = 0.1 if "log_variance" in name or "transform" in name else 0.3
             parameter.add_(spread * torch.randn_like(parameter))
     return request.param, prior
 
@@ -66,6 +97,16 @@ def exact_log_prob(prior, z):
     if isinstance(prior, MixturePrior):
         components = Normal(prior.means, torch.exp(0.5 * prior.log_variances))
         return MixtureSameFamily(Categorical(logits=prior.logits), components).log_prob(z).sum(-1)
+    if isinstance(prior, VampPrior):
+        posterior = prior._encoders[0].from_inputs(prior.inputs)
+        even = Categorical(torch.ones(prior.n_inputs).double())
+        return MixtureSameFamily(even, posterior).log_prob(z)
+    if isinstance(prior, FlowPrior):  # change of variables, with the Jacobian by differentiation
+        with torch.enable_grad():
+            z = z.clone().requires_grad_()
+            base = prior.transform()(z)
+            rows = [torch.autograd.grad(x.sum(), z, retain_graph=True)[0] for x in base.unbind(1)]
+        return Normal(0.0, 1.0).log_prob(base).sum(1) + torch.stack(rows, 1).slogdet()[1]
     xi, weight = grid(6.5, 45)
     log_weights = exact_log_prob(prior.parent, xi) + math.log(weight)
     mean, log_variance = prior.decoder(xi)
@@ -79,7 +120,7 @@ def exact_log_prob(prior, z):
 @torch.no_grad()
 def test_density_integrates_to_one_and_is_the_exact_one(named):
     name, prior = named
-    nodes, weight = grid(8.0, 37)
+    nodes, weight = grid(8.0, 101 if name == "flow" else 37)  # splines have kinks
     exact = exact_log_prob(prior, nodes)
     assert exact.exp().sum() * weight == pytest.approx(1, abs=2e-3)
     if name in UNBIASED_RATE:
@@ -95,8 +136,8 @@ def test_density_integrates_to_one_and_is_the_exact_one(named):
 
 @torch.no_grad()
 def test_samples_follow_the_density(named):
-    _, prior = named
-    nodes, weight = grid(8.0, 37)
+    name, prior = named
+    nodes, weight = grid(8.0, 101 if name == "flow" else 37)
     density = exact_log_prob(prior, nodes).exp() * weight
     samples = prior.sample(40_000)
     assert samples.shape == (40_000, 2)
@@ -254,9 +295,55 @@ def test_mixture_starts_as_a_broad_even_density():
     assert inside.max() - inside.min() < 0.3
 
 
+@torch.no_grad()
+def test_a_vamp_prior_of_one_input_is_that_inputs_posterior():
+    prior = vamp(1)
+    posterior = prior._encoders[0].from_inputs(prior.inputs).base_dist
+    z = torch.randn(20, 2).double()
+    expected = Normal(posterior.loc[0], posterior.scale[0]).log_prob(z).sum(-1)
+    torch.testing.assert_close(prior.log_prob(z), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_vamp_prior_follows_the_encoder_of_its_model_and_trains_it():
+    fields = torch.randn(12, 3, 9, 9)
+    model = PodVAE.from_fields(fields, 4, hidden=(5,), prior="vamp")
+    assert [name for name, _ in model.named_parameters() if "prior" in name] == ["prior.inputs"]
+    z = torch.randn(6, 2)
+    before = model.prior.log_prob(z)
+    before.sum().backward()
+    assert model.encoder.network[0].weight.grad.abs().max() > 0
+    with torch.no_grad():
+        model.encoder.network[-1].bias[:2] += 1  # every posterior moves
+    torch.testing.assert_close(model.prior.log_prob(z + 1), before)
+    units = UnitsVAE(model, FieldUnits.from_fields(fields.double()))
+    torch.testing.assert_close(units.prior.log_prob(z + 1), before)  # the same prior
+
+
+def test_what_a_vamp_prior_cannot_do():
+    fields = torch.randn(12, 3, 9, 9)
+    with pytest.raises(DataError, match="as part of a model"):
+        make_prior("vamp", 2).log_prob(torch.zeros(1, 2))
+    with pytest.raises(DataError, match="take a PodVAE, or another prior"):
+        DenseVAE(17, blocks=(1, 2, 1), prior="vamp")
+    prior = VampPrior(2, 3)
+    PodVAE.from_fields(fields, 4, prior=prior)
+    with pytest.raises(DataError, match="belongs to one model"):
+        PodVAE.from_fields(fields, 4, prior=prior)
+
+
+@torch.no_grad()
+def test_a_flow_is_a_bijection_and_leaves_the_checks_of_torch_on():
+    prior = FlowPrior(3).double()
+    z = 2 * torch.randn(50, 3).double()
+    transform = prior.transform()
+    torch.testing.assert_close(transform.inv(transform(z)), z, rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="scale"):
+        Normal(0.0, -1.0)
+
+
 @pytest.mark.wrong_types
 def test_names_and_errors():
-    for name in ("standard", "hierarchical", "hierarchical-rectified", "mixture"):
+    for name in ("standard", "hierarchical", "hierarchical-rectified", "mixture", "vamp", "flow"):
         assert make_prior(name, 3).n_latents == 3
     given = GaussianPrior(2, 0.5)
     assert make_prior(given, 2) is given
@@ -272,6 +359,9 @@ def test_names_and_errors():
         lambda: HierarchicalPrior(2, levels=0),
         lambda: HierarchicalPrior(2, variance="learned"),
         lambda: MixturePrior(2, 0),
+        lambda: VampPrior(2, 0),
+        lambda: FlowPrior(2, transforms=0),
+        lambda: FlowPrior(2, bins=1),
     ):
         with pytest.raises(DataError):
             make()

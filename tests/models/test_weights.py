@@ -24,6 +24,8 @@ MODELS = {
         .use_variance("learned")
         .double()
     ),
+    "pod vamp": lambda: PodVAE.from_fields(FIELDS.float(), 4, prior="vamp"),
+    "pod flow": lambda: PodVAE.from_fields(FIELDS.float(), 4, prior="flow"),
 }
 
 

@@ -204,11 +204,12 @@ def interrupts():
 
 
 @pytest.mark.usefixtures("interrupts")
-def test_an_interrupt_waits_for_a_whole_checkpoint_and_a_resumed_run_is_the_same(tmp_path):
+@pytest.mark.parametrize("prior", ["standard", "vamp", "flow"])
+def test_an_interrupt_waits_for_a_whole_checkpoint_and_a_resumed_run_is_the_same(tmp_path, prior):
     path = tmp_path / "checkpoint"
     fields = torch.from_numpy(np.random.default_rng(0).standard_normal((20, 3, 17, 17))).float()
-    model = PodVAE.from_fields(fields, 6, hidden=(8,))
-    arguments = {"recipe": Recipe("stopped", 200, 4), "seeds": [0, 1], "progress": False}
+    model = PodVAE.from_fields(fields, 6, hidden=(8,), prior=prior)
+    arguments = {"recipe": Recipe("stopped", 100, 4), "seeds": [0, 1], "progress": False}
     whole = fit(model, fields, **arguments)
 
     def interrupt(step, _):
@@ -217,7 +218,7 @@ def test_an_interrupt_waits_for_a_whole_checkpoint_and_a_resumed_run_is_the_same
     with pytest.raises(KeyboardInterrupt):
         fit(model, fields, **arguments, checkpoint=path, monitor=interrupt)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert 0 < step_of(path) < 200
+    assert 0 < step_of(path) < 100
     again = fit(model, fields, **arguments, checkpoint=path)
     assert torch.equal(again.ensemble.parameters, whole.ensemble.parameters)
     assert again.history.equals(whole.history)

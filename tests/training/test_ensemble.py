@@ -61,6 +61,8 @@ CASES = {
     "pod hierarchical": (lambda: pod(prior="hierarchical"), {}),
     "pod rectified": (lambda: pod(prior="hierarchical-rectified"), {}),
     "pod mixture": (lambda: pod(prior="mixture"), {}),
+    "pod vamp": (lambda: pod(prior="vamp"), {}),
+    "pod flow": (lambda: pod(prior="flow"), {}),
     "pod labelled": (pod, {}),
     "pod labelled eq27": (pod, {"semi_supervision": "eq27", "label_weight": 1e-3}),
 }
@@ -258,6 +260,8 @@ def test_initialisation():
     glorot = initialise(template, 1, "xavier").encoder.mean[-1].weight
     bound = (6 / sum(glorot.shape)) ** 0.5
     assert 0.8 * bound < glorot.abs().max() <= bound
+    inputs = [initialise(pod(prior="vamp"), seed).prior.inputs for seed in (1, 1, 2)]
+    assert torch.equal(inputs[0], inputs[1]) and not torch.isclose(inputs[0], inputs[2]).any()
     hierarchical = initialise(dense(prior="hierarchical"), 1)
     assert (hierarchical.prior.decoder.log_variance == 0).all()
 

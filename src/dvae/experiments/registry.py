@@ -26,6 +26,7 @@ from dvae.experiments.latent_scores import LATENT_SCORES
 from dvae.experiments.lines import DIRECTIONS, LINES, PLANES, SEED_PAIRS
 from dvae.experiments.low_density import LOW_DENSITY
 from dvae.experiments.model_size import MODEL_SIZE
+from dvae.experiments.other_priors import OTHER_PRIORS
 from dvae.experiments.over_regularised import OVER_REGULARISED_RUNS
 from dvae.experiments.paths import PATHS, RATE_DISTORTION
 from dvae.experiments.prior_fits import PRIOR_FITS
@@ -76,6 +77,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         NOISE_LEVELS,
         SCHEDULES,
         TASKS,
+        OTHER_PRIORS,
     )
 }
 

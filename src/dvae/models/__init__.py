@@ -3,7 +3,15 @@
 from dvae.models.dense import DenseVAE
 from dvae.models.plain import PlainVAE
 from dvae.models.pod import PodBasis, PodVAE
-from dvae.models.priors import GaussianPrior, HierarchicalPrior, MixturePrior, Prior, make_prior
+from dvae.models.priors import (
+    FlowPrior,
+    GaussianPrior,
+    HierarchicalPrior,
+    MixturePrior,
+    Prior,
+    VampPrior,
+    make_prior,
+)
 from dvae.models.units import FieldUnits, UnitsVAE
 from dvae.models.vae import VAE, count_parameters
 from dvae.models.weights import load_model, save_model
@@ -12,6 +20,7 @@ __all__ = [
     "VAE",
     "DenseVAE",
     "FieldUnits",
+    "FlowPrior",
     "GaussianPrior",
     "HierarchicalPrior",
     "MixturePrior",
@@ -20,6 +29,7 @@ __all__ = [
     "PodVAE",
     "Prior",
     "UnitsVAE",
+    "VampPrior",
     "count_parameters",
     "load_model",
     "make_prior",

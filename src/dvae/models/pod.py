@@ -234,8 +234,15 @@ class PodEncoder(Encoder):
         return self.basis.project(fields)
 
     def from_features(self, features: Float[Tensor, "sample feature"]) -> Independent:
-        h = self.network(features[:, :-1] / self.basis.spread[0])
-        mean, log_variance = h.chunk(2, -1)
+        return self.from_inputs(features[:, :-1] / self.basis.spread[0])
+
+    def pseudo_inputs(self, count):
+        """Normal coefficients with the variances of those of the training data."""
+        spread = (self.basis.spread / self.basis.spread[0]).to(next(self.network.parameters()))
+        return spread * torch.randn(count, len(spread)).to(spread)
+
+    def from_inputs(self, inputs):
+        mean, log_variance = self.network(inputs).chunk(2, -1)
         return encoding_distribution(mean, log_variance)
 
 

@@ -1,4 +1,4 @@
-"""Priors p(z) of the latents: Gaussian, factorised mixture, and hierarchical (section 2.3).
+"""Priors p(z) of the latents: Gaussian, hierarchical (section 2.3), mixtures, and a flow.
 
 Every prior estimates the rate KL[q(z|y) || p(z)] of a batch from given noise, so that training is
 a deterministic function of its random numbers, and has a density and samples for plots and checks.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -19,10 +19,13 @@ from torch.distributions import Distribution, Independent, Normal
 from dvae.errors import DataError, UnknownNameError
 
 __all__ = [
+    "FlowPrior",
     "GaussianPrior",
     "HierarchicalPrior",
     "MixturePrior",
     "Prior",
+    "PseudoEncoder",
+    "VampPrior",
     "diagonal_normal",
     "make_prior",
 ]
@@ -42,6 +45,23 @@ def _normal_log_prob(x: Tensor, mean: Tensor | float, log_variance: Tensor | flo
     return -0.5 * (LOG_2PI + log_variance + (x - mean) ** 2 * torch.exp(-log_variance)).sum(-1)
 
 
+@runtime_checkable
+class PseudoEncoder(Protocol):
+    """What a :class:`VampPrior` asks of the encoder of its model."""
+
+    def pseudo_inputs(self, count: int) -> Float[Tensor, "count input"]:
+        """Random inputs that look like data to the encoder's network, in the network's units."""
+        ...
+
+    def from_inputs(self, inputs: Float[Tensor, "sample input"]) -> Independent:
+        """Encoding distribution q(z|y) of inputs of the network."""
+        ...
+
+    def modules(self) -> Iterator[nn.Module]:
+        """The encoder and its parts."""
+        ...
+
+
 class Prior(nn.Module):
     """Base of the priors over ``n_latents`` latent variables.
 
@@ -59,6 +79,9 @@ class Prior(nn.Module):
             raise DataError(f"n_latents must be at least 1, got {n_latents}")
         self.n_latents = n_latents
         self.noise_size = noise_size
+
+    def attach(self, encoder: PseudoEncoder) -> None:
+        """Take note of the encoder of the model that this prior is part of."""
 
     def rate(
         self,
@@ -306,11 +329,146 @@ class HierarchicalPrior(Prior):
         return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
 
 
+class VampPrior(Prior):
+    """Mixture of the posteriors of learned pseudo-inputs u_k, in equal parts.
+
+    .. math:: p(z) = \\frac1K \\sum_k q(z | u_k)
+
+    The loss is least where p(z) is the posterior averaged over the data; this prior has the form
+    of that average, with K learned inputs in the place of the samples. It has no network of its
+    own: ``attach`` (which a model calls) tells it the model's encoder, which it refers to without
+    making it a part of itself. The density is exact.
+
+    Parameters
+    ----------
+    n_latents : int
+        Dimension of z.
+    n_inputs : int
+        Number K of pseudo-inputs, in the units of what the encoder's network reads.
+
+    Raises
+    ------
+    DataError
+        If ``n_inputs`` is below 1, the prior is asked for a density without a model, is made part
+        of a second model, or the model's encoder takes no pseudo-inputs.
+
+    References
+    ----------
+    Tomczak and Welling, VAE with a VampPrior, AISTATS 2018.
+    """
+
+    inputs: nn.Parameter
+
+    def __init__(self, n_latents: int, n_inputs: int = 50):
+        super().__init__(n_latents)
+        if n_inputs < 1:
+            raise DataError(f"a VampPrior needs at least 1 pseudo-input, got {n_inputs}")
+        self.n_inputs = n_inputs
+        self._encoders: tuple[PseudoEncoder, ...] = ()  # in a tuple it is no submodule
+
+    def attach(self, encoder):
+        if self._encoders:
+            if self._encoders[0] not in encoder.modules():  # it is, inside of units
+                raise DataError("a VampPrior belongs to one model; give each model its own")
+            return
+        self.inputs = nn.Parameter(encoder.pseudo_inputs(self.n_inputs))
+        self._encoders = (encoder,)
+
+    def reset_parameters(self) -> None:
+        """Draw the pseudo-inputs anew."""
+        with torch.no_grad():
+            self.inputs.copy_(self._encoder.pseudo_inputs(self.n_inputs))
+
+    @property
+    def _encoder(self) -> PseudoEncoder:
+        if not self._encoders:
+            raise DataError("a VampPrior has a density only as part of a model, with its encoder")
+        return self._encoders[0]
+
+    def _components(self) -> tuple[Tensor, Tensor]:
+        """Means and log-variances of the components (component, latent)."""
+        components = self._encoder.from_inputs(self.inputs).base_dist
+        return components.loc, 2 * components.scale.log()
+
+    def log_prob(self, z):
+        component = _normal_log_prob(z.unsqueeze(-2), *self._components())
+        return torch.logsumexp(component, -1) - math.log(self.n_inputs)
+
+    def sample(self, n_samples):
+        mean, log_variance = self._components()
+        choice = torch.randint(self.n_inputs, (n_samples,), device=mean.device)
+        scale = torch.exp(0.5 * log_variance[choice])
+        return mean[choice] + scale * torch.randn_like(mean[choice])
+
+
+class FlowPrior(Prior):
+    """Neural spline flow: a standard normal, transformed by splines with learned knots.
+
+    Autoregressive transformations of monotonic rational-quadratic splines on [-5, 5], the
+    identity outside, one latent after the other in turning order (library zuko). The density is
+    exact, and any density is a limit of such ones.
+
+    Parameters
+    ----------
+    n_latents : int
+        Dimension of z.
+    transforms : int
+        Number of transformations.
+    bins : int
+        Bins of every spline.
+    hidden : tuple of int
+        Widths of the hidden layers of the networks that give the knots.
+
+    Raises
+    ------
+    DataError
+        If ``transforms`` is below 1 or ``bins`` below 2.
+
+    References
+    ----------
+    Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, NeurIPS 2019.
+    """
+
+    def __init__(
+        self,
+        n_latents: int,
+        transforms: int = 2,
+        bins: int = 8,
+        hidden: Sequence[int] = (16, 16),
+    ):
+        super().__init__(n_latents)
+        if transforms < 1 or bins < 2:
+            raise DataError(
+                f"a flow needs at least 1 transform and 2 bins, got {transforms} and {bins}"
+            )
+        checks = Distribution._validate_args
+        from zuko.flows import NSF
+
+        Distribution.set_default_validate_args(checks)  # the import switches them off
+        self.transform = NSF(
+            n_latents, transforms=transforms, bins=bins, hidden_features=list(hidden)
+        ).transform
+
+    def log_prob(self, z):
+        base, log_determinant = self.transform().call_and_ladj(z)
+        return _normal_log_prob(base, 0.0, 0.0) + log_determinant
+
+    @torch.no_grad()
+    def sample(self, n_samples):
+        parameter = next(self.parameters())
+        base = torch.randn(
+            n_samples, self.n_latents, dtype=parameter.dtype, device=parameter.device
+        )
+        return self.transform().inv(base)
+
+
 PRIORS: dict[str, Callable[[int], Prior]] = {
     "standard": GaussianPrior,
     "hierarchical": HierarchicalPrior,
     "hierarchical-rectified": lambda n: HierarchicalPrior(n, rectified=True),
     "mixture": MixturePrior,
+    "vamp": VampPrior,
+    "flow": FlowPrior,
 }
 
 
@@ -319,8 +477,10 @@ def make_prior(prior: str | Prior, n_latents: int) -> Prior:
 
     Parameters
     ----------
-    prior : {"standard", "hierarchical", "hierarchical-rectified", "mixture"} or Prior
-        "hierarchical" is the prior as the paper describes it, "hierarchical-rectified" as coded.
+    prior : str or Prior
+        "standard"; "hierarchical" is the prior as the paper describes it and
+        "hierarchical-rectified" as coded; "mixture", "vamp" and "flow" are
+        :class:`MixturePrior`, :class:`VampPrior` and :class:`FlowPrior`.
     n_latents : int
         Dimension of z.
 

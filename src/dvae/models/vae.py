@@ -188,6 +188,23 @@ class Encoder(nn.Module):
         """Encoding distribution q(z|y) from precomputed features."""
         raise NotImplementedError
 
+    def pseudo_inputs(self, count: int) -> Float[Tensor, "count input"]:
+        """Random inputs of the network for a VampPrior, where the encoder takes any.
+
+        Raises
+        ------
+        DataError
+            By default. With batch normalisation the posterior of an input depends on its batch.
+        """
+        raise DataError(
+            f"a VampPrior needs the posterior of single inputs, which a {type(self).__name__} "
+            "does not give; take a PodVAE, or another prior"
+        )
+
+    def from_inputs(self, inputs: Float[Tensor, "sample input"]) -> Independent:
+        """Encoding distribution q(z|y) of inputs of the network, see :meth:`pseudo_inputs`."""
+        raise NotImplementedError
+
     def forward(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Independent:
         """Encoding distribution q(z|y): factorised normal over z (sample, latent)."""
         return self.from_features(self.features(fields))
@@ -251,6 +268,7 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.prior = make_prior(prior, n_latents)
+        self.prior.attach(encoder)
         self.n_latents, self.field_shape = n_latents, tuple(field_shape)
 
     def use_variance(self, kind: VarianceKind) -> VAE:
