@@ -120,7 +120,7 @@ def train(
     ] = "trained",
     model: Annotated[str, typer.Option(help="dense or pod.")] = "pod",
     prior: Annotated[
-        str, typer.Option(help="standard, hierarchical, hierarchical-rectified or mixture.")
+        str, typer.Option(help="standard, correlated, mixture, hierarchical, hierarchical-rectified.")
     ] = "standard",
     recipe: Annotated[
         str,

@@ -3,13 +3,21 @@
 from dvae.models.dense import DenseVAE
 from dvae.models.plain import PlainVAE
 from dvae.models.pod import PodBasis, PodVAE
-from dvae.models.priors import GaussianPrior, HierarchicalPrior, MixturePrior, Prior, make_prior
+from dvae.models.priors import (
+    CorrelatedPrior,
+    GaussianPrior,
+    HierarchicalPrior,
+    MixturePrior,
+    Prior,
+    make_prior,
+)
 from dvae.models.units import FieldUnits, UnitsVAE
 from dvae.models.vae import VAE, count_parameters
 from dvae.models.weights import load_model, save_model
 
 __all__ = [
     "VAE",
+    "CorrelatedPrior",
     "DenseVAE",
     "FieldUnits",
     "GaussianPrior",
