@@ -120,7 +120,8 @@ def train(
     ] = "trained",
     model: Annotated[str, typer.Option(help="dense or pod.")] = "pod",
     prior: Annotated[
-        str, typer.Option(help="standard, correlated, mixture, hierarchical, hierarchical-rectified.")
+        str,
+        typer.Option(help="standard, correlated, hierarchical, hierarchical-rectified or mixture."),
     ] = "standard",
     recipe: Annotated[
         str,

@@ -107,7 +107,7 @@ def _compute(group: Group, **arguments: Any) -> xr.Dataset:
     data["latent_rate"] = (("trial", "latent"), latent_rates(mean, scale))
     priors = [model.prior for model in result.models]
     learned = [
-        abs(float(prior.factor()[1, 0])) if isinstance(prior, CorrelatedPrior) else 0.0
+        abs(prior.factor()[1, 0].item()) if isinstance(prior, CorrelatedPrior) else 0.0
         for prior in priors
     ]
     data["prior_correlation"] = ("trial", learned)

@@ -91,9 +91,12 @@ def derived_recipe(
 
 def _groups(profile: str) -> list[Group]:
     smoke = profile == "smoke"
-    cases = [(n, factors, "half", 0) for factors in SETS for n in SIZES]
+    # in the order of what is asked first
+    cases = [(n, SETS[0], "half", 0) for n in SIZES]
     cases += [(n, SETS[0], "half", LABELS) for n in LABELLED]
-    cases += [(n, SETS[0], weight, 0) for weight in ("elbo", "paper") for n in SIZES[1:]]
+    cases += [(n, SETS[0], "paper", 0) for n in SIZES[1:]]
+    cases += [(n, SETS[1], "half", 0) for n in SIZES]
+    cases += [(n, SETS[0], "elbo", 0) for n in SIZES[1:]]
     if smoke:
         cases = [(2, SETS[0], "half", 0), (3, SETS[0], "half", 0), (3, SETS[0], "half", 4)]
     groups = []
