@@ -26,13 +26,14 @@ from dvae.experiments.common import (
     with_settings,
 )
 from dvae.experiments.correlated_factors import CORRELATIONS
-from dvae.experiments.many_factors import FALLING, RUNS, SCORED, with_derived_recipe
+from dvae.experiments.many_factors import RUNS, SCORED, with_derived_recipe
 from dvae.models import CorrelatedPrior
 from dvae.results.trials import Experiment, Group
 from dvae.training import make_recipe
 
 __all__ = ["CORRELATED_PRIORS", "axis_error", "turned_scores"]
 
+FALLING = 1000  # steps in which the noise falls; half as many follow
 ANGLES = np.arange(0.0, 90.0, 1.0)  # degrees, of the principal coefficients
 
 
@@ -73,7 +74,7 @@ def _groups(profile: str) -> list[Group]:
                     profile, "correlated-normal", factor_options={"correlation": correlation}
                 )
                 | model_settings("laptop", prior)
-                | recipe_settings(profile, make_recipe("annealed").shortened(0.5))
+                | recipe_settings(profile, make_recipe("annealed").shortened(0.25))
                 | {"correlation": correlation, "weight": "half", "falling": 8 if smoke else FALLING}
             )
             groups.append(Group(shared, seeds))

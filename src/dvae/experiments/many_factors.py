@@ -53,7 +53,7 @@ DIRECTIONS, ROTATIONS = 12, 400
 
 
 def derived_recipe(
-    fields: torch.Tensor, n_latents: int, weight: str, steps: int = FALLING
+    fields: torch.Tensor, n_latents: int, weight: str, falling: int = FALLING
 ) -> tuple[Recipe, int]:
     """Recipe whose noise falls through the levels of the fields, and the latents it should hold.
 
@@ -69,8 +69,8 @@ def derived_recipe(
     weight : {"half", "elbo", "paper"}
         Of the rate: half the largest at which the linear VAE has n latents alive
         (``dvae.analysis.linear_collapse``); 1 per sample; 1 per node.
-    steps : int
-        In which the noise falls.
+    falling : int
+        Steps in which the noise falls; half as many follow.
 
     Returns
     -------
@@ -82,11 +82,13 @@ def derived_recipe(
     levels = spectrum(fields)[1]  # at weight 1 per node; their sum is the number of channels
     total = int(fields.shape[1])
     largest = linear_collapse(levels, total, n_latents, 1e-9)[-1].exists_below
-    beta = {"half": largest / 2, "elbo": 1 / fields[0, 0].numel(), "paper": 1.0}[weight]
+    weights = {"half": largest / 2, "elbo": 1 / fields[0, 0].numel(), "paper": 1.0}
+    beta = float(weights[weight])
     last = linear_collapse(levels, total, n_latents, beta)[-1]
-    end = min(float(levels[n_latents]) / beta, last.noise)
-    annealed = make_recipe("annealed", beta=beta, label_weight=beta).shortened(0.5)
-    return annealed.through((float(levels[0]) / beta, end), steps), last.active
+    ends = (float(levels[0]) / beta, min(float(levels[n_latents]) / beta, float(last.noise)))
+    annealed = make_recipe("annealed", beta=beta, label_weight=beta)
+    assert annealed.floor is not None
+    return annealed.shortened(falling / annealed.floor[2]).through(ends, falling), last.active
 
 
 def _groups(profile: str) -> list[Group]:
@@ -120,8 +122,7 @@ def with_derived_recipe(group: Group, fields: torch.Tensor) -> tuple[Group, int]
     """The group with the recipe of its fields (:func:`derived_recipe`), and the latents alive."""
     s = group.shared
     own, alive = derived_recipe(fields, s["n_latents"], s["weight"], s["falling"])
-    declared = recipe_from(s)  # short, and of small batches, at smoke
-    own = replace(own, batch_size=declared.batch_size, steps=min(own.steps, declared.steps))
+    own = replace(own, batch_size=recipe_from(s).batch_size)  # small at smoke
     return replace(group, shared=s | {"recipe": plain_recipe(own)}), alive
 
 
