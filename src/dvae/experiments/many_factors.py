@@ -56,12 +56,10 @@ CASES = (
     (5, NORMAL, "elbo", 0, FALLING, RUNS),
     (10, NORMAL, "elbo", 0, FALLING, RUNS),
     (3, NORMAL, "half", LABELS, FALLING, FEW_RUNS),
-    (5, NORMAL, "half", 0, SLOW, FEW_RUNS),
     (10, NORMAL, "paper", 0, FALLING, FEW_RUNS),
     (3, MODES, "half", 0, FALLING, RUNS),
+    (5, NORMAL, "half", 0, SLOW, FEW_RUNS),
     (5, NORMAL, "elbo", LABELS, FALLING, FEW_RUNS),
-    (3, NORMAL, "elbo", 0, FALLING, RUNS),
-    (3, NORMAL, "paper", 0, FALLING, FEW_RUNS),
 )
 SMOKE_CASES = tuple((n, NORMAL, "half", labels, 8, 2) for n, labels in ((2, 0), (3, 0), (3, 4)))
 PLANE = (1, 2)  # the factors of the degenerate pair
