@@ -122,7 +122,8 @@ def train(
     prior: Annotated[
         str,
         typer.Option(
-            help="standard, hierarchical, hierarchical-rectified, mixture, vamp (with pod) or flow."
+            help="standard, correlated, hierarchical, hierarchical-rectified, mixture, "
+            "vamp (with pod) or flow."
         ),
     ] = "standard",
     recipe: Annotated[

@@ -10,6 +10,7 @@ __all__ = [
     "ABOUT",
     "ACCURATE",
     "ALWAYS",
+    "AS_PREDICTED",
     "BALANCED",
     "BARRIER",
     "BELOW_LIMIT",
@@ -84,6 +85,7 @@ FOLLOWS = 0.5
 TWISTED = 0.6  # MCC of a run one of whose latents follows a factor and the other none, at most
 NEARLY_ENTANGLED, NEARLY_PERFECT = 0.25, 0.95  # of the way from 0.5 to the ceiling; of the ceiling
 UNLIKE = 0.3  # difference in S_D of a disentangled and an entangled run, at least
+AS_PREDICTED = 0.05  # difference of a score from the one that theory gives, at most
 GOOD_SCORE = 0.9  # S_D of a training that works, where no latents are stored (row S4)
 IDENTICAL = 0.99  # concordance of the latents of runs that are "nearly identical"
 DIAGONAL = 45.0  # degrees: the rotation of failed runs that section 5.3 reports

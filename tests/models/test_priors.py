@@ -15,6 +15,7 @@ from torch.distributions import (
 
 from dvae.errors import DataError, UnknownNameError
 from dvae.models import (
+    CorrelatedPrior,
     DenseVAE,
     FieldUnits,
     FlowPrior,
@@ -55,6 +56,7 @@ def vamp(n_inputs: int) -> VampPrior:
 PRIORS = {
     "standard": lambda: GaussianPrior(2),
     "scaled": lambda: GaussianPrior(2, (0.5, 1.7)),
+    "correlated": lambda: CorrelatedPrior(2),
     "mixture": lambda: MixturePrior(2, 3),
     "vamp": lambda: vamp(3),
     "flow": lambda: FlowPrior(2),
@@ -66,7 +68,7 @@ PRIORS = {
         2, rectified=True, variance="network", levels=2
     ),
 }
-EXACT_RATE = ("standard", "scaled")
+EXACT_RATE = ("standard", "scaled", "correlated")
 UNBIASED_RATE = (*EXACT_RATE, "mixture", "vamp", "flow")
 
 
@@ -88,12 +90,22 @@ def grid(limit: float, n: int) -> tuple[torch.Tensor, float]:
     return torch.cartesian_prod(x, x), float((x[1] - x[0]) ** 2)
 
 
+def correlated(prior) -> torch.Tensor:
+    """Correlation matrix of a correlated prior from its parameters, another way than its own."""
+    rows = prior.below.detach().tril(-1) + torch.eye(prior.n_latents).double()
+    covariance = rows @ rows.T
+    scale = covariance.diagonal().sqrt()
+    return covariance / torch.outer(scale, scale)
+
+
 @torch.no_grad()
 def exact_log_prob(prior, z):
     """Log-density independent of the prior's own: torch distributions, or quadrature over xi."""
     if isinstance(prior, GaussianPrior):
         scale = torch.exp(0.5 * prior.log_variance)
         return MultivariateNormal(torch.zeros_like(scale), torch.diag(scale**2)).log_prob(z)
+    if isinstance(prior, CorrelatedPrior):
+        return MultivariateNormal(torch.zeros(2).double(), correlated(prior)).log_prob(z)
     if isinstance(prior, MixturePrior):
         components = Normal(prior.means, torch.exp(0.5 * prior.log_variances))
         return MixtureSameFamily(Categorical(logits=prior.logits), components).log_prob(z).sum(-1)
@@ -269,6 +281,20 @@ def test_gaussian_rate_is_torchs_divergence():
 
 
 @torch.no_grad()
+def test_correlated_rate_is_torchs_divergence_and_starts_as_the_standard_one():
+    generator = torch.Generator().manual_seed(0)
+    mean, log_variance, below = torch.randn(3, 4, 4, generator=generator).double()
+    posterior = diagonal_normal(mean, log_variance)
+    prior = CorrelatedPrior(4).double()
+    start = prior.rate(posterior, mean, mean)
+    torch.testing.assert_close(start, GaussianPrior(4).double().rate(posterior, mean, mean))
+    prior.below.copy_(below)
+    full = MultivariateNormal(mean, torch.diag_embed(log_variance.exp()))
+    expected = kl_divergence(full, MultivariateNormal(torch.zeros(4).double(), correlated(prior)))
+    torch.testing.assert_close(prior.rate(posterior, mean, mean), expected)
+
+
+@torch.no_grad()
 def test_rectified_decoder_has_no_negative_mean():
     x = 3 * torch.randn(1000, 2)
     mean, _ = HierarchicalPrior(2, rectified=True).decoder(x)
@@ -343,7 +369,8 @@ def test_a_flow_is_a_bijection_and_leaves_the_checks_of_torch_on():
 
 @pytest.mark.wrong_types
 def test_names_and_errors():
-    for name in ("standard", "hierarchical", "hierarchical-rectified", "mixture", "vamp", "flow"):
+    names = ("standard", "correlated", "hierarchical", "hierarchical-rectified", "mixture")
+    for name in (*names, "vamp", "flow"):
         assert make_prior(name, 3).n_latents == 3
     given = GaussianPrior(2, 0.5)
     assert make_prior(given, 2) is given
@@ -356,6 +383,7 @@ def test_names_and_errors():
         lambda: GaussianPrior(2, math.nan),
         lambda: GaussianPrior(2, (1.0, 2.0, 3.0)),
         lambda: GaussianPrior(0),
+        lambda: CorrelatedPrior(0),
         lambda: HierarchicalPrior(2, levels=0),
         lambda: HierarchicalPrior(2, variance="learned"),
         lambda: MixturePrior(2, 0),

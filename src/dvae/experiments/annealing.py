@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 import xarray as xr
+from jaxtyping import Float
 from torch.distributions import Normal, kl_divergence
 
 from dvae.analysis import noise_levels, rotation_angle
@@ -58,6 +59,14 @@ def spectrum(fields: torch.Tensor, beta: float = BETA) -> tuple[PodBasis, np.nda
     total_nodes = int(np.prod(nodes))
     variances = basis.spread.double().numpy() ** 2
     return basis, noise_levels(variances, channels * total_nodes, beta * total_nodes)
+
+
+def latent_rates(
+    mean: Float[np.ndarray, "run sample latent"], scale: Float[np.ndarray, "run sample latent"]
+) -> Float[np.ndarray, "run latent"]:
+    """Rate of every latent under a standard normal prior, averaged over samples, nats."""
+    posterior = Normal(torch.from_numpy(mean).double(), torch.from_numpy(scale).double())
+    return kl_divergence(posterior, Normal(0.0, 1.0)).mean(1).numpy()
 
 
 # ------------------------------------------------------------------------ principal_axes
@@ -138,9 +147,7 @@ def _level_groups(profile: str) -> list[Group]:
 def _levels(group: Group, **arguments) -> xr.Dataset:
     result, training, test = train(group, **arguments)
     losses = result.ensemble.evaluate(test.fields, relative_error=False)
-    mean, scale = result.ensemble.encode(test.fields)
-    posterior = Normal(mean.double(), scale.double())
-    rates = kl_divergence(posterior, Normal(0.0, 1.0)).mean(1).numpy()  # (member, latent)
+    rates = latent_rates(*(x.numpy() for x in result.ensemble.encode(test.fields)))
     stored = np.full((len(rates), max(LATENTS)), np.nan)
     stored[:, : rates.shape[1]] = np.sort(rates, 1)[:, ::-1]
     _, levels = spectrum(training.fields, group.shared["recipe"]["beta"])

@@ -8,6 +8,7 @@ from dvae.experiments.architecture import ARCHITECTURE
 from dvae.experiments.baselines import BASELINES
 from dvae.experiments.beta_sweep import BETA_SWEEP
 from dvae.experiments.correlated_factors import CORRELATED_FACTORS
+from dvae.experiments.correlated_priors import CORRELATED_PRIORS
 from dvae.experiments.darcy import DARCY
 from dvae.experiments.data_draws import DATA_DRAWS
 from dvae.experiments.dense_runs import DENSE_RUNS
@@ -25,6 +26,7 @@ from dvae.experiments.labels import LABEL_COUNTS
 from dvae.experiments.latent_scores import LATENT_SCORES
 from dvae.experiments.lines import DIRECTIONS, LINES, PLANES, SEED_PAIRS
 from dvae.experiments.low_density import LOW_DENSITY
+from dvae.experiments.many_factors import MANY_FACTORS
 from dvae.experiments.model_size import MODEL_SIZE
 from dvae.experiments.other_priors import OTHER_PRIORS
 from dvae.experiments.over_regularised import OVER_REGULARISED_RUNS
@@ -76,6 +78,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         PRINCIPAL_AXES,
         NOISE_LEVELS,
         SCHEDULES,
+        MANY_FACTORS,
+        CORRELATED_PRIORS,
         TASKS,
         OTHER_PRIORS,
     )

@@ -4,6 +4,7 @@ from dvae.models.dense import DenseVAE
 from dvae.models.plain import PlainVAE
 from dvae.models.pod import PodBasis, PodVAE
 from dvae.models.priors import (
+    CorrelatedPrior,
     FlowPrior,
     GaussianPrior,
     HierarchicalPrior,
@@ -18,6 +19,7 @@ from dvae.models.weights import load_model, save_model
 
 __all__ = [
     "VAE",
+    "CorrelatedPrior",
     "DenseVAE",
     "FieldUnits",
     "FlowPrior",

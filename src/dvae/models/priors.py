@@ -19,6 +19,7 @@ from torch.distributions import Distribution, Independent, Normal
 from dvae.errors import DataError, UnknownNameError
 
 __all__ = [
+    "CorrelatedPrior",
     "FlowPrior",
     "GaussianPrior",
     "HierarchicalPrior",
@@ -143,6 +144,51 @@ class GaussianPrior(Prior):
 
     def sample(self, n_samples):
         return self.distribution().sample((n_samples,))
+
+
+class CorrelatedPrior(Prior):
+    """Zero-mean normal prior N(0, S) whose correlation matrix S is learned; not in the paper.
+
+    S = L L^T with a lower triangular L of rows of length 1, so that every latent keeps the
+    variance 1: the scale of a latent is free anyhow, its network can take any. S starts at I,
+    the standard normal prior.
+
+    Parameters
+    ----------
+    n_latents : int
+        Dimension of z.
+    """
+
+    def __init__(self, n_latents: int):
+        super().__init__(n_latents)
+        self.below = nn.Parameter(torch.zeros(n_latents, n_latents))  # its lower triangle counts
+
+    def factor(self) -> Float[Tensor, "latent latent"]:
+        """Cholesky factor L of the correlation matrix."""
+        rows = self.below.tril(-1) + torch.eye(self.n_latents).to(self.below)
+        return rows / rows.norm(dim=-1, keepdim=True)
+
+    def _whitening(self) -> tuple[Tensor, Tensor]:
+        """Inverse of L, and log det S."""
+        factor = self.factor()
+        identity = torch.eye(self.n_latents).to(factor)
+        inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+        return inverse, 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def rate(self, posterior, z, noise):
+        """Closed form of KL[q || p] of a factorised normal from one with covariance S."""
+        mean, variance = posterior.base_dist.loc, posterior.base_dist.scale**2
+        inverse, log_det = self._whitening()
+        spread = variance @ (inverse**2).sum(-2)  # trace of S^-1 diag(variance)
+        distance = (mean @ inverse.mT).pow(2).sum(-1)
+        return 0.5 * (spread + distance - self.n_latents + log_det - variance.log().sum(-1))
+
+    def log_prob(self, z):
+        inverse, log_det = self._whitening()
+        return _normal_log_prob(z @ inverse.mT, 0.0, 0.0) - 0.5 * log_det
+
+    def sample(self, n_samples):
+        return torch.randn(n_samples, self.n_latents).to(self.below) @ self.factor().mT
 
 
 class MixturePrior(Prior):
@@ -464,6 +510,7 @@ class FlowPrior(Prior):
 
 PRIORS: dict[str, Callable[[int], Prior]] = {
     "standard": GaussianPrior,
+    "correlated": CorrelatedPrior,
     "hierarchical": HierarchicalPrior,
     "hierarchical-rectified": lambda n: HierarchicalPrior(n, rectified=True),
     "mixture": MixturePrior,
@@ -479,8 +526,8 @@ def make_prior(prior: str | Prior, n_latents: int) -> Prior:
     ----------
     prior : str or Prior
         "standard"; "hierarchical" is the prior as the paper describes it and
-        "hierarchical-rectified" as coded; "mixture", "vamp" and "flow" are
-        :class:`MixturePrior`, :class:`VampPrior` and :class:`FlowPrior`.
+        "hierarchical-rectified" as coded; "correlated", "mixture", "vamp" and "flow" are
+        :class:`CorrelatedPrior`, :class:`MixturePrior`, :class:`VampPrior` and :class:`FlowPrior`.
     n_latents : int
         Dimension of z.
 
