@@ -55,14 +55,12 @@ def test_the_noise_falls_through_the_levels_of_the_fields(monkeypatch):
     levels = spectrum(training.fields, ELBO_WEIGHT / 17**2)[1]
     assert levels.sum() == pytest.approx(17**2)  # one channel, 1 per sample
     assert seen["derived"].floor[:2] == pytest.approx((levels[0], levels[2]))
-    assert seen["default"].floor[0] == pytest.approx(levels[0], rel=1e-3)
-    assert seen["default"].floor[1] < levels[3]
     assert seen["calibrated"].floor is None
-    assert [recipe.beta * 17**2 for recipe in seen.values()] == pytest.approx([1.0] * 3)
+    assert [recipe.beta * 17**2 for recipe in seen.values()] == pytest.approx([1.0] * 2)
     assert np.isnan(data["floor"].values).all()
 
 
 def test_every_source_is_trained_by_every_schedule():
     groups = find_experiment("transport").groups("laptop")
     cells = [(g.shared["schedule"], g.shared["case"], len(g.trials)) for g in groups]
-    assert cells == [(s, case, 50) for s in transport.SCHEDULES for case in transport.CASES]
+    assert cells == [(s, case, 50) for case in transport.CASES for s in transport.SCHEDULES]
