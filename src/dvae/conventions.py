@@ -11,6 +11,7 @@ __all__ = [
     "ACCURATE",
     "ALWAYS",
     "AS_PREDICTED",
+    "AT_ANGLE",
     "BALANCED",
     "BARRIER",
     "BELOW_LIMIT",
@@ -62,6 +63,9 @@ POOR = 0.01  # relative error: a run that dropped a direction; the others are te
 # nats: a loss that differs by less between angles is taken to prefer none; set when the prices of
 # 16 of 41 data sets (0.0004 to 0.023) and their angles had been seen
 PREFERRED = 0.005
+# degrees: runs are at a predicted angle if their median is no farther from it, and their 10 and
+# 90 % quantiles are no farther apart than twice this
+AT_ANGLE = 5.0
 EQUAL_MEAN = 0.01  # relative: a decoded field or variance that is "equal" to that of the data
 START = 0.1  # share of a training in which every run passes through zero rate
 SAME_PATH = 1e-3  # relative: losses of two runs that are still on the same path

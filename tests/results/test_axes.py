@@ -37,6 +37,21 @@ def test_differences_count_modulo_90_degrees():
     assert table["preferred"].tolist() == [True, False]
 
 
+def test_data_sets_may_be_known_by_another_name():
+    axes = xr.Dataset(
+        {
+            "angle": ("trial", [0.0, -28.0]),
+            "level": (("trial", "direction"), [[4.0, 1.0, 0.1], [1.0, 1.0, 0.1]]),
+        },
+        coords={"case": ("trial", ["long", "turned"])},
+    )
+    rows = {"case": ["turned", "long"], "angle": [-25.0, 1.0], "disentangled": [0, 1]}
+    table = against_axes(axes, pd.DataFrame(rows), ["case"])
+    assert table.index.names == ["case"]
+    assert table.loc[("turned",), "median"] == pytest.approx(3.0)
+    assert table.loc[("long",), "price"] == pytest.approx(rotation_price(4.0, 1.0, 45.0))
+
+
 def test_runs_of_all_data_sets_come_together():
     draws = xr.Dataset(
         {"angle": ("trial", [1.0, 2.0]), "disentangled": ("trial", np.array([1, 0], np.int8))},

@@ -36,10 +36,12 @@ from dvae.experiments.common import (
 )
 from dvae.experiments.data_draws import ANGLES, load_draw
 from dvae.models import PodBasis
+from dvae.physics import FieldDataset
+from dvae.results.axes import DATA_SET
 from dvae.results.trials import Experiment, Group
 from dvae.training import make_recipe
 
-__all__ = ["NOISE_LEVELS", "PRINCIPAL_AXES", "SCHEDULES"]
+__all__ = ["NOISE_LEVELS", "PRINCIPAL_AXES", "SCHEDULES", "axes_of", "spectrum"]
 
 N_LEVELS = 6  # of which the first are stored
 LEVELS = np.geomspace(2.5, 2.5e-3, 13).round(6).tolist()  # decoder variance over that of the data
@@ -88,20 +90,27 @@ def _axis_groups(profile: str) -> list[Group]:
     return groups
 
 
-def _axes(group: Group, **_) -> xr.Dataset:
-    data = load_draw(group.shared)
-    training = data.split(group.shared["n_train"], group.shared["n_test"])[0]
-    basis, levels = spectrum(training.fields)
+def axes_of(training: FieldDataset, beta: float = BETA) -> xr.Dataset:
+    """What the fields alone predict, one ``trial``: noise levels, and the angle of the latents.
+
+    ``level`` are the first noise levels for a weight per node, ``angle`` the one by which the first
+    two principal directions are turned against the factors (degrees).
+    """
+    basis, levels = spectrum(training.fields, beta)
     whitened = basis.project(training.fields)[:, :2] / basis.spread[:2]
     angle = rotation_angle(whitened.double().numpy(), factors_of(training))
-    names = ("factors", "data_seed", "pair_angle", "wells")
-    found = xr.Dataset(
+    return xr.Dataset(
         {
             "level": (("trial", "direction"), levels[None, :N_LEVELS]),
             "angle": ("trial", [angle]),
         }
     )
-    return found.assign_coords({name: ("trial", [group.shared[name]]) for name in names})
+
+
+def _axes(group: Group, **_) -> xr.Dataset:
+    data = load_draw(group.shared)
+    training = data.split(group.shared["n_train"], group.shared["n_test"])[0]
+    return with_settings(axes_of(training), group, **{name: name for name in DATA_SET})
 
 
 PRINCIPAL_AXES = Experiment(

@@ -24,7 +24,7 @@ from dvae.analysis.reconstruction import mean_field_error
 from dvae.analysis.rotation import rotation_angle
 from dvae.analysis.scores import are_disentangled, disentanglement_score
 from dvae.models import VAE, DenseVAE, PodVAE
-from dvae.physics import DarcyDataset
+from dvae.physics import DarcyDataset, FieldDataset
 from dvae.results.trials import Group
 from dvae.training import RECIPES, Fit, Recipe, fit, make_recipe
 from dvae.training.ensemble import Ensemble
@@ -92,7 +92,7 @@ def _generate(key: str) -> tuple[DarcyDataset, DarcyDataset]:
     return data.split(s["n_train"], s["n_test"])
 
 
-def factors_of(data: DarcyDataset) -> Float[np.ndarray, "sample factor"]:
+def factors_of(data: FieldDataset) -> Float[np.ndarray, "sample factor"]:
     """Factors of a data set that has them, as every generated one does."""
     assert data.theta is not None
     return data.theta.numpy()
@@ -212,8 +212,8 @@ def train(
 
 def score_ensemble(
     ensemble: Ensemble,
-    training: DarcyDataset,
-    test: DarcyDataset,
+    training: FieldDataset,
+    test: FieldDataset,
     latents: bool = True,
     by_sample: bool = False,
     device: str = "cpu",
@@ -260,7 +260,7 @@ def score_ensemble(
 
 
 def _variance_left_by_sample(
-    ensemble: Ensemble, training: DarcyDataset, test: DarcyDataset
+    ensemble: Ensemble, training: FieldDataset, test: FieldDataset
 ) -> Float[np.ndarray, "member sample"]:
     """Squared error of every test sample over the mean squared deviation from the mean field.
 

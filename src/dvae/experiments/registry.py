@@ -37,6 +37,7 @@ from dvae.experiments.rotation_history import ROTATION_HISTORY
 from dvae.experiments.shape_score import SHAPE_SCORE
 from dvae.experiments.tasks import TASKS
 from dvae.experiments.training_size import TRAINING_SIZE
+from dvae.experiments.transport import TRANSPORT, TRANSPORT_AXES
 from dvae.results.trials import Experiment
 
 __all__ = ["EXPERIMENTS", "find_experiment"]
@@ -82,6 +83,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         CORRELATED_PRIORS,
         TASKS,
         OTHER_PRIORS,
+        TRANSPORT_AXES,
+        TRANSPORT,
     )
 }
 

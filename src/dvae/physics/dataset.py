@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,7 +14,7 @@ from tqdm import tqdm
 from dvae.errors import DataError
 from dvae.memory import check_memory
 from dvae.physics.darcy import solve_darcy
-from dvae.physics.factors import factor_distribution
+from dvae.physics.factors import draw_factors, factor_distribution
 from dvae.physics.fields import FieldDataset
 from dvae.physics.kle import KarhunenLoeve
 from dvae.threads import map_batches
@@ -140,7 +139,7 @@ class DarcyDataset(FieldDataset):
             "generate fewer samples or a coarser grid, or several files with other seeds",
         )
         distribution, label = _distribution(factors, n_factors, correlation)
-        theta = _draw(distribution, n_samples, seed)
+        theta = draw_factors(distribution, n_samples, seed)
         kle = KarhunenLoeve(theta.shape[1], n_nodes, length_scale)
         permeability, fields = _flow(kle, theta, batch_size, workers, device, progress)
         metadata = {
@@ -198,14 +197,3 @@ def _flow(
         starts = range(0, n_samples, batch_size)
         map_batches(make, starts, workers=workers if str(device) == "cpu" else 1)
     return permeability, fields
-
-
-def _draw(distribution: Distribution, count: int, seed: int) -> Float[Tensor, "sample factor"]:
-    """One draw for each sample from a random stream of its own."""
-    draws = []
-    with torch.random.fork_rng(devices=[]):
-        for index in range(count):
-            words = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
-            torch.default_generator.manual_seed(int(words[0]))
-            draws.append(distribution.sample())
-    return torch.stack(draws).to("cpu", torch.float32)

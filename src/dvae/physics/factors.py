@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.distributions import (
     Categorical,
     Distribution,
@@ -14,7 +17,7 @@ from torch.distributions import (
 
 from dvae.errors import DataError, UnknownNameError
 
-__all__ = ["FACTOR_NAMES", "factor_distribution"]
+__all__ = ["FACTOR_NAMES", "draw_factors", "factor_distribution"]
 
 FACTOR_NAMES = ("standard-normal", "shifted-normal", "four-modes", "bimodal", "correlated-normal")
 
@@ -102,3 +105,34 @@ def factor_distribution(
         )
     covariance = (1 - correlation) * torch.eye(n_factors) + correlation
     return MultivariateNormal(zeros, covariance)
+
+
+def draw_factors(
+    distribution: Distribution, count: int, seed: int
+) -> Float[Tensor, "sample factor"]:
+    """One draw for each sample, from a random stream of its own seeded by (``seed``, index).
+
+    The first samples of a larger draw are those of a smaller one; the global random state is left
+    as it was.
+
+    Parameters
+    ----------
+    distribution : torch.distributions.Distribution
+        Of event shape (s,).
+    count : int
+        Number of samples.
+    seed : int
+        Not negative.
+
+    Returns
+    -------
+    tensor of shape (count, s)
+        Float32, on the CPU.
+    """
+    draws = []
+    with torch.random.fork_rng(devices=[]):
+        for index in range(count):
+            words = np.random.SeedSequence((seed, index)).generate_state(1, np.uint64)
+            torch.default_generator.manual_seed(int(words[0]))
+            draws.append(distribution.sample())
+    return torch.stack(draws).to("cpu", torch.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -36,7 +38,9 @@ def annealed_runs(draws: xr.Dataset, runs: pd.DataFrame) -> pd.DataFrame:
     return every.astype({"disentangled": int})
 
 
-def against_axes(axes: xr.Dataset, runs: pd.DataFrame) -> pd.DataFrame:
+def against_axes(
+    axes: xr.Dataset, runs: pd.DataFrame, names: Sequence[str] = DATA_SET
+) -> pd.DataFrame:
     """What the principal directions predict for every data set, and what training gave.
 
     Angles count modulo 90 degrees, so that runs are compared with the prediction by their
@@ -45,29 +49,33 @@ def against_axes(axes: xr.Dataset, runs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     axes : xarray.Dataset
-        Result of ``principal_axes``.
+        Result of ``principal_axes``, or another with its variables.
     runs : pandas.DataFrame
-        Runs with the columns ``DATA_SET``, ``angle`` (degrees) and ``disentangled``.
+        Runs with the columns ``names``, ``angle`` (degrees) and ``disentangled``.
+    names : sequence of str
+        What a data set is known by, in both.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by ``DATA_SET``: ``predicted`` (degrees), ``price`` (nats per sample, what turning
+        Indexed by ``names``: ``predicted`` (degrees), ``price`` (nats per sample, what turning
         both latents by 45 degrees against the principal directions costs) and ``preferred``,
         whether that is at least ``dvae.conventions.PREFERRED``; ``runs``,
         ``disentangled`` (count), and ``low``, ``median`` and ``high``: the 10, 50 and 90 %
         quantiles of the difference between the angle of a run and the predicted one (degrees).
         Runs without an angle count as runs, not in the quantiles.
     """
-    predicted = axes["angle"].to_dataframe().set_index(DATA_SET)["angle"]
-    levels = dict(zip(predicted.index, axes["level"].values.tolist(), strict=True))
+    names = list(names)
+    data_sets = axes["angle"].to_dataframe()[names].itertuples(index=False, name=None)
+    values = zip(axes["angle"].values.tolist(), axes["level"].values.tolist(), strict=True)
+    predicted = dict(zip(data_sets, values, strict=True))
     rows = {}
-    for data_set, own in runs.groupby(DATA_SET):
-        if data_set not in levels:
+    for data_set, own in runs.groupby(names):
+        if data_set not in predicted:
             continue
-        angle = float(predicted[data_set])
+        angle, levels = predicted[data_set]
         difference = (own["angle"] - angle + 45) % 90 - 45
-        first, second, *_ = levels[data_set]
+        first, second, *_ = levels
         low, median, high = difference.quantile([0.1, 0.5, 0.9])
         rows[data_set] = {
             "predicted": angle,
@@ -78,7 +86,7 @@ def against_axes(axes: xr.Dataset, runs: pd.DataFrame) -> pd.DataFrame:
             "median": median,
             "high": high,
         }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(DATA_SET)
+    table = pd.DataFrame(rows.values(), pd.MultiIndex.from_tuples(rows, names=names))
     return table.assign(preferred=table["price"] >= PREFERRED)
 
 
