@@ -9,7 +9,7 @@ from bookkit import look
 STYLE = "article { max-width: 370px } pre { overflow-x: auto } :root { color-scheme: light dark }"
 WIDE = "w" * 300
 # what stands in the article of a page, and the beginning of what is found
-DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+DOT = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 SOUND = f"""<p>Text. <img src="{DOT}" alt="dot">
 <pre tabindex="0">{WIDE}</pre><details><summary>more</summary>folded</details>"""
 FAULTS = {
