@@ -20,6 +20,9 @@ from sphinx.ext import autosummary
 # The component that renders, what its macros may load on demand, and its fonts.
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
 PLOTLY_MARK = "plotly-graph-div"
+CITATION_ROLE = re.compile(
+    r'( class="citation[^>]*) role="doc-biblioentry"|(<div) role="list"(?= class="citation)'
+)
 
 
 def _mathjax() -> Path:
@@ -66,11 +69,8 @@ def drop_thebe(app: Sphinx, pagename: str, template: str, context: dict, doctree
 
 def plain_citations(app: Sphinx, pagename: str, template: str, context: dict, doctree) -> None:
     """Leave out the roles of a list of references: its entries are no items of a list."""
-    context["body"] = re.sub(
-        r'( class="citation[^>]*) role="doc-biblioentry"|(<div) role="list"(?= class="citation)',
-        r"\1\2",
-        context.get("body", ""),
-    )
+    if "body" in context:
+        context["body"] = CITATION_ROLE.sub(r"\1\2", context["body"])
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -206,6 +206,19 @@ def test_built_pages_are_freed_of_what_nobody_asks_for_and_have_a_limit(tmp_path
     assert fault == "the pages have 0.0 MB, at most 0.001"
 
 
+def test_roles_of_references_are_left_out(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    from dvae_offline import plain_citations
+
+    entry = '<div class="citation" id="id1"{}><span class="label">[1]</span></div>'
+    other = '<div role="list" class="other"></div>'
+    roles = ' role="doc-biblioentry"'
+    given = f'<div role="list" class="citation-list">{entry.format(roles)}</div>{other}'
+    context = {"body": given}
+    plain_citations(None, "page", "page.html", context, None)
+    assert context["body"] == f'<div class="citation-list">{entry.format("")}</div>{other}'
+
+
 def test_external_requests_and_dead_links_are_found(tmp_path):
     (tmp_path / "style.css").write_text("a { background: url('//css.example/a.png') }")
     (tmp_path / "page.html").write_text(
@@ -364,6 +377,8 @@ def test_the_look_at_pages_counts_faults_and_keeps_pictures(tmp_path, capsys):
     (tmp_path / "_static").mkdir()
     for name in ("page.html", "_static/not-a-page.html"):
         (tmp_path / name).write_text(text)
+    onward = '<meta http-equiv="Refresh" content="0; url=page.html">'
+    (tmp_path / "index.html").write_text(onward)
     assert look.report([tmp_path], tmp_path / "pictures") == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(r"1 page at 1280 and 390 pixels, .* s: 2 color-contrast", last)
