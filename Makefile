@@ -29,7 +29,7 @@ unexport JUPYTER_PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install book test unit notebooks kernels lowest lint types format reproduce digests \
+.PHONY: help install book look test unit notebooks kernels lowest lint types format reproduce digests \
   references bench gpu explorer figure lock clean distclean
 
 help:  ## list the targets
@@ -57,6 +57,9 @@ $(STAMP): requirements.lock pyproject.toml
 book: $(STAMP)  ## execute the chapters and build the pages: _build/html/index.html
 	@$(PY) tools/book.py build --profile $(PROFILE) --device $(DEVICE) --seed $(SEED) \
 	  --jobs $(JOBS) $(if $(ONLY),--only $(ONLY))
+
+look: $(STAMP)  ## look at the built pages in Chromium, on a wide and a narrow screen, light and dark
+	@$(PY) tools/book.py look $(if $(PICTURES),--pictures $(PICTURES))
 
 test: lint  ## lint, then unit tests and the nbval comparison of every chapter
 	@echo "unit tests and notebook comparisons, $(JOBS) at a time:"

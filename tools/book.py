@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from bookkit import execute, lint, look, pages, references, site
+from bookkit.chapters import ROOT
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,10 +39,9 @@ def parser() -> argparse.ArgumentParser:
     scan = commands.add_parser("scan", help="look for external requests and dead links in pages")
     scan.add_argument("folder")
 
-    seen = commands.add_parser("look", help="count what is too wide on built pages, in Chromium")
-    seen.add_argument("pages", nargs="+", type=Path, help="pages, or folders of pages")
-    seen.add_argument("--width", type=int, default=1280, help="of the window, in pixels")
-    seen.add_argument("--pictures", type=Path, help="folder for a picture of every page")
+    seen = commands.add_parser("look", help="look for faults of built pages, in Chromium")
+    seen.add_argument("pages", nargs="*", type=Path, help="pages or folders; without any, the book")
+    seen.add_argument("--pictures", type=Path, help="folder for pictures of every page")
     return top
 
 
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "lint":
         return lint.lint(fix=options.fix)
     if options.command == "look":
-        return look.report(options.pages, options.width, options.pictures)
+        return look.report(options.pages or [ROOT / "_build" / "html"], options.pictures)
     return pages.report(options.folder)
 
 

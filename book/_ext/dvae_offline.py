@@ -3,11 +3,13 @@
 MathJax comes from the Python package sphinx-mathjax-offline, of which only the files that the
 pages use are copied; plotly's script comes from plotly itself and is copied, and loaded, only
 where a page holds a plotly figure written with `include_plotlyjs=False`. The live-kernel launcher
-that jupyter-book adds is taken out: it would load from another server.
+that jupyter-book adds is taken out: it would load from another server. So are the roles of the list
+of references, which contradict each other.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from importlib.metadata import files
 from pathlib import Path
@@ -18,6 +20,9 @@ from sphinx.ext import autosummary
 # The component that renders, what its macros may load on demand, and its fonts.
 MATHJAX_PARTS = ("tex-mml-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2")
 PLOTLY_MARK = "plotly-graph-div"
+CITATION_ROLE = re.compile(
+    r'( class="citation[^>]*) role="doc-biblioentry"|(<div) role="list"(?= class="citation)'
+)
 
 
 def _mathjax() -> Path:
@@ -62,6 +67,12 @@ def drop_thebe(app: Sphinx, pagename: str, template: str, context: dict, doctree
     ]
 
 
+def plain_citations(app: Sphinx, pagename: str, template: str, context: dict, doctree) -> None:
+    """Leave out the roles of a list of references: its entries are no items of a list."""
+    if "body" in context:
+        context["body"] = CITATION_ROLE.sub(r"\1\2", context["body"])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     # a first sentence does not end at "(eq. 6)"
@@ -69,4 +80,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("builder-inited", copy_mathjax)
     app.connect("html-page-context", add_plotly)
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", plain_citations)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

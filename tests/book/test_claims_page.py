@@ -8,10 +8,9 @@ from itertools import chain, cycle
 from types import SimpleNamespace
 
 import pytest
-from browser import open_tab
 from sphinx.application import Sphinx
 
-from bookkit import front, look
+from bookkit import front
 from bookkit.chapters import ROOT, all_chapters
 from bookkit.claims_page import claims_page, first_part
 from bookkit.generated import _stored_results
@@ -198,69 +197,59 @@ def test_a_verdict_on_a_claim_that_does_not_exist_is_an_error_of_the_page(monkey
     assert messages == ["there is no claim 'X9'"]
 
 
-needs_browser = pytest.mark.skipif(
-    not any(map(shutil.which, look.BROWSERS)), reason="needs Chromium"
-)
-
-
-def press_button(tab, value: str, key: str = " ") -> bool:
+def press_button(page, value: str, key: str = "Space") -> bool:
     """Go to a button of the filters with the tabulator, press it; whether it is pressed then."""
-    tab.value("Object.assign(document.querySelector('h1'), {tabIndex: -1}).focus()")
+    page.evaluate("() => Object.assign(document.querySelector('h1'), {tabIndex: -1}).focus()")
     for _ in range(40):
-        tab.press("Tab")
-        if tab.value("document.activeElement.value") == value:
-            tab.press(key)
-            return tab.value("document.activeElement.ariaPressed") == "true"
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.value") == value:
+            page.keyboard.press(key)
+            return page.evaluate("document.activeElement.ariaPressed") == "true"
     raise AssertionError(f"no way by keyboard to {value}")
 
 
-@needs_browser
-def test_filters_by_keyboard(pages, table):
-    with open_tab() as tab:
-        tab.open(pages / "claims.html")
-        assert tab.value(SHOWN) == list(table.index)
-        for verdict, own in table.groupby("verdict"):
-            assert press_button(tab, verdict)
-            assert tab.value(SHOWN) == list(own.index)
-            assert not press_button(tab, verdict, "Enter")
+def test_filters_by_keyboard(opened, pages, table):
+    page, wrong = opened
+    page.goto((pages / "claims.html").as_uri())
+    assert page.evaluate(SHOWN) == list(table.index)
+    for verdict, own in table.groupby("verdict"):
+        assert press_button(page, verdict)
+        assert page.evaluate(SHOWN) == list(own.index)
+        assert not press_button(page, verdict, "Enter")
 
-        press_button(tab, "partly")
-        press_button(tab, "undecided")
-        press_button(tab, "chapter-landscape")
-        chosen = table[table["verdict"].isin(["partly", "undecided"])]
-        both = chosen[chosen["chapter"] == "chapter-landscape"]
-        assert tab.value(SHOWN) == list(both.index)
-        output = 'document.querySelector(".claim-filters output").textContent'
-        assert tab.value(output) == f"{len(both)} of {len(table)} claims"
-        counts = tab.value(
-            """Object.fromEntries([...document.querySelectorAll("button[data-kind]")]
-            .map((button) => [button.value, +button.querySelector(".count").textContent]))"""
-        )
-        by_chapter = chosen["chapter"].value_counts()
-        expected = {chapter: by_chapter.get(chapter, 0) for chapter in table["chapter"].unique()}
-        own = table[table["chapter"] == "chapter-landscape"]["verdict"].value_counts()
-        assert counts == expected | {verdict: own.get(verdict, 0) for verdict in VERDICTS}
+    press_button(page, "partly")
+    press_button(page, "undecided")
+    press_button(page, "chapter-landscape")
+    chosen = table[table["verdict"].isin(["partly", "undecided"])]
+    both = chosen[chosen["chapter"] == "chapter-landscape"]
+    assert page.evaluate(SHOWN) == list(both.index)
+    output = page.locator(".claim-filters output").text_content()
+    assert output == f"{len(both)} of {len(table)} claims"
+    counts = page.evaluate(
+        """Object.fromEntries([...document.querySelectorAll("button[data-kind]")]
+        .map((button) => [button.value, +button.querySelector(".count").textContent]))"""
+    )
+    by_chapter = chosen["chapter"].value_counts()
+    expected = {chapter: by_chapter.get(chapter, 0) for chapter in table["chapter"].unique()}
+    own = table[table["chapter"] == "chapter-landscape"]["verdict"].value_counts()
+    assert counts == expected | {verdict: own.get(verdict, 0) for verdict in VERDICTS}
 
-        tab.value('document.querySelector(".claim-filters [type=reset]").focus()')
-        tab.press("Enter")
-        assert tab.value(SHOWN) == list(table.index)
-        tab.value('document.querySelector(".claim-filters input").focus()')
-        tab.type("Random DIRECTIONS")
-        assert tab.value(SHOWN) == ["L2"]
-        tab.press("Enter")  # sends no form
-        assert tab.value(SHOWN) == ["L2"]
-        assert tab.errors == []
+    page.locator(".claim-filters [type=reset]").press("Enter")
+    assert page.evaluate(SHOWN) == list(table.index)
+    page.locator(".claim-filters input").press_sequentially("Random DIRECTIONS")
+    assert page.evaluate(SHOWN) == ["L2"]
+    page.keyboard.press("Enter")  # sends no form
+    assert page.evaluate(SHOWN) == ["L2"]
+    assert wrong == []
 
 
-@needs_browser
-def test_what_is_folded_is_not_printed(pages):
-    with open_tab() as tab:
-        tab.open(pages / "claims.html")
-        hidden = """[...document.querySelectorAll(".claim details, .claim-filters")]
-          .map((part) => part.offsetHeight === 0)"""
-        assert not any(tab.value(hidden))
-        tab.value('document.querySelector("#claim-l2").closest("article")'
-                  '.querySelector("details").open = true')  # fmt: skip
-        tab.send("Emulation.setEmulatedMedia", media="print")
-        assert tab.value(hidden).count(False) == 1
-        assert tab.errors == []
+def test_what_is_folded_is_not_printed(opened, pages):
+    page, wrong = opened
+    page.goto((pages / "claims.html").as_uri())
+    hidden = """[...document.querySelectorAll(".claim details, .claim-filters")]
+      .map((part) => part.offsetHeight === 0)"""
+    assert not any(page.evaluate(hidden))
+    page.locator("article.claim:has(#claim-l2) summary").first.click()
+    page.emulate_media(media="print")
+    assert page.evaluate(hidden).count(False) == 1
+    assert wrong == []

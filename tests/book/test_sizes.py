@@ -1,26 +1,14 @@
-"""What is too long for a reader: cells of a chapter, and lines on a built page."""
+"""What is too long for a reader: cells of a chapter."""
 
 from __future__ import annotations
-
-import shutil
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from bookkit import look
 from bookkit.lint import oversized
 
 LONG = "\n".join(f"x{row} = {row}" for row in range(16))
 WIDE = f"x = '{'w' * 76}'"
-PAGE = f"""<html><head><meta charset="utf-8"></head><body><article style="width: 400px">
-<div class="cell_input"><pre style="font: 16px monospace">short\n{WIDE}\n{WIDE}\nshort</pre></div>
-<details><summary>folded</summary><div class="cell_input"><pre>{2 * WIDE}</pre></div></details>
-<div class="cell_output"><pre>short\n{2 * WIDE}</pre></div>
-<table><tr><td>narrow</td></tr></table>
-<table><tr><td style="min-width: 401px">wide</td></tr></table>
-<p><img style="width: 400px; height: 9px"></p>
-<div style="display: none; padding: 9px"><img style="width: 500px"></div>
-</article></body></html>"""
 
 
 def notebook(source: str, *tags: str):
@@ -41,14 +29,3 @@ def test_sizes_of_visible_cells():
 def test_folded_cells_may_be_larger(tag):
     assert oversized(notebook(f"{LONG}\n{WIDE}", tag)) == []
     assert len(oversized(notebook(f"{LONG}\n{WIDE}", "nbval-ignore-output"))) == 2
-
-
-@pytest.mark.skipif(not any(map(shutil.which, look.BROWSERS)), reason="needs Chromium")
-def test_what_is_cut_off_on_a_page(tmp_path, capsys):
-    page = tmp_path / "page.html"
-    page.write_text(PAGE)
-    code, output = [WIDE, WIDE, 2 * WIDE], [2 * WIDE]
-    assert look.measure(page) == look.Counts(code, output, tables=1, figures=0, equations=0)
-    assert page.read_text() == PAGE
-    assert look.report([tmp_path]) == 1
-    assert "3 lines of code are cut off" in capsys.readouterr().out

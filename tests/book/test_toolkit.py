@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import nbformat
 import pandas as pd
 import pytest
 
-from bookkit import execute, front, generated, lint, measurements, pages, references, site
+from bookkit import execute, front, generated, lint, look, measurements, pages, references, site
+from bookkit.browser import MISSING, find_browser
 from bookkit.chapters import ROOT, Chapter, parameters, read, select
 from bookkit.execute import Run, run_chapters
 from dvae.claims import VERDICTS, Results
@@ -145,6 +147,18 @@ def test_a_failing_chapter_says_where_and_leaves_nothing(book, capsys):
     assert list(target.parent.iterdir()) == []
 
 
+def test_a_kernel_is_ended_without_an_interrupt(tmp_path):
+    """The last cell leaves behind what would note an interrupt."""
+    source = """
+def note(*_):
+    open("interrupted", "w").close()
+get_ipython().kernel.saved_sigint_handler = note
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    execute.execute(notebook, {}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_half_a_notebook_is_not_taken_for_a_whole_one(book):
     (chapter,) = select([], book)
     target = execute.executed(Run(), chapter, book)
@@ -170,6 +184,39 @@ def test_a_page_shows_the_parameters_that_were_used_once(injected, hidden):
     names = ["default", "injected"]
     tags = [cell.metadata.tags for cell in notebook.cells]
     assert [n for n, t in zip(names, tags, strict=True) if "remove-cell" in t] == [hidden]
+
+
+def test_built_pages_are_freed_of_what_nobody_asks_for_and_have_a_limit(tmp_path, monkeypatch):
+    cell = nbformat.v4.new_code_cell("1 + 1", execution_count=3)
+    cell.outputs = [nbformat.v4.new_output("execute_result", {"image/png": "A" * 10_000})]
+    notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_markdown_cell("text")])
+    kept, sources = tmp_path / "_static" / "a.js", tmp_path / "_sources" / "book"
+    for path in (kept, kept.with_suffix(".js.map"), tmp_path / "_static" / "locales" / "de" / "b"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x" * 1000)
+    sources.mkdir(parents=True)
+    nbformat.write(notebook, sources / "one.ipynb")
+    assert site.slim(tmp_path) == []
+    files = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {kept, sources / "one.ipynb"}
+    first, second = nbformat.read(sources / "one.ipynb", as_version=4).cells
+    assert (first.source, first.outputs, second.source) == ("1 + 1", [], "text")
+    monkeypatch.setattr(site, "LARGEST_MB", 0.001)
+    (fault,) = site.slim(tmp_path)
+    assert fault == "the pages have 0.0 MB, at most 0.001"
+
+
+def test_roles_of_references_are_left_out(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    from dvae_offline import plain_citations
+
+    entry = '<div class="citation" id="id1"{}><span class="label">[1]</span></div>'
+    other = '<div role="list" class="other"></div>'
+    roles = ' role="doc-biblioentry"'
+    given = f'<div role="list" class="citation-list">{entry.format(roles)}</div>{other}'
+    context = {"body": given}
+    plain_citations(None, "page", "page.html", context, None)
+    assert context["body"] == f'<div class="citation-list">{entry.format("")}</div>{other}'
 
 
 def test_external_requests_and_dead_links_are_found(tmp_path):
@@ -322,3 +369,23 @@ def test_verdicts_are_counted_in_words_and_drawn(tmp_path):
     assert front.draw_verdicts(table, tmp_path / "v.svg") == "2 partly, 1 undecided"
     assert (tmp_path / "v.svg").read_text().count("<svg") == 1
     assert set(front.LOOKS) == set(VERDICTS)
+
+
+@pytest.mark.skipif(find_browser() is None, reason=MISSING)
+def test_the_look_at_pages_counts_faults_and_keeps_pictures(tmp_path, capsys):
+    text = '<html lang="en"><title>page</title><p style="color: #aaa; background: #fff">pale</p>'
+    (tmp_path / "_static").mkdir()
+    for name in ("page.html", "_static/not-a-page.html"):
+        (tmp_path / name).write_text(text)
+    onward = '<meta http-equiv="Refresh" content="0; url=page.html">'
+    (tmp_path / "index.html").write_text(onward)
+    assert look.report([tmp_path], tmp_path / "pictures") == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"1 page at 1280 and 390 pixels, .* s: 2 color-contrast", last)
+    assert len(list((tmp_path / "pictures").glob("page-*.png"))) == 4
+
+
+def test_without_a_browser_the_look_says_so(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert look.report([tmp_path]) == 0
+    assert "not looked at: needs a browser called chromium" in capsys.readouterr().out

@@ -1,158 +1,179 @@
-"""What a reader sees: code, tables and figures that are wider than their place on a page.
+"""What a reader sees: faults of built pages, found in Chromium at two widths, light and dark.
 
-Headless Chromium lays each page out at a given width. A script in a copy of the page measures and
-leaves its answer in the title, which the browser then prints (``--dump-dom``).
+Looked for are errors on the console, requests to other machines, pictures that do not load, what is
+cut off or reaches beyond its column, and what axe-core calls a serious or critical hindrance for
+readers with other senses.
 """
 
 from __future__ import annotations
 
-import html
-import json
-import re
-import shutil
-import subprocess
-import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-__all__ = ["Counts", "ask", "find_browser", "measure", "report"]
+from .browser import MISSING, find_browser, open_browser, open_page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_PAGE_SECONDS = 120
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
-_ANSWER = 'const answer = (value) => { document.title = "ANSWER" + JSON.stringify(value); };'
+__all__ = ["MODES", "WIDTHS", "faults", "report"]
 
-# Folded cells are opened first. Every line of a block becomes an element of its own, whose width
-# is compared with the block's; a tenth of a pixel is rounding.
-_SCRIPT = """
-addEventListener("load", () => {
+WIDTHS = (390, 1280)
+MODES = ("light", "dark")
+_GRAVE = ("serious", "critical")
+_SOURCES = 5  # pages of the library's code for axe-core: all have one template, without a picture
+
+# Folded cells are opened, and pictures further down are loaded.
+_OPEN = """
+async () => {
+  await window.MathJax?.startup?.promise;
   document.querySelectorAll("details").forEach((fold) => { fold.open = true; });
-  const room = (box) => {
+  document.querySelectorAll("img").forEach((picture) => { picture.loading = "eager"; });
+  await Promise.all([...document.images].map((picture) => picture.decode().catch(() => {})));
+}
+"""
+
+# What is wider than its box may scroll in it, where keys reach it; lines of code on a wide page may
+# not. A pixel is rounding.
+_SIZES = """
+(wide) => {
+  const found = [];
+  const name = (element) => {
+    const text = element.textContent.trim().replace(/\\s+/g, " ").slice(0, 60);
+    const own = [element.localName, ...element.classList].join(".");
+    return `${own} ${element.id && "#" + element.id} ${text || element.getAttribute("src") || ""}`;
+  };
+  const note = (kind, element) => found.push(`${kind}: ${name(element)}`);
+  const scrolls = (style) => ["auto", "scroll"].includes(style.overflowX);
+  const root = document.scrollingElement;
+  if (root.scrollWidth > innerWidth + 1) found.push(`page scrolls sideways: ${root.scrollWidth}`);
+  // letters of a formula are larger than their boxes; the formula itself is looked at below
+  for (const box of document.querySelectorAll("body *:not(span.math, mjx-container *)")) {
+    if (box.clientWidth < 2 || box.scrollWidth <= box.clientWidth + 1) continue;
     const style = getComputedStyle(box);
-    return box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-  };
-  const cut = (selector) => {
-    const found = [];
-    for (const block of document.querySelectorAll(selector)) {
-      const available = room(block) + 0.1;
-      const lines = block.textContent.split("\\n").map((text) => {
-        const line = document.createElement("span");
-        line.textContent = text;
-        line.style.cssText = "display: inline-block; white-space: pre";
-        return line;
-      });
-      block.replaceChildren(...lines.flatMap((line) => [line, "\\n"]));
-      const wider = lines.filter((line) => line.getBoundingClientRect().width > available);
-      found.push(...wider.map((line) => line.textContent));
-    }
-    return found;
-  };
-  const wide = (selector) => [...document.querySelectorAll(selector)].filter((element) => {
-    if (!element.getClientRects().length) return false;  // not shown
-    let box = element.parentElement;
-    while (getComputedStyle(box).display === "inline") box = box.parentElement;
-    return element.getBoundingClientRect().width > room(box) + 0.1;
-  }).length;
-  const counts = {
-    code: cut("article .cell_input pre, article .highlight-python pre"),
-    output: cut("article .cell_output pre"),
-    tables: wide("article table"),
-    figures: wide("article img, article svg"),
-    equations: wide("article div.math > mjx-container > svg, article div.math mjx-math"),
-  };
-  answer(counts);
-});
+    if (style.overflowX === "visible" || !box.checkVisibility()) continue;
+    if (!scrolls(style)) note("cut off", box);
+    else if (wide && box.matches(".cell_input pre, .highlight-python pre")) note("cut off", box);
+    else if (box.tabIndex < 0 && !box.querySelector("a[href], button, input, [tabindex='0']"))
+      note("out of reach of keys", box);
+  }
+  const article = document.querySelector("article") ?? document.body;
+  for (const part of article.querySelectorAll("pre, table, img, svg, canvas, mjx-container")) {
+    let box = part.parentElement;
+    while (box !== article && getComputedStyle(box).overflowX === "visible")
+      box = box.parentElement;
+    const beyond = part.getBoundingClientRect().right > box.getBoundingClientRect().right + 1;
+    if (beyond && part.checkVisibility() && !scrolls(getComputedStyle(box))) note("cut off", part);
+  }
+  for (const picture of document.images)
+    if (picture.naturalWidth === 0) found.push(`picture does not load: ${picture.src}`);
+  return found;
+}
+"""
+
+# axe-core compares the colours of every word with what lies behind it. Of the words of code that
+# look alike one is left, of a kind of definition in the API five, and of a formula one letter.
+_THIN = """
+() => {
+  const seen = {};
+  const more = (kind, most) => (seen[kind] = (seen[kind] ?? 0) + 1) > most;
+  const same = [...document.querySelectorAll("pre span:not(:has(*)), dl.py")].filter((part) => {
+    if (part.matches("dl")) return more(part.className, 5);
+    const { color, fontWeight } = getComputedStyle(part);
+    return more([color, fontWeight, part.closest("pre").parentElement.className].join(), 1);
+  });
+  same.forEach((part) => part.remove());
+  document.querySelectorAll("mjx-container").forEach((formula) => formula.replaceChildren("x"));
+}
+"""
+
+_AXE = """
+async ([grave, options]) => {
+  const { violations } = await axe.run({ resultTypes: ["violations"], preload: false, ...options });
+  return violations.filter(({ impact }) => grave.includes(impact)).flatMap(({ id, nodes }) =>
+    nodes.map(({ target, any, html }) =>
+      `${id}: ${target.join(" ")} (${any[0]?.message ?? html.slice(0, 80)})`));
+}
 """
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Lines of code and of printed output that a page cuts off; tables, figures and equations."""
-
-    code: list[str]
-    output: list[str]
-    tables: int
-    figures: int
-    equations: int
+@cache
+def _axe() -> str:
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
-def find_browser() -> str:
-    """Return the path of Chromium; `SystemExit` with advice where there is none."""
-    for name in BROWSERS:
-        path = shutil.which(name)
-        if path:
-            return path
-    raise SystemExit(f"no browser called {', '.join(BROWSERS)}; install Chromium")
+def _set_mode(page: Page, mode: str) -> None:
+    page.emulate_media(color_scheme=mode, reduced_motion="reduce")
+    page.wait_for_function(
+        "(mode) => (document.documentElement.dataset.theme ?? mode) === mode", arg=mode
+    )
 
 
-def _chromium(browser: str, width: int, address: str, *options: str) -> str:
-    with tempfile.TemporaryDirectory() as profile:
-        command = [
-            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-            *(f"--user-data-dir={profile}", f"--window-size={width},1000"),
-            *("--virtual-time-budget=20000", "--allow-file-access-from-files"),
-            *(*options, address),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PAGE_SECONDS)
-    return done.stdout
+def faults(
+    page: Page, wrong: list[str], path: Path, pictures: Path | None = None, axe: bool = True
+) -> list[str]:
+    """Return the faults of a page of HTML, each with the width or the mode in which it shows.
 
-
-def ask(page: Path, script: str, width: int = 1280, browser: str | None = None) -> Any:
-    """Return what a script at the head of a page gives to the function `answer`, through JSON.
-
-    Raises `RuntimeError` if it gives nothing.
+    `page` and `wrong` are those of `browser.open_page`. Sizes are taken at both widths, without a
+    difference between modes; axe-core runs at the greater width, in the dark for contrast alone,
+    or not at all.
     """
-    text = page.read_text(encoding="utf-8")
-    base = f'<base href="{page.resolve().as_uri()}">'
-    text = text.replace("<head>", f"<head>{base}<script>{_ANSWER}{script}</script>", 1)
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / page.name
-        copy.write_text(text, encoding="utf-8")
-        shown = _chromium(browser or find_browser(), width, copy.as_uri(), "--dump-dom")
-    found = re.search(r"<title>ANSWER(.*?)</title>", shown, re.DOTALL)
-    if found is None:
-        raise RuntimeError(f"the browser measured nothing on {page}")
-    return json.loads(html.unescape(found[1]))
-
-
-def measure(page: Path, width: int = 1280, browser: str | None = None) -> Counts:
-    """Return what is too wide on a built page in a window `width` pixels wide.
-
-    Raises `RuntimeError` if the browser gives no answer.
-    """
-    return Counts(**ask(page, _SCRIPT, width, browser))
+    found = []
+    wrong.clear()
+    page.set_viewport_size({"width": WIDTHS[0], "height": 1000})
+    page.goto(path.resolve().as_uri())
+    page.evaluate(_OPEN)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 1000})
+        found += [f"{fault} [{width}]" for fault in page.evaluate(_SIZES, width > 1000)]
+        for mode in MODES if pictures else ():
+            _set_mode(page, mode)
+            page.screenshot(path=pictures / f"{path.stem}-{width}-{mode}.png", full_page=True)
+    if axe:
+        page.evaluate(_THIN)
+        page.evaluate(_axe())
+    for mode in MODES if axe else ():
+        _set_mode(page, mode)
+        options = {"runOnly": ["color-contrast"]} if mode == "dark" else {}
+        found += [f"{fault} [{mode}]" for fault in page.evaluate(_AXE, [_GRAVE, options])]
+    return list(dict.fromkeys(wrong + found))
 
 
 def _pages(paths: list[Path]) -> Iterator[Path]:
+    """Pages, without those that send on to another at once."""
     for path in paths:
-        yield from sorted(path.glob("*.html")) if path.is_dir() else [path]
+        inside = (one for one in path.rglob("*.html") if "_static" not in one.parts)
+        for one in sorted(inside) if path.is_dir() else [path]:
+            if 'http-equiv="refresh"' not in one.read_text(encoding="utf-8").lower():
+                yield one
 
 
-def report(pages: list[Path], width: int = 1280, pictures: Path | None = None) -> int:
-    """Print the counts of pages, save pictures of them, and return 1 if code is cut off.
+def report(paths: list[Path], pictures: Path | None = None) -> int:
+    """Print the faults of pages and save pictures of them; return 1 if there is a fault.
 
-    Folders stand for the pages of chapters in them. Pictures are as wide as the window and
-    20000 pixels high.
+    Folders stand for all pages in them. Where there is no browser, that is said and 0 returned.
     """
-    browser = find_browser()
-    print(f"wider than their place in a window of {width} pixels:")
-    print(f"{'page':<24}{'code':>8}{'output':>8}{'tables':>8}{'figures':>9}{'equations':>11}")
-    code = 0
-    for page in _pages(pages):
-        counts = measure(page, width, browser)
-        code += len(counts.code)
-        print(
-            f"{page.stem:<24}{len(counts.code):>8}{len(counts.output):>8}{counts.tables:>8}"
-            f"{counts.figures:>9}{counts.equations:>11}",
-            *(f"\n  {line.strip()}" for line in counts.code + counts.output),
-            flush=True,
-        )
-        if pictures is not None:
-            pictures.mkdir(parents=True, exist_ok=True)
-            target = (pictures / f"{page.stem}.png").resolve()
-            options = (f"--window-size={width},20000", f"--screenshot={target}")
-            _chromium(browser, width, page.resolve().as_uri(), *options)
-    print(f"{code} lines of code are cut off")
-    return int(code > 0)
+    if find_browser() is None:
+        print(f"the pages were not looked at: {MISSING}")
+        return 0
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
+    started, count, sources, kinds = time.perf_counter(), 0, 0, Counter()
+    with open_browser() as browser, open_page(browser) as (page, wrong):
+        for path in _pages(paths):
+            count += 1
+            sources += "_modules" in path.parts
+            axe = "_modules" not in path.parts or sources <= _SOURCES
+            for fault in faults(page, wrong, path, pictures, axe):
+                kinds[fault.partition(":")[0]] += 1
+                print(f"{path}: {fault}", flush=True)
+    number = ", ".join(f"{many} {kind}" for kind, many in kinds.most_common()) or "no faults"
+    print(
+        f"{count} page{'s' * (count != 1)} at {WIDTHS[1]} and {WIDTHS[0]} pixels, light and dark, "
+        f"in {time.perf_counter() - started:.0f} s: {number}"
+    )
+    return int(bool(kinds))

@@ -19,9 +19,10 @@ from . import explorer, generated, pages
 from .chapters import ROOT, Chapter, all_chapters, parameters, select, toc_pages
 from .execute import Run, executed, record, run_chapters
 
-__all__ = ["build", "show_parameters_once"]
+__all__ = ["build", "show_parameters_once", "slim"]
 
 DRAFT_ROOT = "book/draft"
+LARGEST_MB = 32  # of the built pages, together
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
@@ -96,6 +97,25 @@ def _sphinx(stage: Path, output: Path, strict: bool, root: Path) -> bool:
     return done.returncode == 0
 
 
+def slim(pages: Path) -> list[str]:
+    """Drop from built pages what no reader asks for; return what is wrong with their size.
+
+    Dropped are maps of minified scripts, translations of the theme, and the outputs of the
+    notebooks that readers download: the pages show them.
+    """
+    for path in (pages / "_static").rglob("*.map"):
+        path.unlink()
+    shutil.rmtree(pages / "_static" / "locales", ignore_errors=True)
+    for path in (pages / "_sources").rglob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, path)
+    size = sum(path.stat().st_size for path in pages.rglob("*") if path.is_file()) / 1e6
+    return [f"the pages have {size:.1f} MB, at most {LARGEST_MB}"] * (size > LARGEST_MB)
+
+
 def _toc(chosen: list[Chapter], root: Path) -> dict:
     """Return the table of contents: the book's own, or that of a draft of chosen chapters."""
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
@@ -147,7 +167,7 @@ def build(
         good = _sphinx(stage, work, strict=not only, root=root)
         built = work / "_build" / "html"
         if good:
-            problems = pages.scan(built)
+            problems = slim(built) + pages.scan(built)
             print("\n".join(problems), end="\n" if problems else "")
             good = not problems or bool(only)
         if not good:
