@@ -83,7 +83,7 @@ def test_visible_cells_are_short_and_narrow(chapter: Chapter):
 
 @each_chapter
 def test_solutions_are_folded_cells_so_that_they_run_with_the_chapter(chapter: Chapter):
-    """The primer and the chapters on the paper have three: "change one line and run"; others any."""
+    """The primer and chapters on the paper have three: "change one line and run"; others any."""
     cells = code_cells(read(chapter))
     prompts = [str(cell.metadata.get("mystnb", {}).get("code_prompt_show", "")) for cell in cells]
     solutions = [k for k, prompt in enumerate(prompts) if prompt.startswith("Solution")]
