@@ -314,7 +314,9 @@ def _e6_variance_network(results: Results) -> Finding:
             f"{name} variance: {count} of {total} over-regularised, median loss {loss:.2f} per node"
         )
     part = exceeds_part(*counts["constant"], *counts["network"], ALWAYS)
-    return Finding("; ".join(texts) + power_text(part), combine(part))
+    table = [[count, runs - count] for count, runs in counts.values()]
+    found = f"{'; '.join(texts)} (p = {fisher(table, 'greater'):.1g}){power_text(part)}"
+    return Finding(found, combine(part))
 
 
 @rule_of(
