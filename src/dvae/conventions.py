@@ -56,7 +56,9 @@ __all__ = [
 
 # ------------------------------------------------------------------------------------------ runs
 
-OVER_REGULARISED = 0.5  # nats: a run with a smaller rate on test data is over-regularised
+# nats: a run with a smaller rate is over-regularised (on test data; on paths, lines and curves of
+# the landscape on training data, as its losses there)
+OVER_REGULARISED = 0.5
 IN_USE = 0.1  # nats: a latent that tells less of a sample is not in use
 ACCURATE = 0.05  # of the variance of the fields about their mean: what a reconstruction may leave
 POOR = 0.01  # relative error: a run that dropped a direction; the others are ten times better

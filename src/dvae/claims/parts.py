@@ -73,8 +73,9 @@ def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int
 
     Notes
     -----
-    Fisher's exact test at 5 %: two-sided against the paper's count, one-sided against the opposite,
-    on the side on which the paper's lies. The power is the probability that ``runs`` runs of the
+    Fisher's exact test at 5 %: two-sided against the paper's count (a count far beyond the paper's
+    fails as well: it is another finding), one-sided against the opposite, on the side on which the
+    paper's lies. The power is the probability that ``runs`` runs of the
     paper's share are told from the opposite.
     """
     side: Literal["greater", "less"] = "greater" if paper > opposite else "less"

@@ -405,7 +405,7 @@ def _e8_longer_phase(results: Results) -> Finding:
 def _e9_loss(results: Results) -> Finding:
     """The network that decides, standard normal factors, standard prior: the test loss of a run has
     no trend with its angle to the axes (Kendall's tau, 5 %); undecided, if a tau of 0.3 would not
-    have been found with a probability of 0.8."""
+    have been found with a probability of 0.8 (with so few runs the row can fail and not hold)."""
     network = results.deciding_network("standard-normal", ("standard",))
     theta = factors_by_set(results["baselines"])["standard-normal"]
     runs = select_trials(
@@ -437,8 +437,9 @@ def _e9_loss(results: Results) -> Finding:
 def _e10_few_labels(results: Results) -> Finding:
     """Calibrated recipe, the fewest labels that were tried, two parts: S_D is not different from
     that without labels (Mann-Whitney, two-sided, 5 %; undecided, if a difference of one standard
-    deviation would not have been found with a probability of 0.8); and the median concordance of
-    the latents of two runs (Lin) is below 0.99."""
+    deviation would not have been found with a probability of 0.8: with few runs this part can fail
+    and not hold); and the median concordance of the latents of two runs (Lin) is below 0.99. The
+    losses, which differ much, are not judged here."""
     table = by_labels(results["labels"], "calibrated")
     count = int(np.unique(table["n_labels"].values[table["n_labels"].values > 0])[0])
     without, few = (table.sel(n_labels=n) for n in (0, count))

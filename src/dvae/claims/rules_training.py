@@ -19,7 +19,8 @@ __all__: list[str] = []
 )
 def _a1_size(results: Results) -> Finding:
     """The size within a tenth, and an increase that rounds to 0.048 % for one of the two kinds of
-    hierarchical prior."""
+    hierarchical prior. (The layers were chosen for the size, so that the first part holds by
+    choice; what the authors published has ten times as many parameters.)"""
     counts = select_trials(results["model_size"], network="default")
     size, described, coded = (
         int(select_trials(counts, prior=prior)["parameters"].values[0])
