@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
+from scipy.linalg import orthogonal_procrustes
 from tolerances import rounding
 
 from dvae.analysis.linear_vae import rotation_price
@@ -15,6 +16,7 @@ from dvae.analysis.rotation import (
     rotated_encoding,
     rotation_angle,
     rotation_angles,
+    rotation_by_labels,
     rotation_matrix,
     turned_correlation,
 )
@@ -185,3 +187,29 @@ def test_total_correlation_of_turned_modes():
     assert turned_correlation(narrow, 45, limit=2.0) == pytest.approx(expected, abs=1e-6)
     with pytest.raises(DataError, match="holds"):
         turned_correlation(narrow, 0, limit=1.0)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_a_rotation_by_labels_is_found_again(n):
+    rng = np.random.default_rng(n)
+    turn = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    side = round(np.linalg.det(turn))
+    theta = rng.standard_normal((40, n))
+    z = theta @ turn.T
+    for labels, orientation in ((40, None), (n, None), (n - 1, side)):
+        found = rotation_by_labels(z[:labels], theta[:labels], orientation)
+        np.testing.assert_allclose(found, turn, atol=1e-8)
+    noisy = z + 0.3 * rng.standard_normal(z.shape)
+    expected = orthogonal_procrustes(noisy, theta)[0]
+    np.testing.assert_allclose(rotation_by_labels(noisy, theta), expected, atol=1e-10)
+    mirrored = rotation_by_labels(noisy, theta, -side)
+    assert round(np.linalg.det(mirrored)) == -side
+    np.testing.assert_allclose(mirrored @ mirrored.T, np.eye(n), atol=1e-10)
+    with pytest.raises(
+        DataError, match=rf"{n - 1} labels determine no rotation here; at least {n}"
+    ):
+        rotation_by_labels(z[: n - 1], theta[: n - 1])
+    with pytest.raises(DataError, match="of shape"):
+        rotation_by_labels(z, theta[:5])
+    with pytest.raises(DataError, match="finite"):
+        rotation_by_labels(np.nan * z, theta)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dvae.results.rotations import distance_to_end, prior_axes, rate_about_center, rate_minima
+from dvae.results.rotations import (
+    distance_to_end,
+    prior_axes,
+    rate_about_center,
+    rate_minima,
+    turned_by_labels,
+)
 
 TURN = np.arange(-90.0, 90.1, 7.5)
 
@@ -98,3 +104,16 @@ def test_distance_to_the_final_angle_counts_modulo_90():
     # 2 and 6 degrees away at the first stop; 0, 4 and 8 at the second
     assert row["degrees"].tolist() == [4, 4, 0]
     assert row["step"].tolist() == [5, 10, 20]
+
+
+def test_labels_turn_latents_to_the_factors():
+    rng = np.random.default_rng(0)
+    theta = 1 + 0.7 * rng.standard_normal((300, 2))
+    c = np.sqrt(0.5)
+    turns = np.array([[[c, -c], [c, c]], [[c, c], [c, -c]]])  # one rotated, one mirrored too
+    latents = 3 * theta @ turns
+    assert turned_by_labels(latents, theta, 2) == (20, 20)
+    assert turned_by_labels(latents, theta, 1, oriented=True) == (20, 20)
+    rough = latents + 3 * rng.standard_normal(latents.shape)
+    few, many = (turned_by_labels(rough, theta, count, draws=50)[0] for count in (2, 100))
+    assert few < many

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -29,6 +29,7 @@ __all__ = [
     "rotated_encoding",
     "rotation_angle",
     "rotation_angles",
+    "rotation_by_labels",
     "rotation_matrix",
     "turned_correlation",
 ]
@@ -235,6 +236,46 @@ def rotation_angles(
     angles = np.full(len(latents), np.nan)
     angles[kept] = _procrustes_angle(latents[kept], theta)
     return angles
+
+
+def rotation_by_labels(
+    z: Float[np.ndarray, "label n"],
+    theta: Float[np.ndarray, "known factor"],
+    orientation: Literal[-1, 1] | None = None,
+) -> Float[np.ndarray, "n n"]:
+    """Orthogonal matrix R with which z R is nearest to the factors of a few labelled samples.
+
+    Parameters
+    ----------
+    z, theta : array of shape (k, n)
+        Latents and factors of k samples, each centred and scaled by mean and spread of *all*
+        samples, which are known without labels: of the latents from the fields, of the factors
+        from their distribution.
+    orientation : {-1, 1}, optional
+        Determinant of R, where it is known whether R is a rotation or has a reflection.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ, a value is not finite, or there are fewer than n labels (n - 1 with
+        an orientation), which do not determine R.
+
+    Notes
+    -----
+    The orthogonal Procrustes problem, by a singular value decomposition; with an orientation the
+    weakest direction changes its sign where that is needed (Kabsch).
+    """
+    if z.shape != theta.shape or z.ndim != 2:
+        raise DataError(f"latents of shape {z.shape} and factors of shape {theta.shape}")
+    if not (np.isfinite(z).all() and np.isfinite(theta).all()):
+        raise DataError("latents and factors of labelled samples must be finite")
+    least = z.shape[1] - (orientation is not None)
+    if len(z) < least:
+        raise DataError(f"{len(z)} labels determine no rotation here; at least {least} are needed")
+    left, _, right = np.linalg.svd(z.T @ theta)
+    if orientation is not None:
+        left[:, -1] *= orientation * np.sign(np.linalg.det(left @ right))
+    return left @ right
 
 
 def _check_plane(n_latents: int, n_factors: int) -> None:

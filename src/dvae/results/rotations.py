@@ -6,13 +6,16 @@ neighbourhood of an angle are what ``dvae.conventions`` says.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
 from dvae.analysis.minima import local_minima
-from dvae.analysis.rotation import rotate
+from dvae.analysis.rotation import rotate, rotation_by_labels
+from dvae.analysis.scores import are_disentangled
 from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, FLAT
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "prior_axes",
     "rate_about_center",
     "rate_minima",
+    "turned_by_labels",
 ]
 
 CONDITION = ["factors", "recipe", "prior"]
@@ -164,3 +168,41 @@ def distance_to_end(history: xr.Dataset) -> pd.DataFrame:
     )
     found = frame.groupby(["recipe", "prior", "stop"])[["step", "degrees"]].median()
     return found.unstack("stop")
+
+
+def turned_by_labels(
+    latents: Float[np.ndarray, "run sample 2"],
+    theta: Float[np.ndarray, "sample 2"],
+    count: int,
+    oriented: bool = False,
+    draws: int = 10,
+    seed: int = 0,
+) -> tuple[int, int]:
+    """How often runs are disentangled after the rotation that a few labelled samples ask for.
+
+    Parameters
+    ----------
+    latents, theta : array
+        Means of q(z|y) of finished runs, and factors of the same samples.
+    count : int
+        Labelled samples, drawn anew ``draws`` times for every run.
+    oriented : bool
+        Whether it is known beforehand if the latents are mirrored against the factors.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    int, int
+        Disentangled, of so many. Errors as :func:`dvae.analysis.rotation_by_labels`.
+    """
+    rng = np.random.default_rng(seed)
+    known = (theta - theta.mean(0)) / theta.std(0)
+    found = 0
+    for z in (latents - latents.mean(1, keepdims=True)) / latents.std(1, keepdims=True):
+        mirrored = np.linalg.det(z.T @ known) < 0
+        side: Literal[-1, 1] | None = (-1 if mirrored else 1) if oriented else None
+        chosen = [rng.choice(len(z), count, replace=False) for _ in range(draws)]
+        turned = np.stack([z @ rotation_by_labels(z[i], known[i], side) for i in chosen])
+        found += int(are_disentangled(turned, theta).sum())
+    return found, draws * len(latents)
