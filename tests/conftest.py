@@ -6,11 +6,17 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import matplotlib as mpl
 import numpy as np
 import pytest
+
+from bookkit.browser import MISSING, find_browser, open_browser, open_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 mpl.use("Agg")
 
@@ -75,3 +81,19 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def root() -> Path:
     """The project's top folder."""
     return ROOT
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium for the tests of one file; where there is none they say so and are skipped."""
+    if find_browser() is None:
+        pytest.skip(MISSING)
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def opened(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    """A new page, and the list of what goes wrong on it."""
+    with open_page(browser) as (page, wrong):
+        yield page, wrong
