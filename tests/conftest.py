@@ -13,8 +13,6 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from bookkit.browser import MISSING, find_browser, open_browser, open_page
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -86,6 +84,8 @@ def root() -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium for the tests of one file; where there is none they say so and are skipped."""
+    from bookkit.browser import MISSING, find_browser, open_browser
+
     if find_browser() is None:
         pytest.skip(MISSING)
     with open_browser() as browser:
@@ -95,5 +95,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     """A new page, and the list of what goes wrong on it."""
+    from bookkit.browser import open_page
+
     with open_page(browser) as (page, wrong):
         yield page, wrong
