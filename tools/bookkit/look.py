@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -75,8 +76,8 @@ _SIZES = """
 }
 """
 
-# axe-core compares the colours of every word with what lies behind it. Of the words of code that
-# look alike one is left, of a kind of definition in the API five, and of a formula one letter.
+# The structure is looked at with one of the words of code that look alike, five of a kind of
+# definition in the API, three rows of a table, and one letter of a formula.
 _THIN = """
 () => {
   const seen = {};
@@ -87,7 +88,33 @@ _THIN = """
     return more([color, fontWeight, part.closest("pre").parentElement.className].join(), 1);
   });
   same.forEach((part) => part.remove());
+  document.querySelectorAll("tbody tr:nth-child(n + 4)").forEach((row) => row.remove());
   document.querySelectorAll("mjx-container").forEach((formula) => formula.replaceChildren("x"));
+}
+"""
+
+# Colours are compared word by word, which takes long: of the elements that have one look and one
+# kind, and lie in elements of one kind, the first keeps its text.
+_ONE_OF_A_LOOK = """
+() => {
+  const seen = new Set();
+  const kind = (element) => element && `${element.localName}.${element.className}`;
+  const behind = (element) => {
+    for (let box = element; box; box = box.parentElement) {
+      const { backgroundColor } = getComputedStyle(box);
+      if (backgroundColor !== "rgba(0, 0, 0, 0)") return backgroundColor;
+    }
+  };
+  for (const element of document.querySelectorAll("body *:not(svg, svg *, script, style)")) {
+    const texts = [...element.childNodes].filter((node) => node.nodeType === 3 && node.data.trim());
+    if (texts.length === 0 || !element.checkVisibility()) continue;
+    const { color, fontSize, fontWeight, opacity } = getComputedStyle(element);
+    const { parentElement: box } = element;
+    const places = [kind(element), kind(box), kind(box?.parentElement), behind(element)];
+    const look = [...places, color, fontSize, fontWeight, opacity].join();
+    if (seen.has(look)) texts.forEach((text) => text.remove());
+    seen.add(look);
+  }
 }
 """
 
@@ -99,6 +126,10 @@ async ([grave, options]) => {
       `${id}: ${target.join(" ")} (${any[0]?.message ?? html.slice(0, 80)})`));
 }
 """
+
+
+_STRUCTURE = {"rules": {"color-contrast": {"enabled": False}}}
+_COLOURS = {"runOnly": ["color-contrast"]}
 
 
 @cache
@@ -119,8 +150,8 @@ def faults(
     """Return the faults of a page of HTML, each with the width or the mode in which it shows.
 
     `page` and `wrong` are those of `browser.open_page`. Sizes are taken at both widths, without a
-    difference between modes; axe-core runs at the greater width, in the dark for contrast alone,
-    or not at all.
+    difference between modes; axe-core runs at the greater width, for contrast in both modes, or
+    not at all.
     """
     found = []
     wrong.clear()
@@ -134,12 +165,14 @@ def faults(
             _set_mode(page, mode)
             page.screenshot(path=pictures / f"{path.stem}-{width}-{mode}.png", full_page=True)
     if axe:
+        _set_mode(page, MODES[0])
         page.evaluate(_THIN)
         page.evaluate(_axe())
+        found += page.evaluate(_AXE, [_GRAVE, _STRUCTURE])
+        page.evaluate(_ONE_OF_A_LOOK)
     for mode in MODES if axe else ():
         _set_mode(page, mode)
-        options = {"runOnly": ["color-contrast"]} if mode == "dark" else {}
-        found += [f"{fault} [{mode}]" for fault in page.evaluate(_AXE, [_GRAVE, options])]
+        found += [f"{fault} [{mode}]" for fault in page.evaluate(_AXE, [_GRAVE, _COLOURS])]
     return list(dict.fromkeys(wrong + found))
 
 
@@ -152,25 +185,36 @@ def _pages(paths: list[Path]) -> Iterator[Path]:
                 yield one
 
 
-def report(paths: list[Path], pictures: Path | None = None) -> int:
+def _look(pages: list[tuple[Path, bool]], pictures: Path | None) -> list[tuple[Path, list[str]]]:
+    """Faults of some pages, each with whether axe-core runs on it, in a browser of their own."""
+    with open_browser() as browser, open_page(browser) as (page, wrong):
+        return [(path, faults(page, wrong, path, pictures, axe)) for path, axe in pages]
+
+
+def report(paths: list[Path], pictures: Path | None = None, jobs: int = 2) -> int:
     """Print the faults of pages and save pictures of them; return 1 if there is a fault.
 
-    Folders stand for all pages in them. Where there is no browser, that is said and 0 returned.
+    Folders stand for all pages in them; `jobs` browsers share them. Where there is no browser, that
+    is said and 0 returned.
     """
     if find_browser() is None:
         print(f"the pages were not looked at: {MISSING}")
         return 0
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
-    started, count, sources, kinds = time.perf_counter(), 0, 0, Counter()
-    with open_browser() as browser, open_page(browser) as (page, wrong):
-        for path in _pages(paths):
-            count += 1
-            sources += "_modules" in path.parts
-            axe = "_modules" not in path.parts or sources <= _SOURCES
-            for fault in faults(page, wrong, path, pictures, axe):
-                kinds[fault.partition(":")[0]] += 1
-                print(f"{path}: {fault}", flush=True)
+    started, kinds = time.perf_counter(), Counter()
+    pages, sources = [], 0
+    for path in _pages(paths):
+        sources += "_modules" in path.parts
+        pages.append((path, "_modules" not in path.parts or sources <= _SOURCES))
+    shares = [share for k in range(jobs) if (share := pages[k::jobs])]
+    with ThreadPoolExecutor(jobs) as pool:  # the browsers are processes of their own
+        for looked in pool.map(_look, shares, [pictures] * len(shares)):
+            for path, found in looked:
+                for fault in found:
+                    kinds[fault.partition(":")[0]] += 1
+                    print(f"{path}: {fault}")
+    count = len(pages)
     number = ", ".join(f"{many} {kind}" for kind, many in kinds.most_common()) or "no faults"
     print(
         f"{count} page{'s' * (count != 1)} at {WIDTHS[1]} and {WIDTHS[0]} pixels, light and dark, "
