@@ -200,6 +200,10 @@ def report(paths: list[Path], pictures: Path | None = None, jobs: int = 2) -> in
     if find_browser() is None:
         print(f"the pages were not looked at: {MISSING}")
         return 0
+    for path in paths:
+        if not path.exists():
+            print(f"{path}: there is no such page; build the book with: make book")
+            return 1
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
     started, kinds = time.perf_counter(), Counter()

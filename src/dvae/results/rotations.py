@@ -194,7 +194,7 @@ def turned_by_labels(
     Returns
     -------
     int, int
-        Disentangled, of so many. Errors as :func:`dvae.analysis.rotation_by_labels`.
+        Disentangled, of so many. Errors as :func:`dvae.analysis.rotation.rotation_by_labels`.
     """
     rng = np.random.default_rng(seed)
     known = (theta - theta.mean(0)) / theta.std(0)
