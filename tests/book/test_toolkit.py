@@ -385,6 +385,11 @@ def test_the_look_at_pages_counts_faults_and_keeps_pictures(tmp_path, capsys):
     assert len(list((tmp_path / "pictures").glob("page-*.png"))) == 4
 
 
+def test_where_no_book_is_built_the_look_says_so(tmp_path, capsys):
+    assert look.report([tmp_path / "html"]) == 1
+    assert "there is no such page; build the book with: make book" in capsys.readouterr().out
+
+
 def test_without_a_browser_the_look_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert look.report([tmp_path]) == 0

@@ -197,13 +197,13 @@ def report(paths: list[Path], pictures: Path | None = None, jobs: int = 2) -> in
     Folders stand for all pages in them; `jobs` browsers share them. Where there is no browser, that
     is said and 0 returned.
     """
-    if find_browser() is None:
-        print(f"the pages were not looked at: {MISSING}")
-        return 0
     for path in paths:
         if not path.exists():
             print(f"{path}: there is no such page; build the book with: make book")
             return 1
+    if find_browser() is None:
+        print(f"the pages were not looked at: {MISSING}")
+        return 0
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
     started, kinds = time.perf_counter(), Counter()
