@@ -117,17 +117,18 @@ def test_reconstruction_with_hp(with_hp, runs, verdict, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("plain", "coded", "verdict"),
+    ("plain", "coded", "runs", "verdict"),
     [
-        (45, 0, "reproduced"),
-        (3, 0, "partly"),  # lower, but small without HP as well
-        (0, 0, "not reproduced"),
-        (45, 45, "not reproduced"),
+        (45, 0, 14, "reproduced"),
+        (3, 0, 14, "partly"),  # lower, but small without HP as well
+        (0, 0, 14, "not reproduced"),
+        (45, 45, 14, "not reproduced"),
+        (0, 0, 10, "undecided"),  # a difference that so few runs would not have shown
     ],
 )
-def test_factorised_posterior(plain, coded, verdict, tmp_path):
+def test_factorised_posterior(plain, coded, runs, verdict, tmp_path):
     turned = {"standard": plain, CODED: coded}
-    results = fifty(dict.fromkeys(turned, 1.0), turned, 14, tmp_path)
+    results = fifty(dict.fromkeys(turned, 1.0), turned, runs, tmp_path)
     assert decide("E4", results).verdict == verdict
 
 
@@ -299,6 +300,7 @@ def test_a_sweep_without_the_runs_that_count_decides_nothing(name):
         (0.3, 1.0, 40, "partly"),
         (0.3, 0.0, 40, "not reproduced"),
         (0.0, 1.0, 10, "partly"),  # no difference that so few runs could have shown
+        (0.0, 0.0, 10, "undecided"),
     ],
 )
 def test_few_labels(shift, spread, runs, verdict):
