@@ -1,13 +1,18 @@
 """Beyond the paper: when latents come alive, which way they turn, a schedule from that.
 
-Three studies of PodVAE and the theory of the linear VAE (``dvae.analysis.linear_vae``):
+Studies of PodVAE and the theory of the linear VAE (``dvae.analysis.linear_vae``):
 
 - ``principal_axes`` predicts, from the fields alone, the noise levels of the principal directions
   and the angle between them and the factors, for every data set of ``data_draws`` and the shifted
   one;
 - ``noise_levels`` trains models of one to four latents at a fixed noise, to see which are alive;
 - ``schedules`` lowers the noise from the first level to the last, over more and fewer steps, and
-  from other starts.
+  from other starts;
+- ``dense_schedules`` does so with DenseVAE. Its recipe keeps the short reconstruction phase and
+  ramp without which that network collapses: 250 steps until the weight is whole. Said before any
+  run: where the noise falls in 480 steps it is then below both levels, and as few runs find the
+  axes as with the recipe "annealed-dense" (16 and 10 of 50); where it falls in 2280 both latents
+  are still to come alive, and most runs should find them, as those of PodVAE do.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from dvae.analysis import noise_levels, rotation_angle
 from dvae.experiments.common import (
     chunks,
     data_settings,
+    dense_settings,
     factors_of,
     load_data,
     model_settings,
@@ -35,13 +41,22 @@ from dvae.experiments.common import (
     with_settings,
 )
 from dvae.experiments.data_draws import ANGLES, load_draw
+from dvae.experiments.dense_runs import COARSE_ANNEALED
 from dvae.models import PodBasis
 from dvae.physics import FieldDataset
 from dvae.results.axes import DATA_SET
+from dvae.results.dense import DENSE_NODES
 from dvae.results.trials import Experiment, Group
 from dvae.training import make_recipe
 
-__all__ = ["NOISE_LEVELS", "PRINCIPAL_AXES", "SCHEDULES", "axes_of", "spectrum"]
+__all__ = [
+    "DENSE_SCHEDULES",
+    "NOISE_LEVELS",
+    "PRINCIPAL_AXES",
+    "SCHEDULES",
+    "axes_of",
+    "spectrum",
+]
 
 N_LEVELS = 6  # of which the first are stored
 LEVELS = np.geomspace(2.5, 2.5e-3, 13).round(6).tolist()  # decoder variance over that of the data
@@ -50,6 +65,7 @@ LEVEL_RUNS, LEVEL_STEPS = 10, 1500
 # three factors: at weight 1 the second latent has little to gain and needs longer to come alive
 THREE_WEIGHTS, THREE_STEPS = (1.0, 0.3), 6000
 LENGTHS = (500, 1000, 2000, 4000)  # steps in which the noise falls
+DENSE_LENGTHS = (2280, 480)  # with those of free noise 2400 and 600
 STARTS = (4.0, 1.0, 0.3, 0.1, 0.03)  # above both levels, and below
 BETA = 1.0  # per node, as in every recipe
 
@@ -224,5 +240,36 @@ SCHEDULES = Experiment(
     "The noise lowered through the levels of the data, in more and fewer steps",
     1,
     _schedule_groups,
+    _schedules,
+)
+
+
+def _dense_groups(profile: str) -> list[Group]:
+    smoke = profile == "smoke"
+    seeds = [{"seed": seed} for seed in range(1 if smoke else 50)]
+    grid = {} if smoke else {"n_nodes": DENSE_NODES}
+    cases = [
+        data_settings(profile, factors, **grid)
+        | dense_settings(profile)
+        | recipe_settings(profile, COARSE_ANNEALED.through((1.0, 1e-3), length))
+        | {"length": length, "start": "derived"}
+        for length in (DENSE_LENGTHS[-1:] if smoke else DENSE_LENGTHS)
+        for factors in (("four-modes",) if smoke else ("four-modes", "standard-normal"))
+    ]
+    # on a CPU members of networks of this size gain nothing from one process, on a GPU they do;
+    # seeds go from case to case, so that a sweep which is interrupted has as many runs of each
+    size = len(seeds) if profile == "paper" else 1
+    return [
+        Group(shared, tuple(seeds[first : first + size]))
+        for first in range(0, len(seeds), size)
+        for shared in cases
+    ]
+
+
+DENSE_SCHEDULES = Experiment(
+    "dense_schedules",
+    "DenseVAE: the noise lowered through the levels of the data, in more and fewer steps",
+    1,
+    _dense_groups,
     _schedules,
 )

@@ -31,13 +31,13 @@ from dvae.results.dense import DENSE_NODES, PUBLISHED
 from dvae.results.trials import Experiment, Group
 from dvae.training import RECIPES, Recipe, make_recipe
 
-__all__ = ["COARSE_RECIPE", "DENSE_RUNS", "FIRST", "PUBLISHED_SPEED"]
+__all__ = ["COARSE_ANNEALED", "COARSE_RECIPE", "DENSE_RUNS", "FIRST", "PUBLISHED_SPEED"]
 
 COARSE, FINE = DENSE_NODES, 65  # nodes per side
 RECIPE = RECIPES["one-cycle"]
 # the linear layers are a tenth as large there, and no run was seen to need a limit of the gradient
 COARSE_RECIPE = make_recipe(RECIPE, gradient_norm=None).shortened(0.5)
-ANNEALED = make_recipe("annealed-dense", gradient_norm=None).shortened(0.5)
+COARSE_ANNEALED = make_recipe("annealed-dense", gradient_norm=None).shortened(0.5)
 FINE_RUNS = 20
 CHUNK = {COARSE: 25, FINE: 10}  # members of a group on a GPU, by nodes per side
 PUBLISHED_SPEED, PUBLISHED_RUNS = 8, 10
@@ -53,7 +53,7 @@ def _groups(profile: str) -> list[Group]:
     plain = [(factors, "standard") for factors in FACTORS]
     sweeps: list[tuple[int, str | Recipe, list[tuple[str, str]], int]] = [
         (COARSE, COARSE_RECIPE, FIRST, runs),
-        (COARSE, ANNEALED, plain, runs),
+        (COARSE, COARSE_ANNEALED, plain, runs),
         (FINE, RECIPE, FIRST, fine_runs),
         (COARSE, PUBLISHED, FIRST, min(runs, PUBLISHED_RUNS)),
         (COARSE, COARSE_RECIPE, OTHERS, runs),

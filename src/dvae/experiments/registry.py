@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dvae.errors import UnknownNameError
-from dvae.experiments.annealing import NOISE_LEVELS, PRINCIPAL_AXES, SCHEDULES
+from dvae.experiments.annealing import DENSE_SCHEDULES, NOISE_LEVELS, PRINCIPAL_AXES, SCHEDULES
 from dvae.experiments.architecture import ARCHITECTURE
 from dvae.experiments.baselines import BASELINES
 from dvae.experiments.beta_sweep import BETA_SWEEP
@@ -79,6 +79,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         PRINCIPAL_AXES,
         NOISE_LEVELS,
         SCHEDULES,
+        DENSE_SCHEDULES,
         MANY_FACTORS,
         CORRELATED_PRIORS,
         TASKS,
