@@ -4,7 +4,7 @@ MathJax comes from the Python package sphinx-mathjax-offline, of which only the 
 pages use are copied; plotly's script comes from plotly itself and is copied, and loaded, only
 where a page holds a plotly figure written with `include_plotlyjs=False`. The live-kernel launcher
 that jupyter-book adds is taken out: it would load from another server. So are the roles of the list
-of references, which contradict each other.
+of references, which contradict each other. And pages are read by several processes.
 """
 
 from __future__ import annotations
@@ -73,10 +73,33 @@ def plain_citations(app: Sphinx, pagename: str, template: str, context: dict, do
         context["body"] = CITATION_ROLE.sub(r"\1\2", context["body"])
 
 
+def read_in_parallel(app: Sphinx, config) -> None:
+    """Let pages be read side by side, which two extensions neither allow nor forbid.
+
+    One numbers the sections when all pages have been read, in one process; the other acts where
+    LaTeX is written.
+    """
+    for name in ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex"):
+        if name in app.extensions:
+            app.extensions[name].parallel_read_safe = True
+
+
+def drop_unused_sources(app: Sphinx, env) -> None:
+    """Leave out pages of source code of which nothing is documented.
+
+    Where pages are read one after the other, sphinx.ext.viewcode does that itself.
+    """
+    modules = getattr(env, "_viewcode_modules", {})
+    for name in [name for name, entry in modules.items() if entry and not entry[2]]:
+        del modules[name]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     # a first sentence does not end at "(eq. 6)"
     autosummary.WELL_KNOWN_ABBREVIATIONS += ("eq.", "eqs.", "fig.", "figs.", "sec.")
+    app.connect("config-inited", read_in_parallel)
+    app.connect("env-updated", drop_unused_sources)
     app.connect("builder-inited", copy_mathjax)
     app.connect("html-page-context", add_plotly)
     app.connect("html-page-context", drop_thebe, priority=900)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -42,6 +43,7 @@ device = "cpu"
 
 ```{code-cell} ipython3
 import sys
+from types import SimpleNamespace
 
 print(profile, seed + 1, device)
 print("a bar", file=sys.stderr)
@@ -217,6 +219,22 @@ def test_roles_of_references_are_left_out(monkeypatch):
     context = {"body": given}
     plain_citations(None, "page", "page.html", context, None)
     assert context["body"] == f'<div class="citation-list">{entry.format("")}</div>{other}'
+
+
+def test_pages_may_be_read_side_by_side_and_show_the_same_sources(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    import dvae_offline
+
+    names = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex", "another")
+    extensions = {name: SimpleNamespace(parallel_read_safe=None) for name in names}
+    dvae_offline.read_in_parallel(SimpleNamespace(extensions=extensions), None)
+    assert [extensions[name].parallel_read_safe for name in names] == [True, True, None]
+
+    used = ("code", {}, {"fit": "book/api"}, "")
+    modules = {"dvae.fit": used, "functools": ("code", {}, {}, ""), "torch": False}
+    env = SimpleNamespace(_viewcode_modules=modules)
+    dvae_offline.drop_unused_sources(None, env)
+    assert env._viewcode_modules == {"dvae.fit": used, "torch": False}
 
 
 def test_external_requests_and_dead_links_are_found(tmp_path):

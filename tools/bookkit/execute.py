@@ -198,6 +198,7 @@ def run_chapters(
             unchanged += 1
         else:
             tasks.append((chapter, run, key, root))
+    tasks.reverse()  # the last page, on data of one's own, takes longest: no core waits for it
     failures = []
     for index, (seconds, failure) in parallel(_run_one, tasks, jobs) if tasks else []:
         word = "FAILED" if failure else "executed"

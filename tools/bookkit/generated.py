@@ -8,6 +8,7 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 from sphinx.pycode import ModuleAnalyzer
 
 from .chapters import all_chapters
@@ -168,19 +169,17 @@ def _stored_results() -> str:
     return f"```text\n{summarise(rows)}\n```\n\n" + "\n".join(table) + "\n"
 
 
-def _claims(root: Path) -> str:
+def _claims(claims: pd.DataFrame, root: Path) -> str:
     """Return the page of claims, with the chapters in their order."""
-    from dvae.claims import claims_table
-
     titles = {chapter.label: chapter.title for chapter in all_chapters(root)}
-    return claims_page(claims_table(), titles)
+    return claims_page(claims, titles)
 
 
-def _front(folder: Path) -> str:
+def _front(claims: pd.DataFrame, folder: Path) -> str:
     """Return the answer of the first page, with a figure of the verdicts beside it."""
-    from dvae.claims import Results, claims_table
+    from dvae.claims import Results
 
-    counted = draw_verdicts(claims_table(), folder / "verdicts.svg")
+    counted = draw_verdicts(claims, folder / "verdicts.svg")
     figure = [
         "```{figure} _generated/verdicts.svg",
         f":alt: Claims by verdict: {counted}.",
@@ -195,14 +194,16 @@ def _front(folder: Path) -> str:
 def write(folder: Path, records: list[dict], root: Path) -> None:
     """Write all parts into a folder; measurements come from `benchmarks/`."""
     import dvae
+    from dvae.claims import claims_table
 
     folder.mkdir(parents=True, exist_ok=True)
+    claims = claims_table()
     parts = {
-        "front.md": _front(folder),
+        "front.md": _front(claims, folder),
         "build.md": build_note(records),
         "status.md": status_table(records),
         "results.md": _stored_results(),
-        "claims.md": _claims(root),
+        "claims.md": _claims(claims, root),
         "figures.md": figures_page(),
         "api.md": api_page(dvae),
         "kernels.md": kernels_table(root / "benchmarks" / "kernels.json"),

@@ -73,10 +73,20 @@ def _tree_hash(*roots: Path) -> str:
     return digest.hexdigest()
 
 
-def _sphinx(stage: Path, output: Path, strict: bool, root: Path) -> bool:
+# its command line has no option for the number of processes, the function that it calls has
+_JUPYTER_BOOK = """
+from functools import partial
+from jupyter_book import sphinx
+from jupyter_book.cli.main import main
+sphinx.build_sphinx = partial(sphinx.build_sphinx, jobs={jobs})
+main()
+"""
+
+
+def _sphinx(stage: Path, output: Path, strict: bool, jobs: int, root: Path) -> bool:
     """Run jupyter-book on the stage; return whether it was content."""
     command = [
-        *(sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", stage),
+        *(sys.executable, "-c", _JUPYTER_BOOK.format(jobs=jobs), "build", stage),
         *("--config", root / "_config.yml", "--toc", stage / "_toc.yml"),
         *("--path-output", output, "--all", "-n", "--keep-going", "-q"),
     ]
@@ -164,7 +174,7 @@ def build(
         print("the pages are up to date")
     else:
         stamp.unlink(missing_ok=True)
-        good = _sphinx(stage, work, strict=not only, root=root)
+        good = _sphinx(stage, work, strict=not only, jobs=jobs, root=root)
         built = work / "_build" / "html"
         if good:
             problems = slim(built) + pages.scan(built)
