@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 from dvae.analysis.inverse import (
     LinearPredictor,
+    calibrated_coverage,
+    calibrated_levels,
     coverage_position,
     draw_from_grid,
     follow_factors,
@@ -74,3 +76,26 @@ def test_the_posterior_of_a_linear_decoder_is_the_normal_one():
     assert np.allclose(draws.mean(1), mean, atol=0.02)
     with pytest.raises(DataError, match="positive definite"):
         grid_posterior(nodes @ matrix.T, measured, -covariance, -0.5 * (nodes**2).sum(1))
+
+
+def test_calibrated_intervals_hold_what_they_promise_where_plain_ones_do_not():
+    rng = np.random.default_rng(4)
+    levels = np.array([0.5, 0.8, 0.9])
+    # values with heavy tails, and a posterior that is three times too narrow
+    labels, new = rng.standard_t(3, (2000, 15)), rng.standard_t(3, 2000)
+    positions, position = norm.cdf(3 * labels), norm.cdf(3 * new)
+    plain = [(np.abs(2 * position - 1) <= level).mean() for level in levels]
+    assert (np.array(plain) < levels - 0.15).all()
+    held = np.array([calibrated_levels(own, levels) for own in positions])
+    covered = (np.abs(2 * position[:, None] - 1) <= held).mean(0)
+    # ranks 8, 13 and 15 of 16; three standard errors
+    assert np.allclose(calibrated_coverage(15, levels), [8 / 16, 13 / 16, 15 / 16])
+    assert np.allclose(covered, [8 / 16, 13 / 16, 15 / 16], atol=3 * np.sqrt(0.25 / 2000))
+
+
+def test_few_labels_promise_little():
+    levels = np.array([1 / 6, 0.5, 5 / 6, 0.9])
+    held = calibrated_levels(np.array([0.5, 0.6, 0.7, 0.8, 0.9]), levels)
+    assert np.allclose(held[:3], [0, 0.4, 0.8])
+    assert np.allclose(calibrated_coverage(5, levels)[:3], levels[:3])
+    assert np.isnan(held[3])

@@ -22,6 +22,10 @@ def test_smoke(tmp_path):
         assert (models[name] > 0).all(), name
     assert (models["regret"] >= 1).all()
     assert ((result["coverage"] >= 0) & (result["coverage"] <= 1)).all()
+    # five labels promise no more than 5 / 6
+    calibrated = result["calibrated"].sel(level=[0.5, 0.8])
+    assert ((calibrated >= 0) & (calibrated <= 1)).all()
+    assert result["calibrated"].sel(level=[0.9, 0.95]).isnull().all()
 
 
 def test_unlabelled_models_serve_every_number_of_labels():

@@ -18,6 +18,8 @@ from dvae.errors import DataError
 
 __all__ = [
     "LinearPredictor",
+    "calibrated_coverage",
+    "calibrated_levels",
     "coverage_position",
     "draw_from_grid",
     "follow_factors",
@@ -178,3 +180,53 @@ def coverage_position(
         Their degrees of freedom.
     """
     return student_t.cdf((truth[:, None] - location) / scale, degrees).mean(1)
+
+
+def calibrated_levels(
+    positions: Float[np.ndarray, " label"], levels: Float[np.ndarray, " level"]
+) -> Float[np.ndarray, " level"]:
+    """Levels at which central intervals are to be taken, so that they hold what they promise.
+
+    A labelled sample that was left out of a regression is as a new one: the share of probability
+    in the smallest central interval that holds its true value, ``abs(2 * position - 1)``, takes
+    any rank among n of them, and a new one stands at any place between them, equally often. The
+    interval as large as that of rank k thus holds a new value with probability k / (n + 1), and k
+    is the least one for which that is no less than asked (the jackknife of Barber, Candes, Ramdas
+    and Tibshirani, Annals of Statistics 49, 2021, with this share as the score). Nothing is
+    assumed of the errors, but that a regression on n - 1 samples is as good as one on n, and that
+    nothing else saw the labels.
+
+    Parameters
+    ----------
+    positions : array of shape (n,)
+        Posterior probability below the true value of every labelled sample
+        (:func:`dvae.analysis.inverse.coverage_position`), by the others.
+    levels : array of shape (k,)
+        Probabilities asked for, between 1 / (n + 1) and 1.
+
+    Returns
+    -------
+    array of shape (k,)
+        NaN where n samples are too few: for levels above n / (n + 1).
+
+    Examples
+    --------
+    >>> calibrated_levels(np.array([0.5, 0.9, 0.2, 0.45]), np.array([0.4, 0.8, 0.9])).round(3)
+    array([0.1, 0.8, nan])
+    """
+    shares = np.append(np.sort(np.abs(2 * positions - 1)), np.nan)
+    return shares[_ranks(len(positions), levels) - 1]
+
+
+def calibrated_coverage(n: int, levels: Float[np.ndarray, " level"]) -> Float[np.ndarray, " level"]:
+    """How often intervals at :func:`dvae.analysis.inverse.calibrated_levels` hold a new value.
+
+    No less than the levels that were asked for; NaN where n samples are too few.
+    """
+    ranks = _ranks(n, levels)
+    return np.where(ranks > n, np.nan, ranks / (n + 1))
+
+
+def _ranks(n: int, levels: Float[np.ndarray, " level"]) -> Int[np.ndarray, " level"]:
+    """Least rank k with k / (n + 1) >= level, whatever the rounding; n + 1 where there is none."""
+    return np.clip(np.ceil((n + 1) * levels - 1e-9), 1, n + 1).astype(int)
