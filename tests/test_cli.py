@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,21 @@ def test_every_error_is_one_line_with_exit_code_2(dvae_command, tmp_path, monkey
     ), err
     assert not out and "Traceback" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_warning_is_one_line_without_source_text(dvae_command, monkeypatch):
+    usual = warnings.formatwarning
+    seen = []
+
+    def warn(*_, **__):
+        seen.append(warnings.formatwarning("far\naway", UserWarning, "cli.py", 9, "decoded = 1"))
+        seen.append(warnings.formatwarning("old", FutureWarning, "lib.py", 9, "code"))
+
+    monkeypatch.setattr(cli, "app", warn)
+    dvae_command("status")
+    assert seen[0] == "dvae: warning: far away\n"
+    assert seen[1] == "dvae: warning: old (FutureWarning, lib.py:9)\n"
+    assert warnings.formatwarning is usual
 
 
 def test_debug_shows_the_traceback(dvae_command):

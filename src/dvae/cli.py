@@ -7,6 +7,7 @@ import os
 import sys
 import textwrap
 import traceback
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -141,17 +142,30 @@ def train(
             show_default=False,
         ),
     ] = None,
-    latents: Annotated[int, typer.Option(help="Number of latent variables.")] = 2,
+    latents: Annotated[
+        int,
+        typer.Option(
+            help="Number of latent variables: as many as there are factors, if they are known."
+        ),
+    ] = 2,
     members: Annotated[int, typer.Option(help="Models to train at once.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the first model.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Shorten or lengthen the recipe.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Shorten or lengthen the recipe.", show_default="of the recipe; elbo: 6000"
+        ),
+    ] = None,
     test_fraction: Annotated[float, typer.Option(help="Share of samples kept for scores.")] = 0.2,
     label_fraction: Annotated[
         float, typer.Option(help="Share of training samples whose factors are used (eq. 28).")
     ] = 0.0,
     labels: Annotated[
         Path | None,
-        typer.Option(help="CSV file 'sample,theta1,...': labelled samples, counted from 0."),
+        typer.Option(
+            help="CSV file 'sample,theta1,...': labelled samples, counted from 0. (If --factors "
+            "knows all, --label-fraction.)"
+        ),
     ] = None,
     raw_labels: Annotated[
         bool, typer.Option("--raw-labels", help="Do not standardise the labels.")
@@ -457,8 +471,15 @@ def _store(path: Path | None, reading: bool = True):
 COMMANDS = app.registered_commands
 
 
+def _format_warning(message, category, filename, lineno, line=None) -> str:
+    """A warning in one line; those that are not for users say where they come from."""
+    where = "" if category is UserWarning else f" ({category.__name__}, {filename}:{lineno})"
+    return f"dvae: warning: {' '.join(str(message).split())}{where}\n"
+
+
 def main() -> None:
     """Entry point: errors in one line, with a traceback only under ``--debug``."""
+    usual, warnings.formatwarning = warnings.formatwarning, _format_warning
     try:
         sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
     except typer.Abort:
@@ -471,5 +492,7 @@ def main() -> None:
         commands = [one.name or getattr(one.callback, "__name__", "") for one in COMMANDS]
         page = " ".join(["dvae", *(name for name in sys.argv[1:2] if name in commands), "--help"])
         message, code = f"{error.format_message().rstrip('.')}; see '{page}'", 2
+    finally:
+        warnings.formatwarning = usual
     print(f"dvae: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

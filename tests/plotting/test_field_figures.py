@@ -109,6 +109,12 @@ def test_traversals_show_the_change_from_the_decoded_centre():
     np.testing.assert_allclose(grid[4, 3].images[0].get_array(), 6.0)
     assert {ax.images[0].get_clim() for ax in grid[:, 1:].flat} == {(-6.0, 6.0)}
     assert grid[4, 3].get_title() == "$z_{2}$ = 2"
+    warm = FIELDS[0] - FIELDS[0].min((1, 2), keepdims=True) + [[[280]], [[-280]], [[0]]]
+    figure = plotting.plot_traversals(warm, moved, [-1, 1, 2])
+    scales = [ax.images[0].get_clim() for ax in panels(figure)]
+    for channel in (0, 1):  # a scale about 0 would show one colour only
+        assert scales[4 * channel] == (warm[channel].min(), warm[channel].max())
+    assert scales[8] == (-warm[2].max(), warm[2].max())
     curves = plotting.plot_traversals(FIELDS[0][..., :1], moved[..., :1], [-1, 1, 2])
     drawn = [line.get_ydata() for line in np.array(panels(curves)).reshape(3, 2)[2, 1].lines]
     np.testing.assert_array_equal(drawn[:3], moved[1, :, 2, :, 0])

@@ -216,6 +216,7 @@ def test_factors_of_a_table(tmp_path):
         ("", "are not a CSV table"),
         ("a\n1\n2\n", "have 2 rows under their header, but there are 7 samples"),
         ("a\n" + "x\n" * N, "column 'a' does not hold numbers only"),
+        (",a\n" + "0,1\n" * N, r"column 1 has no name; .* \(pandas: to_csv with index=False\)"),
         ("sample,a\n" + "0,1\n" * N, "every position from 0 to 6 once"),
         ("a\n" + "1\n" * 6 + "nan\n", r"file .*t\.csv holds NaN or infinity in 1 of 7"),
     ],
@@ -226,6 +227,15 @@ def test_tables_that_do_not_fit(tmp_path, text, message):
         (tmp_path / "t.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         FieldDataset.load(tmp_path / "own.npy", factors=str(tmp_path / "t.csv"))
+
+
+def test_a_key_that_a_nameless_array_cannot_have(tmp_path):
+    np.save(tmp_path / "own.npy", FIELDS)
+    found = r"no array 'width', .* an array without a name \(7, .* file that ends in \.csv"
+    with pytest.raises(DataError, match=found):
+        FieldDataset.load(tmp_path / "own.npy", factors="width")
+    with pytest.raises(DataError, match=r"which the option fields names \(found: .*\)\.$"):
+        FieldDataset.load(tmp_path / "own.npy", fields="height")
 
 
 def test_fill_values_of_netcdf_are_missing_values(tmp_path):

@@ -17,6 +17,7 @@ import xarray as xr
 from dvae import DataError, FieldDataset, ResultError, load_run, train_file
 from dvae.cli import main
 from dvae.workflow import _figures, inspect_file
+from dvae.workflow._summary import _all_in_use
 from dvae.workflow.runs import write_fields
 
 QUIET = {"progress": False}
@@ -74,6 +75,16 @@ def test_fields_on_a_line_are_learned(line):
     assert (scores["relative_error"] < 0.3).all()
     assert scores["mcc"].notna().all()
     assert {path.stem for path in folder.glob("*.png")} == set(FIGURES)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_too_few_latents_are_pointed_out(line, tmp_path):
+    text = train_file(line[1], tmp_path, fields="u", n_latents=1, steps=120, **QUIET)
+    found = pd.read_csv(tmp_path / "scores.csv")
+    assert found["latents_in_use"][0] == 1 and found["relative_error"][0] > 0.1  # two causes
+    assert "all latents are in use, and the error is" in text and "--latents 2 --output" in text
+    for labelled, error in ((False, 0.05), (True, 0.9)):  # labels fix the number
+        assert not _all_in_use(found.assign(relative_error=error), labelled, 1)
 
 
 def test_a_plane_of_netcdf_and_a_table_of_factors(tmp_path):
@@ -288,6 +299,9 @@ def test_the_report_holds_everything_and_asks_no_other_machine(line, dvae_comman
     for column in pd.read_csv(folder / "scores.csv").drop(columns=["diverged", "over_regularised"]):
         assert f"<dt>{column}</dt><dd>" in page
     assert "<dt>diverged" not in page  # none did
+    assert "<th>relative_<wbr>error</th>" in page  # so that many columns fit on the page
+    assert "<td>data (SHA-256 of the file)</td>" in page
+    assert f"<pre>{line[1].name}: 160 samples" in page
     assert load_run(folder).report(tmp_path / "new" / "page.html").read_text() == page
 
 

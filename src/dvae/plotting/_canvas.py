@@ -44,10 +44,19 @@ def make_axes(
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def draw_image(axes: Axes, field: np.ndarray, limit: float, signed: bool = True) -> AxesImage:
-    """Show ``field[x1, x2]`` with x1 to the right and x2 upwards, on a scale of +-limit."""
+def draw_image(
+    axes: Axes,
+    field: np.ndarray,
+    limit: float,
+    signed: bool = True,
+    low: float = 0.0,
+) -> AxesImage:
+    """Show ``field[x1, x2]`` with x1 to the right and x2 upwards, on a scale of +-limit.
+
+    Without signs the scale begins at ``low``.
+    """
     half = [0.5 / max(size - 1, 1) for size in field.shape]  # nodes lie in the middle of a pixel
-    limit = limit if limit > 0 else 1.0
+    limit = limit if limit > 0 or (not signed and limit > low) else 1.0
     axes.set(xticks=(0, 1), yticks=(0, 1))
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -56,7 +65,7 @@ def draw_image(axes: Axes, field: np.ndarray, limit: float, signed: bool = True)
         origin="lower",
         extent=(-half[0], 1 + half[0], -half[1], 1 + half[1]),
         cmap=DIVERGING if signed else SEQUENTIAL,
-        vmin=-limit if signed else 0.0,
+        vmin=-limit if signed else low,
         vmax=limit,
     )
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import seaborn as sns
 from jaxtyping import Num
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import add_colour_bar, draw_image, label_outer, make_axes
@@ -29,8 +31,9 @@ def plot_traversals(
     """Decoded fields while one latent moves and the others stay at 0, a latent and channel a row.
 
     On a plane the first column shows the decoded mean at z = 0 and the others the change from it,
-    on one scale for each channel; on a line all are curves in one panel. Values that are NaN stay
-    blank.
+    on one scale for each channel; on a line all are curves in one panel. A decoded mean far from 0
+    (temperatures in kelvin) has a scale from its least to its largest value. Values that are NaN
+    stay blank.
 
     Parameters
     ----------
@@ -81,7 +84,7 @@ def _images(
         limits = [
             np.nanmax(np.abs(a), initial=0.0) for a in (centre[channel], changes[:, :, channel])
         ]
-        image = draw_image(axes[row, 0], centre[channel], limits[0])
+        image = _draw_centre(axes[row, 0], centre[channel], limits[0])
         add_colour_bar(figure, image, axes[row, 0], shrink=0.9, location="left", pad=0.01)
         for column, value in enumerate(values):
             image = draw_image(axes[row, 1 + column], changes[latent, column, channel], limits[1])
@@ -91,6 +94,15 @@ def _images(
     label_outer(axes, *axes_names)
     figure.suptitle("decoded mean at z = 0, and its change with one latent", fontsize=10)
     return figure
+
+
+def _draw_centre(axes: Axes, field: np.ndarray, largest: float) -> AxesImage:
+    """The decoded mean: on a scale about 0, unless its values lie far from 0 and close together."""
+    values = field[np.isfinite(field)]
+    low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
+    if 0 < high - low < min(abs(low), abs(high)):
+        return draw_image(axes, field, high, signed=False, low=low)
+    return draw_image(axes, field, largest)
 
 
 def _curves(

@@ -120,7 +120,10 @@ def _field_keys(contents: Contents) -> list[str]:
 
 def listed(contents: Contents, names: Sequence[str]) -> str:
     """Names of arrays with their shapes."""
-    parts = [f"{name!r} {contents.arrays[name].shape}" for name in names[:SHOWN]]
+    parts = [
+        f"{repr(name) if name else 'an array without a name'} {contents.arrays[name].shape}"
+        for name in names[:SHOWN]
+    ]
     if len(names) > SHOWN:
         parts.append(f"and {len(names) - SHOWN} more")
     return ", ".join(parts)
@@ -132,6 +135,8 @@ def _array(contents: Contents, key: str, option: str) -> StoredArray:
         raise DataError(
             f"{contents.path}: there is no array {key!r}, which the option {option} names "
             f"(found: {found or 'nothing'})."
+            + " A table of factors is a file that ends in .csv."
+            * (option == "factors")
         )
     return contents.arrays[key]
 
@@ -340,6 +345,11 @@ def _csv_factors(path: Path, count: int) -> tuple[Num[np.ndarray, "sample factor
             "samples; give one row for each. (Labels of some samples go to --labels.)"
         )
     for name in table:
+        if str(name).startswith("Unnamed: "):  # how pandas calls it
+            raise DataError(
+                f"factors {path}: column {table.columns.get_loc(name) + 1} has no name; leave it "
+                "out if it numbers the rows (pandas: to_csv with index=False), else name it."
+            )
         if table[name].dtype.kind not in "fiu":
             raise DataError(f"factors {path}: column {name!r} does not hold numbers only.")
     if "sample" in table:

@@ -15,8 +15,10 @@ from dvae.workflow._outputs import write_text
 FIGURES = {
     "history": (
         "Losses",
-        "Rate and distortion of every model against the training step, and the weight of the rate. "
-        "Training is long enough where the curves are flat at their end.",
+        "Rate and distortion of every model on training samples against the training step, and the "
+        "weight of the rate. Training is long enough where the curves are flat at their end. A "
+        "distortion in the table of scores, on test samples, far above the end of its curve here "
+        "says that the model knows its training samples better than others: more samples help.",
     ),
     "latents": (
         "Latents against factors",
@@ -25,19 +27,25 @@ FIGURES = {
     ),
     "distributions": (
         "Distribution of the latents",
-        "Means of the two latents and their marginal densities. Training and test samples should "
-        "look alike.",
+        "Means of the two latents and their marginal densities; q(z) is the distribution over all "
+        "samples. Training and test samples should look alike.",
     ),
     "traversals": (
         "Traversals",
         "The decoded mean at z = 0, and how it changes when one latent moves and the others stay: "
-        "what that latent stands for. A latent that changes nothing is not in use.",
+        "what that latent stands for. A latent that changes nothing is not in use. Axes run from 0 "
+        "to 1 over the grid, whatever its coordinates.",
     ),
     "reconstruction": (
         "Reconstruction",
         "A test sample and what the model makes of it, less the mean field of the training, and "
-        "the difference of the two, in the units of the data.",
+        "the difference of the two, in the units of the data. The percentage is the root mean "
+        "square of the difference over that of the truth less the mean field.",
     ),
+}
+DIGESTS = {
+    "data": "data (SHA-256 of the file)",
+    "labels": "labels (SHA-256 of the file)",
 }
 WHY_NOT = {
     "Latents against factors": ": no factors were given (--factors)",
@@ -54,9 +62,11 @@ MEANINGS = {
     "better; its level depends on the units of the data.",
     "loss": "What was trained, in nats per sample: distortion plus beta times rate. "
     "The member with the lowest one is shown.",
-    "relative_error": "What reconstructed test fields leave of the spread about the mean field: "
-    "0 is perfect, 1 is as good as answering with the mean field.",
-    "latents_in_use": "Latents that tell more than a tenth of a nat about a sample.",
+    "relative_error": "What reconstructed test fields leave of the spread about the mean field, as "
+    "root mean squares: 0 is perfect, 1 is as good as answering with the mean field. Its square is "
+    "the share of the variance that is left.",
+    "latents_in_use": "Latents that tell more than a tenth of a nat about a sample. Where that is "
+    "all of them, more may tell more (--latents).",
     "total_correlation": "How much the latents tell about each other, in nats. "
     "0 for independent latents.",
     "s_d": "Disentanglement score of eq. 6 for standardised factors; to be compared with "
@@ -96,7 +106,7 @@ def write_report(path: Path, folder: Path, settings: dict[str, Any]) -> Path:
         columns=columns,
         rows=rows,
         meanings=[(name, MEANINGS[name]) for name in columns if name in MEANINGS],
-        settings={k: v for k, v in settings.items() if v is not None},
+        settings={DIGESTS.get(k, k): v for k, v in settings.items() if v is not None},
     )
     write_text(path, page)
     return path

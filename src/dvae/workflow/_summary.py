@@ -12,6 +12,7 @@ from dvae.training.split import Split
 
 COLUMNS = ("member", "seed", "rate", "distortion", "relative_error", "latents_in_use")
 SCORES = ("s_d", "s_d_ceiling", "mcc", "s_kl", "mig")
+FEW_ERRORS = 0.1  # relative error below which nobody is told to take more latents
 NO_WEIGHT = 1e-9  # a beta at which every solution of the linear theory exists
 
 
@@ -22,17 +23,18 @@ def make_summary(
     split: Split,
     spectrum: Spectrum,
     notes: list[str],
+    source: str,
 ) -> list[str]:
     """Lines on data, losses and scores, and advice on models that ignore the data."""
     n, channels, n1, n2 = fields.samples.shape
     recipe = result.recipe
     shown = [*COLUMNS, *(c for c in SCORES if c in scores and scores[c].notna().any())]
     lines = [
-        f"{n} samples of {counted(channels, 'channel')} on {grid_of(n1, n2)}; "
+        f"{source}: {n} samples of {counted(channels, 'channel')} on {grid_of(n1, n2)}; "
         f"{counted(len(scores), 'model')}, recipe {recipe.name}, {recipe.steps} steps, "
         f"{result.seconds:.1f} s",
-        "test data, rate and distortion in nats per sample, error relative to the spread about "
-        "the mean field:",
+        "test data, rate and distortion in nats per sample, error (root mean square) "
+        "relative to the spread about the mean field:",
         scores[shown].to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="-"),
         fields.layout_note,
         fields.orientation_note,
@@ -51,10 +53,23 @@ def make_summary(
         )
     if diverged := int(scores["diverged"].sum()):
         lines.append(f"{diverged} of {len(scores)} models diverged (left as they were before)")
+    if line := _all_in_use(scores, split.labels is not None, result.ensemble.template.n_latents):
+        lines.append(line)
     dead = scores["over_regularised"] & ~scores["diverged"]
     if dead.any():
         lines += _advice(int(dead.sum()), len(scores), recipe, n1 * n2, spectrum)
     return lines
+
+
+def _all_in_use(scores: pd.DataFrame, labelled: bool, n_latents: int) -> str:
+    """Advice where every model uses all its latents and misses much: they may be too few."""
+    error = scores["relative_error"].min()
+    if labelled or error < FEW_ERRORS or not (scores["latents_in_use"] == n_latents).all():
+        return ""
+    return (
+        f"all latents are in use, and the error is {error:.2g}: more may tell more; compare with "
+        f"--latents {n_latents + 1} --output ANOTHER (noise in the fields cannot be reconstructed)"
+    )
 
 
 def counted(number: int, what: str) -> str:

@@ -180,7 +180,7 @@ def train_file(
         return summary.read_text(encoding="utf-8")
     seeds = range(seed, seed + members)
     result = _train(template, training, chosen, seeds, split, output, device, progress)
-    return _keep(Outputs(output), result, loaded, split, spectrum, device)
+    return _keep(Outputs(output), result, loaded, split, spectrum, device, Path(data).name)
 
 
 # --------------------------------------------------------------------------- before training
@@ -305,6 +305,7 @@ def _keep(
     split: Split,
     spectrum: Spectrum,
     device: str,
+    source: str,
 ) -> str:
     """Write everything, the models first; a part that fails is a warning. The summary.
 
@@ -336,7 +337,7 @@ def _keep(
     if not all(saved):
         raise DvaeError(_unsaved(outputs))
     notes += describe_fields(fields.samples, _units(result)) + outputs.notes()
-    lines = make_summary(fields, result, table, split, spectrum, notes)
+    lines = make_summary(fields, result, table, split, spectrum, notes, source)
     lines.append(f"lowest loss: member {best}; the figures show it")
     lines.append(f"wrote {folder}: models/, scores.csv, history.nc, latents.nc, *.png")
     text = "\n".join(lines)
