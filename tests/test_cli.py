@@ -116,7 +116,7 @@ def test_run_status_and_verify(dvae_command, tmp_path):
     code, out, _ = dvae_command("status", "--profile", "smoke", "--json", *store)
     (entry,) = [s for s in json.loads(out) if s["experiment"] == EXPERIMENT]
     assert entry["stored"] == entry["trials"] and not entry["missing"]
-    code, out, _ = dvae_command("status", *store)
+    code, out, _ = dvae_command("status", "--profile", "smoke", *store)
     share = f"{entry['trials']}/{entry['trials']}"
     assert code == 0 and re.search(rf"{EXPERIMENT}\s+smoke\s+{share}\s+0\s+0", out)
 

@@ -308,16 +308,15 @@ def test_nbval_sees_a_change_of_a_hundredth_of_a_percent(book):
     assert outputs[0].text == "smoke 1 cpu\n"  # what goes to stderr is left out
     shutil.copy(ROOT / "tests" / "conftest.py", book / "tests")
 
-    def compare() -> str:
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", book]
-        command += ["--nbval", "--nbval-current-env", path]
-        return subprocess.run(command, cwd=book, capture_output=True, text=True).stdout
+    changed = path.with_name("changed.ipynb")
+    changed.write_text(path.read_text().replace('"0.0625"', '"0.06250625"'))
+    assert changed.read_text() != path.read_text()
 
-    assert "3 passed" in compare()
-    changed = path.read_text().replace('"0.0625"', '"0.06250625"')
-    assert changed != path.read_text()
-    path.write_text(changed)
-    assert "1 failed, 2 passed" in compare()
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", book]
+    command += ["--nbval", "--nbval-current-env", path, changed]
+    said = subprocess.run(command, cwd=book, capture_output=True, text=True).stdout
+    assert "1 failed, 5 passed" in said
+    assert re.search(r"^FAILED .*changed\.ipynb::Cell 2", said, re.MULTILINE), said
 
 
 def test_status_table_names_every_chapter():

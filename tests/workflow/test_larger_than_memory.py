@@ -89,7 +89,9 @@ def test_training_from_the_disk_is_training_from_memory(tmp_path, request, monke
     path = tmp_path / "own.npy"
     np.save(path, FIELDS)
     options = {"factors": str(tmp_path / "causes.csv"), "steps": 150, "progress": False}
-    near = train_file(path, tmp_path / "memory", **options)
+    with monkeypatch.context() as patch:  # its figures are drawn in other tests
+        patch.setattr("dvae.workflow.train.draw_figures", lambda *arguments: None)
+        near = train_file(path, tmp_path / "memory", **options)
     inspected = inspect_file(path)
     request.getfixturevalue("_stays")
     monkeypatch.setattr(StoredDataset, "fields", None)  # never all of them

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.linalg import orthogonal_procrustes
-from sklearn.decomposition import PCA, FastICA
-from sklearn.linear_model import LinearRegression
 
 from dvae.analysis._checks import Latents, as_samples, varying
 from dvae.errors import DataError
@@ -64,6 +62,9 @@ def pca_latents(
     DataError
         If shapes or values are invalid or n is out of range.
     """
+    # scikit-learn takes long to import: not for experiments without these baselines
+    from sklearn.decomposition import PCA
+
     train, test = _flattened(train_fields, test_fields)
     if not 1 <= n < min(train.shape):
         raise DataError(f"n must be between 1 and {min(train.shape) - 1}, got {n}")
@@ -91,6 +92,8 @@ def ica_latents(
     tuple of ndarray, shapes (N, n) and (M, n)
         Latents of unit variance in training, in no particular order.
     """
+    from sklearn.decomposition import FastICA  # takes long
+
     train, test = pca_latents(train_fields, test_fields, n)
     # white already; FastICA's own whitening would lose a latent where it has nothing to turn
     ica = FastICA(whiten=False, random_state=seed, max_iter=1000).fit(train)
@@ -182,5 +185,7 @@ def linear_regression_latents(
     DataError
         If shapes or values are invalid.
     """
+    from sklearn.linear_model import LinearRegression  # takes long
+
     z_labelled, theta_labelled, z = _labelled(z_labelled, theta_labelled, z, 1)
     return LinearRegression().fit(z_labelled, theta_labelled).predict(z)

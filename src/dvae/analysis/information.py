@@ -6,9 +6,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import entropy
-from sklearn.feature_selection import mutual_info_regression
-from sklearn.metrics import mutual_info_score
+from scipy.special import entr
 
 from dvae.analysis._checks import Latents, Samples, as_pair, varying
 from dvae.analysis._columns import MIN_SAMPLES, checked_bins, mean_gap, quantile_bins
@@ -60,11 +58,15 @@ def mutual_information(
     table = np.zeros((z.shape[1], theta.shape[1]))
     active = varying(z)
     if method == "binned":
+        from sklearn.metrics import mutual_info_score  # takes long: when it is computed
+
         bins = checked_bins(len(z), n_bins)
         z_bins, theta_bins = quantile_bins(z, bins), quantile_bins(theta, bins)
         for i, j in np.ndindex(table.shape):
             table[i, j] = mutual_info_score(z_bins[:, i], theta_bins[:, j])
     elif method == "knn":
+        from sklearn.feature_selection import mutual_info_regression  # takes long
+
         for j in range(theta.shape[1] if active.any() else 0):
             table[active, j] = mutual_info_regression(
                 z[:, active], theta[:, j], n_neighbors=n_neighbors, random_state=seed
@@ -109,7 +111,7 @@ def mutual_information_gap(z: Latents, theta: Samples, n_bins: int | None = None
     z, theta = as_pair(z, theta, MIN_SAMPLES)
     bins = checked_bins(len(z), n_bins)
     factor_bins = quantile_bins(theta, bins)
-    factor_entropy = [entropy(np.bincount(column)) for column in factor_bins.T]
+    factor_entropy = [entr(np.bincount(column) / len(column)).sum() for column in factor_bins.T]
     return mean_gap(mutual_information(z, theta, "binned", bins) / factor_entropy)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Int
-from sklearn.linear_model import LogisticRegression
 
 from dvae.analysis._checks import Latents, Samples, as_pair, varying
 from dvae.analysis._columns import MIN_SAMPLES, checked_bins, standardised
@@ -165,6 +164,8 @@ def beta_vae_score(
         (part / scale).reshape(n_factors * half, -1)
         for part in (votes[:, :half], votes[:, half : 2 * half])
     )
+    from sklearn.linear_model import LogisticRegression  # takes long
+
     return float(LogisticRegression(max_iter=1000).fit(learn, labels).score(score, labels))
 
 

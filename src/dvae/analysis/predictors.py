@@ -6,11 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import entropy
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
-from sklearn.linear_model import LassoCV, LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import train_test_split
+from scipy.special import entr
 
 from dvae.analysis._checks import Latents, Samples, as_pair
 from dvae.analysis._columns import (
@@ -75,7 +71,8 @@ def _concentration(table: Float[np.ndarray, "row column"]) -> Float[np.ndarray, 
     if table.shape[1] == 1:
         result[used] = 1.0
     elif used.any():
-        result[used] = 1 - entropy(table[used], axis=1, base=table.shape[1])
+        share = table[used] / total[used, None]
+        result[used] = 1 - entr(share).sum(1) / np.log(table.shape[1])
     return result
 
 
@@ -129,6 +126,11 @@ def dci_scores(
     Eastwood and Williams, ICLR 2018 (openreview By-7dz-AZ); R^2 in the place of their normalised
     prediction error.
     """
+    # scikit-learn takes long to import: here, for the other scores need none of it
+    from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+    from sklearn.linear_model import LassoCV
+    from sklearn.model_selection import train_test_split
+
     z, theta = as_pair(z, theta, MIN_SAMPLES)
     if regressor not in ("boosting", "forest", "lasso"):
         raise DataError(f"regressor must be 'boosting', 'forest' or 'lasso', got {regressor!r}")
@@ -195,6 +197,10 @@ def explicitness_score(z: Latents, theta: Samples, n_bins: int = 4, seed: int = 
     ----------
     Ridgeway and Mozer, NeurIPS 2018 (arXiv:1802.05312), section 2.
     """
+    from sklearn.linear_model import LogisticRegression  # these take long
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import train_test_split
+
     z, theta = as_pair(z, theta, MIN_SAMPLES)
     if not 2 <= n_bins <= len(z) // 8:
         raise DataError(f"n_bins must be between 2 and {len(z) // 8}, got {n_bins}")

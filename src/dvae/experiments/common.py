@@ -50,7 +50,7 @@ __all__ = [
 
 DENSE = {"model": "dense", "blocks": (3, 4, 6, 4, 3), "growth": 4, "features": 2}
 HISTORY = 200  # entries of a stored history
-SMOKE_STEPS = 48
+SMOKE_STEPS = 24
 # settings that Recipe did not have from the beginning, at their defaults
 ADDED = {
     "learning_rate_schedule": "steps",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import xarray as xr
-from sklearn.feature_selection import mutual_info_regression
 
 from dvae.analysis.rates import rotated_rate
 from dvae.analysis.rotation import rotate, rotated_encoding
@@ -114,6 +113,8 @@ def _gaussian_rate(mean: np.ndarray, log_variance: np.ndarray, angle: float) -> 
 
 def _look(model: VAE, mean: np.ndarray, scale: np.ndarray, theta: np.ndarray, shape: bool):
     """Everything about one trained model whose latents on the test data are given."""
+    from sklearn.feature_selection import mutual_info_regression  # takes long
+
     log_variance = 2 * np.log(scale)
     log_prob = _log_prob(model)
     sample = _draw(model)

@@ -25,9 +25,7 @@ import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float, Int
-from scipy.stats import norm
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from scipy.special import ndtr, ndtri
 
 from dvae.analysis import are_disentangled
 from dvae.analysis.inverse import (
@@ -223,15 +221,15 @@ class _Tasks:
         sensed = self.sensed(fields.double().numpy())
         sensed = sensed + self.noise * rng.standard_normal(sensed.shape)
         mean, scale = _process(sensed, theta, self.measured, run)
-        position = norm.cdf((self.theta - mean) / scale)
+        position = ndtr((self.theta - mean) / scale)
         left_out = np.empty_like(theta)
         for i, others in _each_left_out(len(theta)):
             found, spread = _process(sensed[others], theta[others], sensed[[i]], run)
-            left_out[i] = norm.cdf((theta[i] - found[0]) / spread[0])
+            left_out[i] = ndtr((theta[i] - found[0]) / spread[0])
         return {
             "surrogate": self._field_error(decoded),
             "factor": _root_mean_square(mean - self.theta),
-            "width": float(np.median(np.ptp(norm.ppf(INTERVAL)) * scale)),
+            "width": float(np.median(np.ptp(ndtri(INTERVAL)) * scale)),
             "coverage": ("level", _coverage(position, np.array(LEVELS))),
             "calibrated": ("level", _calibrated(position, left_out)),
             "permeability": self._permeability_error(mean),
@@ -353,6 +351,10 @@ def _unknown(pressure, factor, noise, weights) -> Float[np.ndarray, " place"]:
 
 def _process(x, y, new, seed) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of Gaussian processes, one for each target."""
+    # these take long to import, and every experiment would wait for them
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
     center, spread = x.mean(0), x.std(0) + 1e-12
     mean, scale = np.empty((len(new), y.shape[1])), np.empty((len(new), y.shape[1]))
     for i in range(y.shape[1]):

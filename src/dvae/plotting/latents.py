@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
@@ -161,6 +160,8 @@ def _draw_joint(
     ax: Axes, points: np.ndarray | None, grid: Grid | None, colour: str, bandwidth: float
 ) -> None:
     """Density in two dimensions, known or estimated, and the samples as dots."""
+    import seaborn as sns  # takes long: not for figures without a density
+
     if grid is not None:
         x, y, density = grid
         levels = density.max() * np.linspace(0.05, 1, 9)
@@ -185,6 +186,8 @@ def _draw_marginal(
     if grid is not None:
         ax.plot(grid[axis], trapezoid(grid[2], grid[1 - axis], axis=1 - axis), **style)
     elif points is not None and len(points) > 2:
+        import seaborn as sns  # takes long
+
         options = {"bw_adjust": bandwidth, "warn_singular": False, "gridsize": 200}
         sns.kdeplot(x=points[:, axis], ax=ax, **options, **style)
 

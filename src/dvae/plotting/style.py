@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib.pyplot as plt
-import seaborn as sns
 
 __all__ = ["COLOURS", "WIDTH", "use_style"]
 
 WIDTH = 7.0  # inches: 700 px of a book page at 100 px per inch, so that 10 pt text is 14 px high
-COLOURS = sns.color_palette("colorblind").as_hex()
+# seaborn's palette "colorblind"; importing seaborn for it takes a second
+COLOURS = [
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#fbafe4",
+    "#949494",
+    "#ece133",
+    "#56b4e9",
+]
 DIVERGING, SEQUENTIAL, POSITIVE = "RdBu_r", "viridis", "cividis"
 MARKERS = "osD^vX"
 STARS = "*sDX^v"  # solutions, on top of lines or of a plane

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from jaxtyping import Num
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -115,7 +115,9 @@ def _curves(
 ) -> Figure:
     rows, columns = len(channels), len(latents)
     figure, axes = make_axes(rows, columns, 2.2 * rows + 0.5, sharex=True, sharey="row")
-    colours, x = sns.color_palette(SEQUENTIAL, len(values)), np.linspace(0, 1, centre[0].size)
+    # without the ends of the colour map, which are close to black and to white
+    colours = colormaps[SEQUENTIAL](np.linspace(0, 1, len(values) + 2)[1:-1])
+    x = np.linspace(0, 1, centre[0].size)
     for channel, latent in np.ndindex(rows, columns):
         ax = axes[channel, latent]
         for value, curve, colour in zip(values, fields[latent, :, channel], colours, strict=True):
