@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from dvae.errors import DataError
 
 __all__ = ["available_memory", "check_memory"]
 
 GIB = 2**30
+GROUPS = Path("/sys/fs/cgroup")  # where Linux shows control groups
+OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def check_memory(needed: float, what: str, advice: str) -> None:
@@ -31,7 +34,7 @@ def check_memory(needed: float, what: str, advice: str) -> None:
 
 def available_memory() -> int | None:
     """Bytes that this process can still take, or None where no system call tells."""
-    known = [limit for limit in (_free(), _left()) if limit is not None]
+    known = [limit for limit in (_free(), _left(), _granted()) if limit is not None]
     return min(known, default=None)
 
 
@@ -46,6 +49,40 @@ def _left() -> int | None:
     except (ImportError, OSError, ValueError):
         return None
     return None if limit == resource.RLIM_INFINITY else max(limit - used, 0)
+
+
+def _granted() -> int | None:
+    """Bytes up to the limits of the control groups that this process is in, if any has a limit.
+
+    Containers and the jobs of a cluster run in such groups. A group counts the files that it
+    has read as well, which the kernel gives up when memory is asked for.
+    """
+    try:
+        lines = OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return None
+    granted = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            top, limit, used, total = GROUPS, "memory.max", "memory.current", ""
+        elif "memory" in controllers.split(","):
+            top = GROUPS / "memory"
+            limit, used, total = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+        else:
+            continue
+        own = top / path.lstrip("/")
+        # a limit of any group above counts; in a container the top itself may be the own group
+        for group in (own, *(above for above in own.parents if above.is_relative_to(top))):
+            try:
+                most, taken = (int((group / name).read_text()) for name in (limit, used))
+                rows = (group / "memory.stat").read_text().splitlines()
+                stat = dict(row.split() for row in rows)
+            except (OSError, ValueError):  # no such group to be seen, or the limit is "max"
+                continue
+            files = (stat.get(f"{total}{age}_file", 0) for age in ("active", "inactive"))
+            granted.append(max(most - taken + sum(map(int, files)), 0))
+    return min(granted, default=None)
 
 
 def _free() -> int | None:
