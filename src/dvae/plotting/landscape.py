@@ -93,7 +93,12 @@ def _draw_paths(figure: FigureBase, ax: Axes, paths: Mapping[str, Any], record_e
         segments.set_array(record_every * np.arange(len(line) - 1))
         ax.add_collection(segments)
         ax.plot(*line[0], "o", color="white", mec="black", ms=5)
-        style = {"color": COLOURS[i % len(COLOURS)], "mec": "black", "ms": 10, "ls": ""}
+        style: dict[str, Any] = {
+            "color": COLOURS[i % len(COLOURS)],
+            "mec": "black",
+            "ms": 10,
+            "ls": "",
+        }
         ax.plot(*line[-1], STARS[i % len(STARS)], label=name, **style)
     figure.colorbar(segments, ax=ax, label="training step")
 

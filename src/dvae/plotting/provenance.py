@@ -21,7 +21,12 @@ def mark_smoke(figure: Figure) -> Figure:
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine | TightLayoutEngine):
         engine.set(rect=(0, strip, 1, 1 - strip))
-    style = {"color": "white", "backgroundcolor": COLOURS[3], "fontsize": 9, "weight": "bold"}
+    style: dict[str, Any] = {
+        "color": "white",
+        "backgroundcolor": COLOURS[3],
+        "fontsize": 9,
+        "weight": "bold",
+    }
     figure.text(0.99, 0.3 * strip, "smoke run: not evidence", ha="right", va="bottom", **style)
     return figure
 
