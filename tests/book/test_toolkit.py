@@ -43,7 +43,6 @@ device = "cpu"
 
 ```{code-cell} ipython3
 import sys
-from types import SimpleNamespace
 
 print(profile, seed + 1, device)
 print("a bar", file=sys.stderr)
