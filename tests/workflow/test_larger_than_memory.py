@@ -9,13 +9,14 @@ import pytest
 import torch
 import xarray as xr
 
-from dvae import PodBasis, load_run
+from dvae import DenseVAE, PodBasis, PodVAE, load_run
 from dvae.errors import DataError
 from dvae.models import FieldUnits
 from dvae.physics import FieldDataset
 from dvae.physics.fields import StoredDataset
 from dvae.physics.samples import Samples
 from dvae.workflow import inspect_file, train_file
+from dvae.workflow._limits import check_sizes, kept_for_gradient
 
 RNG = np.random.default_rng(0)
 N, SHAPE = 150, (9, 11)
@@ -119,3 +120,27 @@ def test_a_dense_model_of_more_than_the_memory_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr("dvae.memory.available_memory", lambda: 4 * square.size)
     with pytest.raises(DataError, match=r"the dense model keeps, would take .* use the pod model"):
         train_file(tmp_path / "own.npy", tmp_path / "run", model="dense", steps=5, progress=False)
+
+
+def test_members_of_more_than_the_memory_are_refused_with_what_a_step_keeps(monkeypatch):
+    """On a small grid all members take a step together, on a large one each by itself."""
+    small, large = (DenseVAE(n_nodes=n, channels=1, n_latents=2) for n in (17, 65))
+    monkeypatch.setattr("dvae.memory.available_memory", lambda: 2**30)
+    check_sizes(small, 50, 64, "cpu")
+    with pytest.raises(DataError, match=r"500 members of .* train fewer members at a time"):
+        check_sizes(small, 500, 64, "cpu")
+    check_sizes(small, 500, 4, "cpu")
+    one_at_a_time = 64 * kept_for_gradient(large) / 2**30
+    assert 0.1 < one_at_a_time < 0.9
+    check_sizes(large, 2, 64, "cpu")
+
+
+def test_what_a_sample_keeps_is_what_its_layers_read():
+    """Two hidden layers of 64 values that SiLU needs before and after, and little else."""
+    basis = PodBasis.from_fields(torch.as_tensor(FIELDS[:, :1]), 5)
+    model = PodVAE(basis, 2, (64, 64), "standard")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    hidden = 2 * 2 * 2 * 64 * 4  # encoder and decoder, two layers, before and after, 4 bytes
+    assert hidden <= kept_for_gradient(model) < 1.5 * hidden
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name

@@ -155,8 +155,8 @@ def train_file(
     )
     training = loaded.samples[split.training]
     template, spectrum = _template(model, training, n_latents, prior)
-    check_sizes(template, members)
     chosen = _recipe(recipe, beta, steps, spectrum, template.total_nodes)
+    check_sizes(template, members, chosen.batch_size, device)
     settings = {
         "data": _file_digest(data),
         **reading,
