@@ -224,3 +224,33 @@ def test_debug_shows_the_traceback(dvae_command):
     code, _, err = dvae_command("--debug", "run", "nothing")
     assert code == 2 and "Traceback" in err
     assert err.splitlines()[-1].startswith("dvae: error: unknown experiment")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 3 TiB for an array"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 60480000 bytes. Error code 12"),
+    ],
+    ids=["numpy", "Python", "torch"],
+)
+def test_memory_that_is_not_given_is_an_error_in_one_line(dvae_command, monkeypatch, error):
+    def take(*_, **__):
+        raise error
+
+    monkeypatch.setattr("dvae.workflow.inspect_file", take)
+    code, out, err = dvae_command("inspect", "file.npy")
+    assert code == 2 and not out
+    assert err.startswith("dvae: error: there was not enough memory (") and err.count("\n") == 1
+    with pytest.raises(type(error)):
+        dvae_command("--debug", "inspect", "file.npy")
+
+
+def test_other_errors_of_torch_keep_their_traceback(dvae_command, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("mat1 and mat2 must have the same dtype")
+
+    monkeypatch.setattr("dvae.workflow.inspect_file", fail)
+    with pytest.raises(RuntimeError, match="same dtype"):
+        dvae_command("inspect", "file.npy")

@@ -477,6 +477,12 @@ def _format_warning(message, category, filename, lineno, line=None) -> str:
     return f"dvae: warning: {' '.join(str(message).split())}{where}\n"
 
 
+def _no_memory(error: Exception) -> bool:
+    """Whether an error says that memory was asked for and not given; torch has no type for it."""
+    of_torch = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in of_torch)
+
+
 def main() -> None:
     """Entry point: errors in one line, with a traceback only under ``--debug``."""
     usual, warnings.formatwarning = warnings.formatwarning, _format_warning
@@ -492,6 +498,14 @@ def main() -> None:
         commands = [one.name or getattr(one.callback, "__name__", "") for one in COMMANDS]
         page = " ".join(["dvae", *(name for name in sys.argv[1:2] if name in commands), "--help"])
         message, code = f"{error.format_message().rstrip('.')}; see '{page}'", 2
+    except (MemoryError, RuntimeError) as error:
+        if not _no_memory(error) or "--debug" in sys.argv:
+            raise
+        message, code = (
+            f"there was not enough memory ({str(error).strip() or type(error).__name__}); use a "
+            "machine or a limit with more, or fewer members or samples; --debug shows where",
+            2,
+        )
     finally:
         warnings.formatwarning = usual
     print(f"dvae: error: {' '.join(message.split())}", file=sys.stderr)
