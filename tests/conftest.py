@@ -69,6 +69,30 @@ def _annotations(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
+CHECKED_STEPS = 5
+
+
+@pytest.fixture(autouse=True)
+def _annotations_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check annotations in the first steps of a training: those after them make the same calls.
+
+    A third of the time of the tests that train goes into the checks otherwise.
+    """
+    # not at the top: what is imported before the checks are switched on is not checked
+    from dvae.training.trainer import Trainer
+
+    step = Trainer._step
+
+    def checked_at_first(self: Trainer) -> None:
+        taken = self.__dict__["steps_taken"] = self.__dict__.get("steps_taken", 0) + 1
+        with pytest.MonkeyPatch.context() as patch:
+            if taken > CHECKED_STEPS:
+                patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+            step(self)
+
+    monkeypatch.setattr(Trainer, "_step", checked_at_first)
+
+
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw nothing after training: figures take longer than the few steps of a test."""
