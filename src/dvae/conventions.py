@@ -59,7 +59,9 @@ __all__ = [
 # nats: a run with a smaller rate is over-regularised (on test data; on paths, lines and curves of
 # the landscape on training data, as its losses there)
 OVER_REGULARISED = 0.5
-IN_USE = 0.1  # nats: a latent that tells less of a sample is not in use
+# nats: a latent that tells less of a sample is not in use; a model of fields of one's own without
+# any in use ignores them (dvae.workflow)
+IN_USE = 0.1
 ACCURATE = 0.05  # of the variance of the fields about their mean: what a reconstruction may leave
 POOR = 0.01  # relative error: a run that dropped a direction; the others are ten times better
 # nats: a loss that differs by less between angles is taken to prefer none; set when the prices of

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from toy_models import NODES, fields
 
 from dvae.analysis.landscape import Landscape
@@ -68,10 +69,14 @@ def test_limits_of_the_linear_theory():
 # ------------------------------------------------------- noise levels and the price of a rotation
 
 
-def linear_loss(variances, angle, noise, beta, full):
-    """beta R + D of the linear decoder turned by an angle, with the best posterior of a kind."""
+def linear_loss(variances, angle, noise, beta, full, reach=None):
+    """beta R + D of the linear decoder turned by an angle, with the best posterior of a kind.
+
+    ``reach`` holds the variances that the decoder has along its two directions, if not the best.
+    """
+    reach = np.array(variances[:2]) if reach is None else reach
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    gains = np.sqrt(np.clip(np.array(variances[:2]) - beta * noise, 0, None))
+    gains = np.sqrt(np.clip(reach - beta * noise, 0, None))
     decoder = np.zeros((len(variances), 2))
     decoder[:2] = np.diag(gains) @ np.array([[c, -s], [s, c]])
     precision = np.eye(2) + decoder.T @ decoder / (beta * noise)
@@ -105,6 +110,21 @@ def test_the_price_has_its_limits():
     assert rotation_price(30.0, 10.0, 45.0) == pytest.approx(largest)  # no unit of the fields
     with pytest.raises(DataError, match="positive"):
         rotation_price(0.0, 1.0, 45.0)
+
+
+@pytest.mark.parametrize(("ratio", "share"), [(1.01, 0.5), (1.4, 0.5), (4.0, 0.53), (100.0, 0.68)])
+def test_what_is_left_of_the_price_if_the_scales_follow(ratio, share):
+    variances, noise = [ratio, 1.0, 1e-3], 1e-3
+    aligned = linear_loss(variances, 0.0, noise, 1.0, False)
+
+    def lost(log_reach):
+        return linear_loss(variances, 45.0, noise, 1.0, False, np.exp(log_reach)) - aligned
+
+    rigid = rotation_price(ratio, 1.0, 45.0)
+    assert lost(np.log(variances[:2])) == pytest.approx(rigid, abs=1e-9)
+    left = minimize(lost, np.log(variances[:2])).fun
+    assert left == pytest.approx(2 * math.log(math.cosh(math.log(ratio) / 4)), abs=1e-6)
+    assert left / rigid == pytest.approx(share, abs=0.01)
 
 
 @pytest.mark.parametrize("beta", [1.0, 3.0])

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from bookkit.chapters import ROOT, Chapter, all_chapters, code_cells, parameters, read, toc_pages
-from bookkit.lint import oversized
+from bookkit.lint import lost_tables, oversized
 from bookkit.references import FOLDER, KEPT
 from dvae.claims import CLAIMS
 
@@ -79,6 +79,11 @@ def test_visible_cells_are_short_and_narrow(chapter: Chapter):
     problems = oversized(read(chapter))
     advice = "fold a cell with the tag hide-input, split it, or move its code to the library"
     assert problems == [], f"book/{chapter.path.name}: {advice}"
+
+
+@each_chapter
+def test_every_table_is_the_last_line_of_its_cell(chapter: Chapter):
+    assert lost_tables(read(chapter)) == []
 
 
 @each_chapter

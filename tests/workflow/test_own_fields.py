@@ -59,6 +59,19 @@ def test_one_channel_without_labels_is_found_by_default_and_not_with_beta_per_no
     assert "try --beta 1 (the ELBO)" in text
 
 
+def test_a_model_ignores_the_data_if_its_row_shows_no_latent_in_use(tmp_path, monkeypatch):
+    """Both have a rate near 0 after a step; one of them has a latent that tells 0.3 nats."""
+    path = write(tmp_path / "bumps.h5", bumps(40)[0])
+    tells = np.array([[0.3, 0.0], [0.05, 0.05]])
+    monkeypatch.setattr("dvae.workflow.train.information", lambda mean, scale: tells)
+    text = train_file(path, tmp_path / "out", members=2, steps=1, **QUIET)
+    found = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert (found["rate"] < 0.1).all()
+    assert found["latents_in_use"].tolist() == [1, 0]
+    assert found["over_regularised"].tolist() == [False, True]
+    assert "1 of 2 models ignore the data (no latent in use; not scored)" in text
+
+
 def test_darcy_pressure_alone(tmp_path):
     data = DarcyDataset.generate("standard-normal", 200, 0, n_nodes=17)
     path = write(tmp_path / "pressure.h5", data.fields[:, :1].numpy(), data.theta.numpy())

@@ -1,7 +1,8 @@
-"""Code cells of the chapters: ruff, which does not see them inside `.md` files, and their size."""
+"""Code cells of the chapters: ruff, which does not see them inside `.md` files; size; tables."""
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import nbformat
 
 from .chapters import ROOT, Chapter, all_chapters, code_cells, read
 
-__all__ = ["MOST_COLUMNS", "MOST_LINES", "lint", "oversized", "replace_cells"]
+__all__ = ["MOST_COLUMNS", "MOST_LINES", "lint", "lost_tables", "oversized", "replace_cells"]
 
 # What a page shows at 1280 pixels without cutting a line off, and what is read at one go.
 MOST_COLUMNS, MOST_LINES = 79, 15
@@ -36,6 +37,28 @@ def oversized(notebook: nbformat.NotebookNode) -> list[str]:
             f"{where}, line {row}: {len(line)} characters, at most {MOST_COLUMNS}"
             for row, line in enumerate(lines, start=1)
             if len(line) > MOST_COLUMNS
+        ]
+    return problems
+
+
+def lost_tables(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return a line for every cell with a call of `table` (`dvae.chapters`) that is not its end.
+
+    A page shows the value of a cell's last line; a table made before it is lost without a word.
+    """
+    problems = []
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        try:
+            tree = ast.parse(cell.source)
+        except SyntaxError:  # ruff says where
+            continue
+        last = tree.body[-1] if tree.body else None
+        shown = last.value if isinstance(last, ast.Expr) else None
+        problems += [
+            f"code cell {number}, line {node.lineno}: a table is shown only as the last line"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and node is not shown
+            if isinstance(node.func, ast.Name) and node.func.id == "table"
         ]
     return problems
 
@@ -76,7 +99,7 @@ def _repair(chapter: Chapter, path: Path) -> None:
 
 
 def lint(fix: bool = False, root: Path = ROOT) -> int:
-    """Check (or, with `fix`, repair) lint, format and size of every chapter's code cells."""
+    """Check (or, with `fix`, repair) every chapter's code cells: lint, format, size, tables."""
     folder = root / "_build" / "lint"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -95,7 +118,8 @@ def lint(fix: bool = False, root: Path = ROOT) -> int:
         good = _ruff("check", *paths, root=root)
         good = _ruff("format", "--diff", *paths, root=root) and good
     for chapter in chapters:
-        for problem in oversized(read(chapter)):
+        notebook = read(chapter)
+        for problem in oversized(notebook) + lost_tables(notebook):
             good = False
             print(f"book/{chapter.path.name}, {problem}")
     print(f"code cells of {len(chapters)} chapters: {'clean' if good else 'see above'}")

@@ -144,6 +144,14 @@ def rotation_price(first: float, second: float, angle: float) -> float:
     :math:`R\, \mathrm{diag}(a, b)\, R^T / (\beta v)`, whatever beta and the noise v: nothing where
     a = b, most at 45 degrees.
 
+    This is the price of a rigid turn, with the decoder's two scales as they are best without it.
+    If they may change, and the scales of the posterior with them, less is left of it: at 45 degrees
+
+    .. math:: 2 \log\cosh\big(\tfrac14 \log(a / b)\big) ,
+
+    half of the rigid price where a and b are near each other, and a larger share the more they
+    differ.
+
     Parameters
     ----------
     first, second : float

@@ -123,7 +123,7 @@ def _compute(group: Group, **arguments: Any) -> xr.Dataset:
         found = [_of_components(training.fields)] * len(group.trials)
     else:
         found = [None] * len(group.trials)
-    task = _Tasks(training, test, pool)
+    task = _Tasks(_Data(training, test, pool))
     rows = [
         task.solve(own, trial["labels"], trial["run"])
         for own, trial in zip(found, group.trials, strict=True)
@@ -147,8 +147,8 @@ def _trained(group: Group, training, pool, **arguments: Any) -> list[_Representa
     return [_of_model(models[key]) for key in keys]
 
 
-class _Tasks:
-    """Data, sensors and noise of the tasks, and how well they are solved."""
+class _Data:
+    """Data, sensors and noise of the tasks, and the errors of what they ask for."""
 
     def __init__(self, training, test, pool):
         self.fields, self.test_fields = training.fields, test.fields.double().numpy()
@@ -159,9 +159,7 @@ class _Tasks:
         self.rows, self.columns = (a.ravel() for a in np.meshgrid(at, at, indexing="ij"))
         pressure = self.fields[:, 0].double().numpy()
         self.noise = NOISE * pressure.std(0).mean()
-        rng = np.random.default_rng(0)
-        self.measured = self.sensed(self.test_fields)
-        self.measured = self.measured + self.noise * rng.standard_normal(self.measured.shape)
+        self.measured = self.measure(self.test_fields, np.random.default_rng(0))
         self.kle = KarhunenLoeve(self.theta.shape[1], n_nodes=side)
         inner = np.linspace(0, side - 1, CANDIDATES + 2).round().astype(int)[1:-1]
         self.candidates = np.meshgrid(inner, inner, indexing="ij")
@@ -170,15 +168,39 @@ class _Tasks:
         """Pressure at the sensors."""
         return fields[:, 0, self.rows, self.columns]
 
+    def measure(self, fields: Float[np.ndarray, "sample channel x1 x2"], rng):
+        """Pressure at the sensors, with noise."""
+        sensed = self.sensed(fields)
+        return sensed + self.noise * rng.standard_normal(sensed.shape)
+
     def placed(self, fields: Float[np.ndarray, "sample channel x1 x2"]):
         """Pressure at the places where a sensor may be put."""
         rows, columns = (a.ravel() for a in self.candidates)
         return fields[:, 0, rows, columns]
 
+    def field_error(self, fields) -> float:
+        """Median relative error of the test fields."""
+        error = np.linalg.norm((fields - self.test_fields).reshape(len(fields), -1), axis=1)
+        return float(
+            np.median(error / np.linalg.norm(self.test_fields.reshape(len(fields), -1), axis=1))
+        )
+
+    def permeability_error(self, theta) -> float:
+        """Root mean square error of the log-permeability over its spread in the data."""
+        found, true = (np.log(self.kle.permeability(t)) for t in (theta, self.theta))
+        return float(np.sqrt(((found - true) ** 2).mean() / (true**2).mean()))
+
+
+class _Tasks:
+    """How well the tasks are solved with latents, and without any."""
+
+    def __init__(self, data: _Data):
+        self.data = data
+
     def solve(self, own: _Representation | None, count: int, run: int) -> xr.Dataset:
         """Errors of the tasks with so many labels; NaN for what a method cannot do."""
-        chosen = draw_labels(count, run, len(self.pool))
-        fields, theta = self.pool.fields[chosen], self.theta_pool[chosen]
+        chosen = draw_labels(count, run, len(self.data.pool))
+        fields, theta = self.data.pool.fields[chosen], self.data.theta_pool[chosen]
         unknown = ("level", np.full(len(LEVELS), np.nan))
         values: dict[str, Any] = {"coverage": unknown, "calibrated": unknown}
         names = ("surrogate", "surrogate_own", "factor", "factor_own", "permeability")
@@ -186,8 +208,8 @@ class _Tasks:
         if own is None:
             values |= self._direct(fields, theta, run)
             return xr.Dataset(values)
-        labelled, test = own.encode(fields), own.encode(self.test.fields)
-        values["disentangled"] = float(are_disentangled(test[None], self.theta)[0])
+        labelled, test = own.encode(fields), own.encode(self.data.test.fields)
+        values["disentangled"] = float(are_disentangled(test[None], self.data.theta)[0])
         follows = follow_factors(labelled, theta)
         values["surrogate"] = self._surrogate(own, labelled, theta, None)
         values["surrogate_own"] = self._surrogate(own, labelled, theta, follows)
@@ -195,55 +217,43 @@ class _Tasks:
 
     def _surrogate(self, own, labelled, theta, follows) -> float:
         """Median relative error of test fields from their factors."""
-        predicted = np.empty((len(self.theta), labelled.shape[1]))
+        predicted = np.empty((len(self.data.theta), labelled.shape[1]))
         for latent in range(labelled.shape[1]):
             # the factors that a latent may depend on: all, or the one that it follows
             used = (
                 np.arange(theta.shape[1]) if follows is None else np.flatnonzero(follows == latent)
             )
             line = LinearPredictor.fit(theta[:, used], labelled[:, latent])
-            predicted[:, latent] = line.predict(self.theta[:, used])[0]
-        return self._field_error(own.decode(predicted))
-
-    def _field_error(self, fields) -> float:
-        error = np.linalg.norm((fields - self.test_fields).reshape(len(fields), -1), axis=1)
-        return float(
-            np.median(error / np.linalg.norm(self.test_fields.reshape(len(fields), -1), axis=1))
-        )
+            predicted[:, latent] = line.predict(self.data.theta[:, used])[0]
+        return self.data.field_error(own.decode(predicted))
 
     def _direct(self, fields, theta, run) -> dict[str, Any]:
         """Gaussian processes from factors to coefficients of POD, and from sensors to factors."""
-        basis = PodBasis.from_fields(self.fields, 12)
+        basis = PodBasis.from_fields(self.data.fields, 12)
         targets = basis.project(fields)[:, :-1].double().numpy()
-        coefficients = _process(theta, targets, self.theta, run)[0]
+        coefficients = _process(theta, targets, self.data.theta, run)[0]
         decoded = basis.reconstruct(torch.from_numpy(coefficients).float()).double().numpy()
         rng = np.random.default_rng([run, len(theta)])
-        sensed = self.sensed(fields.double().numpy())
-        sensed = sensed + self.noise * rng.standard_normal(sensed.shape)
-        mean, scale = _process(sensed, theta, self.measured, run)
-        position = ndtr((self.theta - mean) / scale)
+        sensed = self.data.measure(fields.double().numpy(), rng)
+        mean, scale = _process(sensed, theta, self.data.measured, run)
+        position = ndtr((self.data.theta - mean) / scale)
         left_out = np.empty_like(theta)
         for i, others in _each_left_out(len(theta)):
             found, spread = _process(sensed[others], theta[others], sensed[[i]], run)
             left_out[i] = ndtr((theta[i] - found[0]) / spread[0])
         return {
-            "surrogate": self._field_error(decoded),
-            "factor": _root_mean_square(mean - self.theta),
+            "surrogate": self.data.field_error(decoded),
+            "factor": _root_mean_square(mean - self.data.theta),
             "width": float(np.median(np.ptp(ndtri(INTERVAL)) * scale)),
             "coverage": ("level", _coverage(position, np.array(LEVELS))),
             "calibrated": ("level", _calibrated(position, left_out)),
-            "permeability": self._permeability_error(mean),
+            "permeability": self.data.permeability_error(mean),
         }
 
-    def _permeability_error(self, theta) -> float:
-        """Root mean square error of the log-permeability over its spread in the data."""
-        found, true = (np.log(self.kle.permeability(t)) for t in (theta, self.theta))
-        return float(np.sqrt(((found - true) ** 2).mean() / (true**2).mean()))
-
     def _invert(self, own, labelled, theta, follows, chosen, run) -> dict[str, Any]:
-        plane = _LatentPlane(own, self)
+        plane = _LatentPlane(own, self.data)
         rng = np.random.default_rng([run, len(theta)])
-        z = plane.draw(self.measured, rng)
+        z = plane.draw(self.data.measured, rng)
         means, positions, widths = {}, [], []
         every = list(range(z.shape[-1]))
         for end, regressors in (("", [every] * 2), ("_own", [[int(i)] for i in follows])):
@@ -253,7 +263,7 @@ class _Tasks:
                 location, scale = _read(line, z[..., used])
                 located.append(location.mean(1))
                 if not end:
-                    truth = self.theta[:, factor]
+                    truth = self.data.theta[:, factor]
                     positions.append(coverage_position(truth, location, scale, line.degrees))
                     drawn = location + scale * rng.standard_t(line.degrees, location.shape)
                     widths.append(np.ptp(np.quantile(drawn, INTERVAL, axis=1), axis=0))
@@ -261,19 +271,22 @@ class _Tasks:
         position = np.stack(positions, 1)
         left_out = self._left_out(plane, labelled, theta, chosen, run)
         return {
-            **{f"factor{end}": _root_mean_square(mean - self.theta) for end, mean in means.items()},
+            **{
+                f"factor{end}": _root_mean_square(mean - self.data.theta)
+                for end, mean in means.items()
+            },
             "coverage": ("level", _coverage(position, np.array(LEVELS))),
             "calibrated": ("level", _calibrated(position, left_out)),
             "width": float(np.median(np.stack(widths, 1))),
-            "permeability": self._permeability_error(means[""]),
+            "permeability": self.data.permeability_error(means[""]),
             "regret": self._regret(plane, labelled, theta),
         }
 
     def _left_out(self, plane, labelled, theta, chosen, run) -> Float[np.ndarray, "label factor"]:
         """Position of the factors of every labelled sample in what the others say of them."""
         rng = np.random.default_rng([run, len(theta), 1])
-        sensed = self.sensed(self.pool.fields[chosen].double().numpy())
-        z = plane.draw(sensed + self.noise * rng.standard_normal(sensed.shape), rng)
+        sensed = self.data.measure(self.data.pool.fields[chosen].double().numpy(), rng)
+        z = plane.draw(sensed, rng)
         positions = np.empty_like(theta)
         for i, others in _each_left_out(len(theta)):
             for factor in range(theta.shape[1]):
@@ -287,18 +300,18 @@ class _Tasks:
         """What the chosen place leaves unknown of the first factor, over what the best one does."""
         weights = np.exp(plane.log_prior)
         factor = LinearPredictor.fit(labelled, theta[:, 0]).predict(plane.nodes)[0]
-        expected = _unknown(plane.places, factor, self.noise, weights / weights.sum())
-        true = self.placed(self.test_fields)
+        expected = _unknown(plane.places, factor, self.data.noise, weights / weights.sum())
+        true = self.data.placed(self.data.test_fields)
         even = np.full(len(true), 1 / len(true))
-        left = _unknown(true, self.theta[:, 0], self.noise, even)
+        left = _unknown(true, self.data.theta[:, 0], self.data.noise, even)
         return float(left[expected.argmin()] / left.min())
 
 
 class _LatentPlane:
     """A grid of latents, with their prior and the pressures that the decoder expects."""
 
-    def __init__(self, own: _Representation, task: _Tasks):
-        encoded = own.encode(task.fields)
+    def __init__(self, own: _Representation, data: _Data):
+        encoded = own.encode(data.fields)
         # the prior on latents is the normal distribution of those of the unlabelled fields
         self.center, covariance = encoded.mean(0), np.cov(encoded.T)
         self.root = np.linalg.cholesky(covariance)
@@ -308,10 +321,10 @@ class _LatentPlane:
         self.nodes = self.center + self.square @ self.root.T
         self.log_prior = -0.5 * (self.square**2).sum(1)
         parts = [own.decode(z) for z in np.array_split(self.nodes, 1 + len(self.nodes) // 512)]
-        self.sensed = np.concatenate([task.sensed(part) for part in parts])
-        self.places = np.concatenate([task.placed(part) for part in parts])
-        error = task.sensed(task.fields.double().numpy()) - task.sensed(own.decode(encoded))
-        noise = task.noise**2 * np.eye(error.shape[1])
+        self.sensed = np.concatenate([data.sensed(part) for part in parts])
+        self.places = np.concatenate([data.placed(part) for part in parts])
+        error = data.sensed(data.fields.double().numpy()) - data.sensed(own.decode(encoded))
+        noise = data.noise**2 * np.eye(error.shape[1])
         self.covariance = error.T @ error / len(error) + noise
 
     def draw(self, measured, rng) -> Float[np.ndarray, "sample draw n"]:

@@ -55,7 +55,8 @@ MEANINGS = {
     "member": "Number of the model.",
     "seed": "Seed that it was trained with.",
     "diverged": "Whether training met a loss that is not finite; the model is the one before.",
-    "over_regularised": "Whether the model ignores the data; such a model has no scores.",
+    "over_regularised": "Whether the model ignores the data, with no latent in use; such a model "
+    "has no scores.",
     "rate": "Information in the latents, in nats per sample (KL divergence to the prior). "
     "Near 0: the model ignores the data.",
     "distortion": "Minus the log-likelihood of the test fields, in nats per sample. Lower is "

@@ -19,7 +19,7 @@ from dvae.analysis import (
     shape_score,
     total_correlation,
 )
-from dvae.conventions import IN_USE, OVER_REGULARISED
+from dvae.conventions import IN_USE
 from dvae.errors import DataError
 from dvae.models import UnitsVAE
 from dvae.physics import FieldDataset
@@ -42,7 +42,9 @@ def losses(
 
     ``loss`` is what was trained, the distortion plus the rate times the recipe's final beta per
     sample. ``relative_error`` is about the mean field, in units of the channels' spreads: 1 for a
-    model that answers with the mean field. ``knows`` is from :func:`information`.
+    model that answers with the mean field. ``knows`` is from :func:`information`; a model none of
+    whose latents is in use is over-regularised here, whatever its rate: that of a posterior which
+    is the same for every sample, and not the prior, is not small.
     """
     ensemble = result.ensemble
     table = ensemble.evaluate(test, relative_error=False).to_dataframe().reset_index(drop=True)
@@ -51,11 +53,10 @@ def losses(
     table["loss"] = table["distortion"] + beta * table["rate"]
     table["relative_error"] = _relative_error(ensemble, test)
     table["latents_in_use"] = (knows > IN_USE).sum(1)
-    dead = (table["rate"] < OVER_REGULARISED) | (table["latents_in_use"] == 0)
     table.insert(0, "member", range(len(table)))
     table.insert(1, "seed", result.seeds)
     table.insert(2, "diverged", result.diverged)
-    table.insert(3, "over_regularised", dead)
+    table.insert(3, "over_regularised", table["latents_in_use"] == 0)
     return table
 
 

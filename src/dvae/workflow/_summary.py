@@ -107,7 +107,7 @@ def _advice(
     solutions = linear_collapse(spectrum.variances(), spectrum.n_values, 1, NO_WEIGHT)
     limit = solutions[-1].exists_below
     facts = (
-        f"{dead} of {members} models ignore the data (rate near 0, no latent in use; not scored): "
+        f"{dead} of {members} models ignore the data (no latent in use; not scored): "
         f"{spectrum.n_values} values of a sample vary, the first principal direction holds "
         f"{100 * share[0]:.3g} % of their variance, and with calibrated noise it carries "
         f"information only for beta below {limit:.3g} per sample, here {beta:.3g}"

@@ -1,11 +1,11 @@
-"""What is too long for a reader: cells of a chapter."""
+"""What a reader would not see: the end of cells that are too long, tables before the last line."""
 
 from __future__ import annotations
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from bookkit.lint import oversized
+from bookkit.lint import lost_tables, oversized
 
 LONG = "\n".join(f"x{row} = {row}" for row in range(16))
 WIDE = f"x = '{'w' * 76}'"
@@ -29,3 +29,21 @@ def test_sizes_of_visible_cells():
 def test_folded_cells_may_be_larger(tag):
     assert oversized(notebook(f"{LONG}\n{WIDE}", tag)) == []
     assert len(oversized(notebook(f"{LONG}\n{WIDE}", "nbval-ignore-output"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "lost"),
+    [
+        ("rows = []\ntable(columns, rows, caption)", []),
+        ("first = table(columns, rows)\nfirst", [1]),
+        ("x = 1\ntable(columns, rows)\nprint(x)", [2]),
+        ("for rows in parts:\n    table(columns, rows)", [2]),
+        ("table(columns, rows)\ntable(columns, others)", [1]),
+        ("recipe.table()\nclaims_table(names)\nprint(1)", []),
+        ("", []),
+        ("table(columns, rows\nprint(1)", []),  # ruff says where the mistake is
+    ],
+)
+def test_a_table_is_the_last_line_of_its_cell(source, lost):
+    expected = [f"code cell 1, line {k}: a table is shown only as the last line" for k in lost]
+    assert lost_tables(notebook(source)) == expected
