@@ -33,8 +33,8 @@ FIGURES = {
     "traversals": (
         "Traversals",
         "The decoded mean at z = 0, and how it changes when one latent moves and the others stay: "
-        "what that latent stands for. A latent that changes nothing is not in use. Axes run from 0 "
-        "to 1 over the grid, whatever its coordinates.",
+        "what that latent stands for. A latent that changes nothing is not in use. Axes show the "
+        "coordinates that the file gives, or run from 0 to 1 over the grid.",
     ),
     "reconstruction": (
         "Reconstruction",
