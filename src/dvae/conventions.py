@@ -38,6 +38,7 @@ __all__ = [
     "MUCH_WORSE",
     "NEARLY_ENTANGLED",
     "NEARLY_PERFECT",
+    "OVERFITTED",
     "OVER_REGULARISED",
     "PAPER_LOSS",
     "POOR",
@@ -61,6 +62,9 @@ __all__ = [
 OVER_REGULARISED = 0.5
 IN_USE = 0.1  # nats: a latent that tells less of a sample is not in use
 ACCURATE = 0.05  # of the variance of the fields about their mean: what a reconstruction may leave
+# relative error on test samples over that on training samples: above it, a model leaves more than
+# twice as much of the variance of fields that it has not seen
+OVERFITTED = 1.5
 POOR = 0.01  # relative error: a run that dropped a direction; the others are ten times better
 # nats: a loss that differs by less between angles is taken to prefer none; set when the prices of
 # 16 of 41 data sets (0.0004 to 0.023) and their angles had been seen
