@@ -79,6 +79,15 @@ print("imported:", [name for name in slow if name in sys.modules])
     assert done.stdout.splitlines()[-1] == "imported: []"
 
 
+def test_training_begins_before_what_draws_is_imported():
+    """Whoever starts a training waits for torch before anything is shown, and for no more."""
+    code = (
+        "import sys, dvae.workflow; print(*{'matplotlib', 'seaborn', 'sklearn'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 def test_generate(dvae_command, tmp_path):
     path = tmp_path / "new" / "data.hdf5"
     code, out, err = dvae_command(

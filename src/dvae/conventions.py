@@ -38,6 +38,7 @@ __all__ = [
     "MUCH_WORSE",
     "NEARLY_ENTANGLED",
     "NEARLY_PERFECT",
+    "OVERFITTED",
     "OVER_REGULARISED",
     "PAPER_LOSS",
     "POOR",
@@ -63,6 +64,9 @@ OVER_REGULARISED = 0.5
 # any in use ignores them (dvae.workflow)
 IN_USE = 0.1
 ACCURATE = 0.05  # of the variance of the fields about their mean: what a reconstruction may leave
+# relative error on test samples over that on training samples: above it, a model leaves more than
+# twice as much of the variance of fields that it has not seen
+OVERFITTED = 1.5
 POOR = 0.01  # relative error: a run that dropped a direction; the others are ten times better
 # nats: a loss that differs by less between angles is taken to prefer none; set when the prices of
 # 16 of 41 data sets (0.0004 to 0.023) and their angles had been seen

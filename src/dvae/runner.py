@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from dvae.errors import DataError, DvaeError, ResultError
 from dvae.experiments import find_experiment
+from dvae.progress import progress_bar
 from dvae.provenance import provenance
 from dvae.results.store import Store
 from dvae.results.trials import Experiment, Group, check_profile, group_hashes
@@ -142,7 +142,9 @@ def run_experiment(
     arguments = [(name, profile, i, device, str(store.root.resolve())) for i in todo]
     if workers is None:
         workers = 1 if device.startswith("cuda") else available_cores()
-    bar = tqdm(total=len(todo), desc=f"{name} {profile}", unit="group", disable=not progress)
+    bar = progress_bar(
+        total=len(todo), desc=f"{name} {profile}", unit="group", disable=not progress
+    )
     with bar:
         if executor is None and (workers == 1 or len(todo) == 1):
             for index, argument in zip(todo, arguments, strict=True):

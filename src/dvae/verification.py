@@ -28,12 +28,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 from scipy.special import fdtrc, stdtr
-from tqdm import tqdm
 
 from dvae.analysis import holm
 from dvae.claims import CLAIMS, Results, decide
 from dvae.errors import DataError, ResultError
 from dvae.experiments import find_experiment
+from dvae.progress import progress_bar
 from dvae.results.store import Store, read_result
 from dvae.results.trials import Experiment, check_profile, group_hashes
 from dvae.runner import compute_trials
@@ -102,7 +102,7 @@ def verify_experiment(
     count = max(1, round(fraction * len(groups)))
     chosen = np.random.default_rng(seed).choice(len(groups), size=count, replace=False)
     report = []
-    for index in tqdm(sorted(chosen), desc=f"verify {name}", disable=not progress):
+    for index in progress_bar(sorted(chosen), desc=f"verify {name}", disable=not progress):
         group = groups[index]
         rows = [have[h] for h in group_hashes(experiment, group)]
         new = compute_trials(experiment, group, store, device)

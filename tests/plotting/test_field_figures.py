@@ -1,12 +1,14 @@
 """Images of fields: orientation, scales, labels."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 from figure_parts import FIELDS, PERMEABILITY, RNG, N, panels, shown
 
-from dvae import plotting
+from dvae import DataError, plotting
 
 DATA = (PERMEABILITY, FIELDS)
 
@@ -119,3 +121,42 @@ def test_traversals_show_the_change_from_the_decoded_centre():
     drawn = [line.get_ydata() for line in np.array(panels(curves)).reshape(3, 2)[2, 1].lines]
     np.testing.assert_array_equal(drawn[:3], moved[1, :, 2, :, 0])
     np.testing.assert_array_equal(drawn[3], FIELDS[0, 2, :, 0])
+
+
+def test_maps_over_coordinates_that_fall_and_are_not_even():
+    """Every node lies in the pixel around its place, whichever way the coordinate runs."""
+    x, y = np.array([0.0, 1, 2, 6]), np.array([3.0, 1, 0])
+    truth = np.arange(12.0).reshape(1, 4, 3)
+    figure = plotting.plot_reconstruction(
+        truth, truth + 1, axes_names=["x [m]", "y"], places=(x, y)
+    )
+    ax = panels(figure)[1]
+    (mesh,) = ax.collections
+    np.testing.assert_array_equal(mesh.get_array(), truth[0].T + 1)
+    corners = mesh.get_coordinates()  # (y, x) of the corners of the pixels
+    for (i, left), (j, low) in itertools.product(enumerate(x), enumerate(y)):
+        around = corners[j : j + 2, i : i + 2].reshape(-1, 2)
+        assert (around.min(0) < (left, low)).all() and (around.max(0) > (left, low)).all()
+    assert ax.get_ylim()[0] < 0 < 3 < ax.get_ylim()[1]  # upwards
+    assert ax.get_aspect() == 1.0 and ax.get_xlabel() == "x [m]"
+    flat = plotting.plot_traversals(truth, truth[None, None], [1], places=(5 * x, y))
+    assert panels(flat)[0].get_box_aspect() == 1  # 30 m by 3 m would be a stripe
+
+
+def test_curves_over_coordinates():
+    places = [np.geomspace(1, 100, N)]
+    for figure in (
+        plotting.plot_reconstruction(*FIELDS[..., :1], places=places),
+        plotting.plot_traversals(FIELDS[0][..., :1], FIELDS[:1, None, ..., :1], [1], places=places),
+    ):
+        for line in panels(figure)[0].lines:
+            np.testing.assert_array_equal(line.get_xdata(), places[0])
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [([np.arange(N)], "1 places were given for 2"), ([np.arange(N), np.arange(3)], "places has")],
+)
+def test_places_that_do_not_fit_the_grid(places, message):
+    with pytest.raises(DataError, match=message):
+        plotting.plot_reconstruction(*FIELDS, places=places)

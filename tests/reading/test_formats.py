@@ -272,6 +272,43 @@ def test_the_coordinate_of_an_axis_of_channels_names_them_and_says_where_they_ar
         FieldDataset.load(tmp_path / "samples.nc")
 
 
+def test_coordinates_of_axes_are_kept_where_they_can_be_drawn(tmp_path):
+    values = np.random.default_rng(0).normal(size=(5, 5, 6))
+    lat, lon = np.array([50.0, 20, 0, -60, -70]), np.array([0, 5, 6, 9, 10, 12])
+
+    def load(**coords):
+        data = xr.Dataset({"p": (("time", "lat", "lon"), values)}, {"time": np.arange(5), **coords})
+        data.to_netcdf(tmp_path / "map.nc", engine="scipy")
+        return FieldDataset.load(tmp_path / "map.nc").coordinates
+
+    found = load(lat=("lat", lat, {"units": "degrees_north"}), lon=lon)
+    assert [coordinate.units for coordinate in found] == ["degrees_north", ""]
+    np.testing.assert_array_equal(found[0].values, lat)
+    np.testing.assert_array_equal(found[1].values, lon)
+    assert load(lat=lat) == []  # one axis only
+    assert load(lat=lat, lon=[0, 5, 4, 9, 10, 12]) == []
+    assert load(lat=lat, lon=[0, 5, 5, 9, 10, 12]) == []
+    assert load(lat=[50.0, 20, np.nan, -60, -70], lon=lon) == []
+    assert load(lat=[np.inf, 20, 0, -60, -70], lon=lon) == []
+    # an orientation turns the axes, and says nothing of where they begin
+    load(lat=lat, lon=lon)
+    turned = FieldDataset.load(tmp_path / "map.nc", orientation="reference")
+    assert turned.coordinates == []
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_coordinates_of_a_line_in_a_file_of_any_size(tmp_path, monkeypatch, large):
+    if large:
+        monkeypatch.setattr("dvae.physics.fields.IN_MEMORY", 0)
+    depth = np.geomspace(1, 100, 6)
+    data = xr.Dataset({"t": (("cast", "depth"), np.random.default_rng(0).normal(size=(5, 6)))})
+    data["depth"] = ("depth", depth, {"units": "m"})
+    data.to_netcdf(tmp_path / "casts.nc", engine="h5netcdf")
+    (found,) = FieldDataset.load(tmp_path / "casts.nc", exact=True).coordinates
+    assert found.units == "m"
+    np.testing.assert_array_equal(found.values, depth)
+
+
 @pytest.mark.parametrize("write", ["netcdf", "hdf5"])
 def test_long_names_and_units_of_variables_are_those_of_the_channels(tmp_path, write):
     described = {

@@ -372,6 +372,19 @@ def test_maps_of_a_file_with_axes_y_and_x_are_drawn_upright():
     for axes, turned in (("y,x", True), ("lat,lon", True), ("x,y", False)):
         data = FieldDataset(fields, metadata={"axes": axes})
         names = axes.split(",")[::-1] if turned else axes.split(",")
-        assert _figures._axes_drawn(data) == names
+        assert _figures._axes_drawn(data) == {"axes_names": names, "places": []}
         drawn = _figures._as_drawn(fields, data)
         assert torch.equal(drawn, fields.transpose(-1, -2) if turned else fields)
+
+
+def test_maps_are_drawn_over_the_coordinates_of_a_netcdf_file(tmp_path):
+    lat, lon = np.linspace(60, -30, 5), np.array([0.0, 10, 20, 40, 80, 90])
+    data = xr.Dataset(
+        {"p": (("time", "lat", "lon"), np.random.default_rng(0).normal(size=(6, 5, 6)))},
+        {"lat": ("lat", lat, {"units": "degrees_north"}), "lon": ("lon", lon, {"units": "$"})},
+    )
+    data.to_netcdf(tmp_path / "p.nc", engine="h5netcdf")
+    drawn = _figures._axes_drawn(FieldDataset.load(tmp_path / "p.nc"))
+    assert drawn["axes_names"] == [r"lon [\$]", "lat [°N]"]
+    np.testing.assert_array_equal(drawn["places"][0], lon)
+    np.testing.assert_array_equal(drawn["places"][1], lat)

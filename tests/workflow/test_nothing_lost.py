@@ -5,6 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from dvae import DvaeError
 from dvae.training.trainer import Trainer
@@ -36,7 +37,7 @@ def no_latex(*_, **__):
     [
         (_figures.plotting, "use_style", no_latex, "warning: no figures: RuntimeError"),
         (
-            _figures.Figure,
+            Figure,
             "savefig",
             no_latex,
             "warning: no figure history.png: RuntimeError: latex",

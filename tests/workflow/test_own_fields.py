@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -13,8 +16,9 @@ from dvae import DarcyDataset, DataError, load_model
 from dvae.models import FieldUnits
 from dvae.physics import FieldDataset
 from dvae.physics.samples import Samples
-from dvae.workflow import train_file
+from dvae.workflow import train, train_file
 from dvae.workflow._findings import describe_fields
+from dvae.workflow._summary import _overfitted
 
 QUIET = {"progress": False}
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -185,3 +189,45 @@ def test_a_factor_that_does_not_vary_is_left_out_of_the_scores(tmp_path):
     assert "factor 1 is the same in every sample of the file" in text
     assert "factor 4 is the same in every sample of the test part" in text
     assert scores_of(tmp_path / "out")["mcc"] > 0.5  # of the two that vary
+
+
+def test_a_model_that_knows_its_training_samples_by_heart_is_said_to_overfit(tmp_path):
+    """Samples of noise have nothing in common: what a model tells of them, it learned by heart."""
+    noise = np.random.default_rng(0).normal(size=(40, 1, 5, 5))
+    options = {"n_latents": 4, "beta": 0.01, "steps": 150}
+    text = train_file(write(tmp_path / "noise.h5", noise), tmp_path / "out", **options, **QUIET)
+    found = scores_of(tmp_path / "out")
+    assert found["relative_error"] > 1 > 1.5 * found["training_error"]
+    shown = f"{found['relative_error']:.2g} on test and {found['training_error']:.2g} on training"
+    assert f"1 of 1 models overfitted: the relative error is {shown} samples" in text
+
+
+def test_who_overfits():
+    """By more than a half, with an error that matters, and not where training broke down."""
+    scores = pd.DataFrame(
+        {
+            "relative_error": [0.29, 0.31, 0.09, 0.9],
+            "training_error": [0.20, 0.20, 0.01, 0.1],
+            "diverged": [False, False, False, True],
+        }
+    )
+    assert "1 of 4 models overfitted" in _overfitted(scores) and "(member 1)" in _overfitted(scores)
+    assert not _overfitted(scores.drop(index=1))
+
+
+def test_what_labels_do_to_the_error_is_said_beside_a_run_without(tmp_path):
+    fields, theta = bumps(60)
+    path = write(tmp_path / "bumps.h5", fields, theta)
+    train_file(path, tmp_path / "plain", steps=20, **QUIET)
+    settings = json.loads((tmp_path / "plain" / "settings.json").read_text())
+    for name, stored in {"list": [1], "other": settings | {"seed": 1}}.items():  # come before
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.json").write_text(json.dumps(stored))
+        shutil.copy(tmp_path / "plain" / "scores.csv", tmp_path / name)
+    text = train_file(path, tmp_path / "labelled", label_fraction=0.2, steps=20, **QUIET)
+    errors = [scores_of(tmp_path / name)["relative_error"] for name in ("labelled", "plain")]
+    expected = "error is {:.2g} with these labels and {:.2g} in plain, the same without".format
+    assert expected(*errors) in text
+    shutil.rmtree(tmp_path / "plain")
+    table = pd.read_csv(tmp_path / "labelled" / "scores.csv")
+    assert train._without_labels(tmp_path / "labelled", table) == []

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
-from tqdm import tqdm
 
 from dvae.errors import DataError
 from dvae.memory import check_memory
@@ -17,6 +16,7 @@ from dvae.physics.darcy import solve_darcy
 from dvae.physics.factors import draw_factors, factor_distribution
 from dvae.physics.fields import FieldDataset
 from dvae.physics.kle import KarhunenLoeve
+from dvae.progress import progress_bar
 from dvae.threads import map_batches
 
 __all__ = ["DarcyDataset"]
@@ -181,7 +181,7 @@ def _flow(
     """Permeability, and pressure and velocity, of every sample; batches side by side on a CPU."""
     n_samples, n = len(theta), kle.n_nodes
     permeability, fields = torch.empty(n_samples, 1, n, n), torch.empty(n_samples, 3, n, n)
-    bar = tqdm(total=n_samples, desc="Darcy fields", unit="sample", disable=not progress)
+    bar = progress_bar(total=n_samples, desc="Darcy fields", unit="sample", disable=not progress)
 
     def make(start: int) -> None:
         part = slice(start, start + batch_size)

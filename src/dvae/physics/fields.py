@@ -22,7 +22,7 @@ from dvae.errors import DataError
 from dvae.memory import check_memory
 from dvae.physics.samples import Samples
 from dvae.reading import Contents, StoredArray, open_file, select_arrays
-from dvae.reading.layout import FORMAT, ChannelAxis
+from dvae.reading.layout import FORMAT, ChannelAxis, Coordinate
 from dvae.storage import atomic_path
 
 __all__ = ["FieldDataset", "StoredDataset"]
@@ -58,6 +58,8 @@ class FieldDataset:
     orientation_note, layout_note : str
         How fields lay in the file that they were loaded from and what said so, and which of its
         arrays were read as what; empty for data that were not loaded.
+    coordinates : list of Coordinate
+        Where the nodes of the axes of the grid lie, as :attr:`axis_names`; empty if unknown.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class FieldDataset:
     exact: bool = field(default=False, kw_only=True)
     orientation_note: str = field(default="", init=False)
     layout_note: str = field(default="", init=False)
+    coordinates: list[Coordinate] = field(default_factory=list, init=False)
 
     names: ClassVar[tuple[str, ...]] = ("theta", "fields")  # of arrays, in the order of KEYS
 
@@ -304,6 +307,7 @@ class FieldDataset:
             fields_read = _turned(lying) if turned else lying
             data = cls(fields_read, **own, metadata=metadata, exact=exact)
         data.orientation_note, data.layout_note = note, chosen.note
+        data.coordinates = [] if turned else chosen.coordinates
         return data
 
 
@@ -332,6 +336,7 @@ class StoredDataset(FieldDataset):
     ):
         self._samples, self.theta, self.metadata = samples, theta, metadata or {}
         self.exact, self.orientation_note, self.layout_note = True, "", ""
+        self.coordinates = []
 
     @property
     def samples(self) -> Samples:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
+
+from dvae.progress import progress_bar
 
 __all__ = ["Samples", "in_batches"]
 
@@ -88,7 +89,7 @@ class Samples:
     def __iter__(self) -> Iterator[Tensor]:
         batches = self._batches()
         hidden = not self.progress or len(batches) == 1
-        with tqdm(
+        with progress_bar(
             total=len(self), desc="fields", unit="sample", leave=False, disable=hidden
         ) as bar:
             for rows in batches:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from dvae.plotting.style import DIVERGING, SEQUENTIAL, WIDTH
+
+LONGEST = 4  # times as long as the other axis: a map of more is not drawn true to scale
 
 
 @overload
@@ -50,24 +52,34 @@ def draw_image(
     limit: float,
     signed: bool = True,
     low: float = 0.0,
-) -> AxesImage:
+    places: Sequence[np.ndarray] = (),
+) -> ScalarMappable:
     """Show ``field[x1, x2]`` with x1 to the right and x2 upwards, on a scale of +-limit.
 
-    Without signs the scale begins at ``low``.
+    Without signs the scale begins at ``low``. The axes run from 0 to 1, or over the ``places`` of
+    the nodes along both: true to scale, unless one is more than ``LONGEST`` times as long as the
+    other; then the map is square.
     """
-    half = [0.5 / max(size - 1, 1) for size in field.shape]  # nodes lie in the middle of a pixel
     limit = limit if limit > 0 or (not signed and limit > low) else 1.0
-    axes.set(xticks=(0, 1), yticks=(0, 1))
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    return axes.imshow(
-        field.T,
-        origin="lower",
-        extent=(-half[0], 1 + half[0], -half[1], 1 + half[1]),
-        cmap=DIVERGING if signed else SEQUENTIAL,
-        vmin=-limit if signed else low,
-        vmax=limit,
-    )
+    colours: dict[str, Any] = {
+        "cmap": DIVERGING if signed else SEQUENTIAL,
+        "vmin": -limit if signed else low,
+        "vmax": limit,
+    }
+    if places:
+        lengths = [float(np.ptp(values)) for values in places]
+        if max(lengths) <= LONGEST * min(lengths):
+            axes.set_aspect("equal")
+        else:
+            axes.set_box_aspect(1)
+        axes.locator_params(nbins=3)
+        return axes.pcolormesh(*places, field.T, shading="nearest", **colours)
+    half = [0.5 / max(size - 1, 1) for size in field.shape]  # nodes lie in the middle of a pixel
+    axes.set(xticks=(0, 1), yticks=(0, 1))
+    extent = (-half[0], 1 + half[0], -half[1], 1 + half[1])
+    return axes.imshow(field.T, origin="lower", extent=extent, **colours)
 
 
 def add_colour_bar(

@@ -53,7 +53,17 @@ def as_lines(
     return np.atleast_2d(as_array(value, name, shape, sizes, finite))
 
 
-def require_length(names: Sequence[str] | None, name: str, count: int) -> None:
+def as_places(places: Sequence[Any], grid: tuple[int, ...]) -> list[np.ndarray]:
+    """Where the nodes lie along the axes of a grid, those of a line along its only one."""
+    sizes = [size for size in grid if size > 1] if len(places) < len(grid) else grid
+    require_length(places or None, "places", len(sizes))
+    return [
+        as_array(values, "places", "node", {"node": size})
+        for values, size in zip(places, sizes, strict=False)
+    ]
+
+
+def require_length(names: Sequence[Any] | None, name: str, count: int) -> None:
     """Refuse names that are not as many as what they name."""
     if names is not None and len(names) != count:
         raise DataError(f"{len(names)} {name} were given for {count} entries; give one for each")

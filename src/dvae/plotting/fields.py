@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, FigureBase
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import add_colour_bar, draw_image, label_outer, make_axes
-from dvae.plotting._checks import Lists, as_array, require_entries, require_length
+from dvae.plotting._checks import Lists, as_array, as_places, require_entries, require_length
 from dvae.plotting.style import CHANNELS, COLOURS, WIDTH
 
 __all__ = ["plot_modes", "plot_reconstruction", "plot_samples"]
@@ -126,6 +126,7 @@ def plot_reconstruction(
     signed: bool = True,
     figure: FigureBase | None = None,
     axes_names: Sequence[str] = ("$x_1$", "$x_2$"),
+    places: Sequence[Num[Any, " _"] | Lists] = (),
 ) -> FigureBase:
     """Truth beside reconstruction and error, a channel a row (figs 2, 6, 8, 11).
 
@@ -144,6 +145,7 @@ def plot_reconstruction(
     signed : False for positive quantities such as variances, which get a sequential scale from 0.
     figure : where to draw; a new figure if None.
     axes_names : names of the axes of the grid.
+    places : where the nodes lie along each of them, rising or falling; from 0 to 1 if not given.
 
     Raises
     ------
@@ -165,17 +167,18 @@ def plot_reconstruction(
         default = CHANNELS if len(truth) == 3 else [f"channel {i + 1}" for i in range(len(truth))]
         channels = default
     require_length(channels, "channels", len(truth))
+    places = as_places(places, truth.shape[1:])
     if 1 in truth.shape[1:]:
         name = axes_names[0 if truth.shape[2] == 1 else -1]
         return _draw_curves(
-            truth, dict(zip(models, means, strict=True)), channels, titles, name, figure
+            truth, dict(zip(models, means, strict=True)), channels, titles, name, places, figure
         )
 
     rows, columns = len(truth), 1 + 2 * len(means)
     height = min(1.9, (WIDTH - 0.6) / columns) * rows + 0.6
     figure, axes = make_axes(rows, columns, height, figure, sharex=True, sharey=True)
     for row, name in enumerate(channels):
-        _draw_channel(figure, axes[row], truth[row], [mean[row] for mean in means], signed)
+        _draw_channel(figure, axes[row], truth[row], [mean[row] for mean in means], signed, places)
         axes[row, 0].set_ylabel(f"{name}\n{axes_names[-1]}")
     size = 10 if columns == 3 else 9
     axes[0, 0].set_title(titles[0], fontsize=size)
@@ -193,10 +196,11 @@ def _draw_curves(
     channels: Sequence[str],
     titles: tuple[str, str],
     axis_name: str,
+    places: Sequence[np.ndarray],
     figure: FigureBase | None,
 ) -> FigureBase:
     """``plot_reconstruction`` on a line: curves of truth and models, and of the errors."""
-    rows, x = len(truth), np.linspace(0, 1, truth[0].size)
+    rows, x = len(truth), places[0] if places else np.linspace(0, 1, truth[0].size)
     figure, axes = make_axes(rows, 2, 2.0 * rows + 0.6, figure, sharex=True)
     for row, name in enumerate(channels):
         axes[row, 0].plot(x, truth[row].ravel(), color="black", label=titles[0])
@@ -223,20 +227,22 @@ def _draw_channel(
     truth: np.ndarray,
     means: Sequence[np.ndarray],
     signed: bool,
+    places: Sequence[np.ndarray],
 ) -> None:
     """A row of ``plot_reconstruction``: the truth, then each mean and its error."""
     means = [np.where(np.isnan(truth), np.nan, mean) for mean in means]
     errors = [mean - truth for mean in means]
     limit = max(_largest(field) for field in (truth, *means))
     error_limit = max(_largest(field) for field in errors)
-    image = draw_image(axes[0], truth, limit, signed)
+    image = draw_image(axes[0], truth, limit, signed, places=places)
     norm = np.linalg.norm(np.nan_to_num(truth))
     for i, (mean, error) in enumerate(zip(means, errors, strict=True)):
-        draw_image(axes[1 + 2 * i], mean, limit, signed)
-        error_image = draw_image(axes[2 + 2 * i], error, error_limit)
+        draw_image(axes[1 + 2 * i], mean, limit, signed, places=places)
+        error_image = draw_image(axes[2 + 2 * i], error, error_limit, places=places)
         if norm > 0:
             box = {"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1.5}
             relative = f"{100 * np.linalg.norm(np.nan_to_num(error)) / norm:.2g} %"
-            axes[2 + 2 * i].text(0.02, 0.02, relative, fontsize=9, bbox=box)
+            corner = {"transform": axes[2 + 2 * i].transAxes} if places else {}
+            axes[2 + 2 * i].text(0.02, 0.02, relative, fontsize=9, bbox=box, **corner)
     add_colour_bar(figure, image, axes[:-1], shrink=0.9, location="left", pad=0.01)
     add_colour_bar(figure, error_image, axes[-1], shrink=0.9)

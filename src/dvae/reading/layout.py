@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Float, Num
 
 from dvae.errors import DataError
 from dvae.reading.files import HDF5, MATLAB, MATLAB_HDF5, NPY, Contents, StoredArray
 
-__all__ = ["FORMAT", "ChannelAxis", "Selection", "select_arrays", "split_names"]
+__all__ = ["FORMAT", "ChannelAxis", "Coordinate", "Selection", "select_arrays", "split_names"]
 
 FORMAT = "dvae-fields-1"  # attribute "format" of a file that this project wrote
 
@@ -24,6 +24,22 @@ FIELD_KEYS = ("output", "fields", "tensor")  # of this project, of any archive, 
 FACTOR_KEYS = ("generative_params", "factors")
 FEW = 4  # nodes along an axis that may as well be channels
 SHOWN = 12  # names in a message
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """Where the nodes of an axis lie.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n,)
+        Finite, and rising or falling throughout.
+    units : str
+        Their units; empty where the file gives none.
+    """
+
+    values: Float[np.ndarray, " node"]
+    units: str = ""
 
 
 @dataclass
@@ -43,6 +59,8 @@ class Selection:
         A sentence that says what was read as what.
     names : dict of str to str
         Comma-separated ``channels``, ``axes`` and ``factor_names``, where the file gives them.
+    coordinates : list of Coordinate
+        Of the axes of the grid, where the file gives those of all.
     """
 
     fields: StoredArray
@@ -50,6 +68,7 @@ class Selection:
     keys: dict[str, str] = field(default_factory=dict)
     note: str = ""
     names: dict[str, str] = field(default_factory=dict)
+    coordinates: list[Coordinate] = field(default_factory=list)
 
 
 def select_arrays(
@@ -190,9 +209,26 @@ def _own_fields(contents: Contents, keys: list[str], channels: ChannelAxis | Non
         chosen.names["channels"] = ", ".join(names)
     if first.dims:
         pairs = zip(first.dims, words.split(", "), strict=True)
-        chosen.names["axes"] = ", ".join(dim for dim, word in pairs if word.startswith("x"))
+        axes = [dim for dim, word in pairs if word.startswith("x")]
+        chosen.names["axes"] = ", ".join(axes)
+        chosen.coordinates = _coordinates(contents, axes)
         chosen.note += f", in the file ({', '.join(first.dims)})"
     return chosen
+
+
+def _coordinates(contents: Contents, axes: list[str]) -> list[Coordinate]:
+    """Coordinates of some axes: arrays of their names; none unless those of all can be drawn."""
+    found = []
+    for name in axes:
+        array = contents.arrays.get(name)
+        if array is None or not array.is_real or len(array.shape) != 1 or array.shape[0] < 2:
+            return []
+        values = array.read().astype(np.float64)
+        steps = np.diff(values)  # NaN beside a value that is not finite
+        if not ((steps > 0).all() or (steps < 0).all()) or not np.isfinite(values).all():
+            return []
+        found.append(Coordinate(values, array.units))
+    return found
 
 
 def _stacked(arrays: list[StoredArray], words: str) -> StoredArray:

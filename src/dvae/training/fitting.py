@@ -21,11 +21,11 @@ import torch
 import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dvae.errors import DataError, DvaeError
 from dvae.models.vae import VAE
 from dvae.physics.samples import Samples, in_batches
+from dvae.progress import progress_bar
 from dvae.tensors import tensors_digest
 from dvae.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from dvae.training.ensemble import Ensemble, check_device
@@ -318,7 +318,7 @@ def _run(trainer, path, identity, checkpoint_seconds, record_every, progress, mo
     state, recipe = trainer.state, trainer.recipe
     chunk = record_every * max(1, round(CHUNK / record_every))
     saved = time.monotonic()
-    bar = tqdm(
+    bar = progress_bar(
         total=recipe.steps,
         initial=state.step,
         desc=f"{recipe.name} x {trainer.ensemble.n_members}",
@@ -333,13 +333,14 @@ def _run(trainer, path, identity, checkpoint_seconds, record_every, progress, mo
             windows = [w.mean(0) for w in records.split(record_every)]
             state.history.append(torch.stack(windows).float().cpu())
             state.seconds += time.monotonic() - start
-            bar.update(n)
             rate, distortion, beta, _ = state.history[-1][-1].nanmean(1).tolist()
             bar.set_postfix(
                 rate=f"{rate:.2f}",
                 distortion=f"{distortion / trainer.total_nodes:.3f}/node",
                 beta=f"{beta / trainer.total_nodes:.1e}/node",
+                refresh=False,
             )
+            bar.update(n)
             if monitor is not None:
                 trainer.ensemble.parameters = state.parameters
                 monitor(state.step, trainer.ensemble)

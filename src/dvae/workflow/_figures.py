@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xarray as xr
-from matplotlib.figure import Figure, FigureBase
 
 from dvae import plotting
 from dvae.models import VAE, UnitsVAE
@@ -17,10 +17,15 @@ from dvae.storage import atomic_path
 from dvae.training import Fit
 from dvae.workflow._outputs import Outputs
 
+if TYPE_CHECKING:  # else a second passes before training shows that it has begun
+    from matplotlib.figure import FigureBase
+
 STEPS = (-2.0, -1.0, 1.0, 2.0)  # of a latent in a traversal, in spreads of a standard normal prior
 MOST_LATENTS = 6  # in the figure of traversals
 # axes of files whose second one is drawn to the right
 UPRIGHT = (["y", "x"], ["lat", "lon"], ["latitude", "longitude"])
+
+SHORT = {"degrees_east": "°E", "degrees_north": "°N", "degrees": "°"}  # units of the conventions
 
 
 def draw_figures(
@@ -45,6 +50,8 @@ def draw_figures(
 
 
 def _save(outputs: Outputs, name: str, draw: Callable[[], FigureBase]) -> None:
+    from matplotlib.figure import Figure
+
     figure = draw()
     assert isinstance(figure, Figure)  # not a part of one: none was given
     with atomic_path(outputs.folder / f"{name}.png") as temporary:
@@ -66,20 +73,28 @@ def _reconstruction(model: VAE, fields: FieldDataset, test: np.ndarray) -> Figur
         _as_drawn(mean[0] - centre, fields),
         channels=_plain(fields.channel_names),
         titles=("truth - mean field", "reconstruction"),
-        axes_names=_axes_drawn(fields),
+        **_axes_drawn(fields),
     )
+
+
+def _is_upright(fields: FieldDataset) -> bool:
+    return [name.lower() for name in fields.axis_names] in UPRIGHT
 
 
 def _as_drawn(values: torch.Tensor, fields: FieldDataset) -> torch.Tensor:
     """Fields as they are drawn, the first axis to the right: y and x, lat and lon change places."""
-    upright = [name.lower() for name in fields.axis_names] in UPRIGHT
-    return values.transpose(-1, -2) if upright else values
+    return values.transpose(-1, -2) if _is_upright(fields) else values
 
 
-def _axes_drawn(fields: FieldDataset) -> list[str]:
-    """Names of the axes as they are drawn."""
-    names = _plain(fields.axis_names)
-    return names[::-1] if [name.lower() for name in fields.axis_names] in UPRIGHT else names
+def _axes_drawn(fields: FieldDataset) -> dict[str, Any]:
+    """Names of the axes as they are drawn, and where their nodes lie if the file says it."""
+    order = -1 if _is_upright(fields) else 1
+    names, found = _plain(fields.axis_names), fields.coordinates
+    if found:
+        units = _plain([SHORT.get(coordinate.units, coordinate.units) for coordinate in found])
+        names = [f"{n} [{u}]" if u else n for n, u in zip(names, units, strict=True)]
+    places = [coordinate.values for coordinate in found]
+    return {"axes_names": names[::order], "places": places[::order]}
 
 
 def _plain(names: list[str]) -> list[str]:
@@ -102,7 +117,7 @@ def _traversals(model: VAE, fields: FieldDataset, chosen: xr.Dataset) -> FigureB
         STEPS,
         latents=[f"$z_{{{i + 1}}}$" for i in moved.tolist()],
         channels=_plain(fields.channel_names),
-        axes_names=_axes_drawn(fields),
+        **_axes_drawn(fields),
     )
 
 

@@ -33,8 +33,8 @@ FIGURES = {
     "traversals": (
         "Traversals",
         "The decoded mean at z = 0, and how it changes when one latent moves and the others stay: "
-        "what that latent stands for. A latent that changes nothing is not in use. Axes run from 0 "
-        "to 1 over the grid, whatever its coordinates.",
+        "what that latent stands for. A latent that changes nothing is not in use. Axes show the "
+        "coordinates that the file gives, or run from 0 to 1 over the grid.",
     ),
     "reconstruction": (
         "Reconstruction",
@@ -66,6 +66,8 @@ MEANINGS = {
     "relative_error": "What reconstructed test fields leave of the spread about the mean field, as "
     "root mean squares: 0 is perfect, 1 is as good as answering with the mean field. Its square is "
     "the share of the variance that is left.",
+    "training_error": "The same of training samples. Where it is much smaller, the model knows "
+    "these better than others: the summary says so, and what to try.",
     "latents_in_use": "Latents that tell more than a tenth of a nat about a sample. Where that is "
     "all of them, more may tell more (--latents).",
     "total_correlation": "How much the latents tell about each other, in nats. "

@@ -35,23 +35,27 @@ Encoded = Float[np.ndarray, "member sample latent"]
 
 def losses(
     result: Fit,
-    test: Samples,
+    samples: Samples,
+    split: Split,
     knows: Float[np.ndarray, "member latent"],
 ) -> pd.DataFrame:
     """Losses on test samples, and what is in use, a row for each member.
 
     ``loss`` is what was trained, the distortion plus the rate times the recipe's final beta per
     sample. ``relative_error`` is about the mean field, in units of the channels' spreads: 1 for a
-    model that answers with the mean field. ``knows`` is from :func:`information`; a model none of
-    whose latents is in use is over-regularised here, whatever its rate: that of a posterior which
-    is the same for every sample, and not the prior, is not small.
+    model that answers with the mean field; ``training_error`` is the same of about as many
+    training samples. ``knows`` is from :func:`information`; a model none of whose latents is in
+    use is over-regularised here, whatever its rate: that of a posterior which is the same for
+    every sample, and not the prior, is not small.
     """
-    ensemble = result.ensemble
+    ensemble, test = result.ensemble, samples[split.test]
+    seen = split.training[:: max(1, len(split.training) // len(split.test))]
     table = ensemble.evaluate(test, relative_error=False).to_dataframe().reset_index(drop=True)
     table = table.drop(columns="loss_per_node")  # of the paper's weight, which is another loss
     beta = result.recipe.beta * ensemble.template.total_nodes
     table["loss"] = table["distortion"] + beta * table["rate"]
     table["relative_error"] = _relative_error(ensemble, test)
+    table["training_error"] = _relative_error(ensemble, samples[seen])
     table["latents_in_use"] = (knows > IN_USE).sum(1)
     table.insert(0, "member", range(len(table)))
     table.insert(1, "seed", result.seeds)

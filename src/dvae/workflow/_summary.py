@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from dvae.analysis import linear_collapse
+from dvae.conventions import OVERFITTED
 from dvae.physics import FieldDataset
 from dvae.training import Fit, Recipe, Spectrum
 from dvae.training.split import Split
 
 COLUMNS = ("member", "seed", "rate", "distortion", "relative_error", "latents_in_use")
 SCORES = ("s_d", "s_d_ceiling", "mcc", "s_kl", "mig")
-FEW_ERRORS = 0.1  # relative error below which nobody is told to take more latents
+FEW_ERRORS = 0.1  # relative error below which nobody is told what to change
 NO_WEIGHT = 1e-9  # a beta at which every solution of the linear theory exists
 
 
@@ -55,6 +56,8 @@ def make_summary(
         lines.append(f"{diverged} of {len(scores)} models diverged (left as they were before)")
     if line := _all_in_use(scores, split.labels is not None, result.ensemble.template.n_latents):
         lines.append(line)
+    if line := _overfitted(scores):
+        lines.append(line)
     dead = scores["over_regularised"] & ~scores["diverged"]
     if dead.any():
         lines += _advice(int(dead.sum()), len(scores), recipe, n1 * n2, spectrum)
@@ -69,6 +72,21 @@ def _all_in_use(scores: pd.DataFrame, labelled: bool, n_latents: int) -> str:
     return (
         f"all latents are in use, and the error is {error:.2g}: more may tell more; compare with "
         f"--latents {n_latents + 1} --output ANOTHER (noise in the fields cannot be reconstructed)"
+    )
+
+
+def _overfitted(scores: pd.DataFrame) -> str:
+    """Which models know their training samples better than others, and what to try."""
+    test, training = scores["relative_error"], scores["training_error"]
+    known = (test > OVERFITTED * training) & (test > FEW_ERRORS) & ~scores["diverged"]
+    if not known.any():
+        return ""
+    first = known.idxmax()
+    return (
+        f"{known.sum()} of {len(scores)} models overfitted: the relative error is "
+        f"{test[first]:.2g} on test and {training[first]:.2g} on training samples (member "
+        f"{first}); try more samples, fewer --steps, or in Python a smaller network (hidden of "
+        "PodVAE)"
     )
 
 

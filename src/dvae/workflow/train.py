@@ -42,6 +42,7 @@ __all__ = ["train_file"]
 
 POD_MODES, POD_HIDDEN = 40, (64, 64)
 CHECKPOINT = "training.checkpoint"
+LABELLING = ("labels", "label_fraction", "raw_labels")  # settings that say what is labelled
 
 
 def train_file(
@@ -323,7 +324,7 @@ def _keep(
         for i, member in enumerate(result.models)
     ]
     mean, scale = (x.numpy() for x in result.ensemble.encode(fields.samples))
-    table = losses(result, fields.samples[split.test], information(mean, scale))
+    table = losses(result, fields.samples, split, information(mean, scale))
     latents = make_latents(result, fields, split, mean, scale).assign_attrs(made_by)
     for name, data in {
         "history.nc": result.history.assign_attrs(made_by),
@@ -336,6 +337,8 @@ def _keep(
     draw_figures(outputs, result, fields, latents, best)
     if not all(saved):
         raise DvaeError(_unsaved(outputs))
+    if split.labels is not None:
+        notes += _without_labels(folder, table)
     notes += describe_fields(fields.samples, _units(result)) + outputs.notes()
     lines = make_summary(fields, result, table, split, spectrum, notes, source)
     lines.append(f"lowest loss: member {best}; the figures show it")
@@ -373,6 +376,25 @@ def _scored(
 
     outputs.make("scores", score)
     return pd.concat([table, *found], axis=1), notes
+
+
+def _without_labels(folder: Path, table: pd.DataFrame) -> list[str]:
+    """What labels did to the error, where a run beside this one differs in nothing but them."""
+    own = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    for path in sorted(folder.resolve().parent.glob("*/settings.json")):
+        try:
+            other = json.loads(path.read_text(encoding="utf-8"))
+            differs = {key for key in own if other[key] != own[key]}
+            error = pd.read_csv(path.with_name("scores.csv"))["relative_error"].mean()
+        except (OSError, ValueError, LookupError, TypeError):  # another run, or none
+            continue
+        unlabelled = other["labels"] is None and other["label_fraction"] == 0
+        if unlabelled and differs <= set(LABELLING):
+            return [
+                f"the mean relative error is {table['relative_error'].mean():.2g} with these "
+                f"labels and {error:.2g} in {path.parent.name}, the same without labels"
+            ]
+    return []
 
 
 def _csv(table: pd.DataFrame) -> str:
