@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
-from jupyter_client import AsyncKernelManager
 from nbformat import NotebookNode
 
 from .chapters import ROOT, Chapter, code_cells, parameters, read
+from .kernels import ChapterKernel
 
 __all__ = ["Run", "execute", "failure", "parallel", "record", "run_chapters", "write_notebook"]
 
@@ -98,16 +98,6 @@ def failure(chapter: Chapter, error: Exception, injected: bool = False) -> str:
     return "\n".join(lines)
 
 
-class _Manager(AsyncKernelManager):
-    """Ends a kernel without the interrupt that comes first otherwise.
-
-    A chapter's kernel has nothing to do then, and would report a `KeyboardInterrupt`.
-    """
-
-    async def _async_interrupt_kernel(self) -> None:
-        pass
-
-
 def execute(
     notebook: NotebookNode, values: dict[str, object], cwd: Path, timeout: int | None = None
 ) -> NotebookNode:
@@ -122,7 +112,7 @@ def execute(
         None,
         parameters=values,
         kernel_name="python3",
-        kernel_manager_class=_Manager,
+        kernel_manager_class=ChapterKernel,
         cwd=cwd,
         progress_bar=False,
         start_timeout=180,
