@@ -52,12 +52,13 @@ def _run(arguments: list[str], environment: dict[str, str], folder: str | Path) 
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
-    os.environ.update(environment | _INLINE | {"JPY_PARENT_PID": str(os.getppid())})
+    os.environ.update(environment | _INLINE)
     os.chdir(folder)
     sys.argv = ["ipykernel_launcher", *arguments]
     from ipykernel.kernelapp import launch_new_instance
 
-    launch_new_instance(argv=arguments)
+    # it ends when the server does, which ends with the build
+    launch_new_instance(argv=[*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])
 
 
 class _Forked(multiprocessing.get_context("forkserver").Process if _FORKS else object):
