@@ -257,7 +257,8 @@ def _open_npy(path: Path) -> Contents:
 
 
 def _open_npz(path: Path) -> Contents:
-    with _named(path, NPZ), np.load(path) as file:
+    # numpy leaves a file that it opens itself open where the archive is damaged
+    with _named(path, NPZ), path.open("rb") as stream, np.load(stream) as file:
         if not file.files or not all(f"{name}.npy" in file.zip.namelist() for name in file.files):
             raise DataError(
                 f"{path}: a zip archive, but not one of numpy.savez; save its arrays with it, "
