@@ -93,7 +93,7 @@ def train(case, seeds):
 @pytest.mark.parametrize("case", CASES)
 def test_a_member_is_the_same_alone_and_in_any_company(case):
     sizes = (12,) if case.startswith("dense") else (8, 24)
-    check_company(case, *([int(s) for s in np.random.default_rng(1).permutation(size)] for size in sizes))
+    check_company(case, *(np.random.default_rng(1).permutation(size).tolist() for size in sizes))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith("dense")])

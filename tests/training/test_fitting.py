@@ -138,8 +138,13 @@ def plain_loop(model, seed, recipe, labels=None):
     return torch.cat([p.detach().flatten() for p in model.parameters()]), np.array(history)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("make", [pod, dense])
+# What else a recipe says (beta, learning rate, norm) acts on parameters, whatever model has them.
+OF_THE_MODEL = ("published", "floor", "labels")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(pod, name) for name in RECIPES] + [(dense, name) for name in OF_THE_MODEL]
+)
 def test_training_is_the_plain_loop_with_torchs_adam(make, name):
     recipe = recipe_of(**RECIPES[name])
     labels = LABELS if name.startswith("labels") else None
@@ -227,11 +232,13 @@ def test_a_monitor_sees_the_members_and_changes_nothing(monkeypatch):
     plain = fit(dense(), FIELDS, recipe, [0, 1], progress=False)
 
     def monitor(step, ensemble):
-        seen[step] = ensemble.evaluate(FIELDS, relative_error=False)["distortion"].values
+        losses = ensemble.evaluate(FIELDS, relative_error=False)
+        seen[step] = losses["distortion"].values, ensemble.parameters.clone()
 
     watched = fit(dense(), FIELDS, recipe, [0, 1], progress=False, monitor=monitor)
     assert list(seen) == [16, 32, 34]
-    assert (seen[32] < seen[16]).all()
+    assert (seen[32][0] < seen[16][0]).all()
+    assert torch.equal(seen[34][1], plain.ensemble.parameters)
     assert torch.equal(watched.ensemble.parameters, plain.ensemble.parameters)
 
 
