@@ -63,7 +63,7 @@ def test_reference_layout(reference_file, tmp_path):
     text = train_file(
         path,
         out,
-        steps=300,
+        steps=60,
         members=2,
         test_fraction=0.5,
         label_fraction=0.25,
@@ -89,7 +89,7 @@ def test_reference_layout(reference_file, tmp_path):
         encoded = model.encoder(data.fields).base_dist.loc.numpy()
     np.testing.assert_allclose(encoded, mean[1], atol=1e-4)
     with xr.open_dataset(out / "history.nc", engine="h5netcdf") as history:
-        assert history["rate"].shape == (2, 300)
+        assert history["rate"].shape == (2, 60)
     figures = {"history", "reconstruction", "traversals", "latents", "distributions"}
     assert figures == {path.stem for path in out.glob("*.png")}
 
@@ -151,7 +151,7 @@ def test_a_finished_run_is_not_repeated_and_another_one_needs_another_folder(own
 def test_an_interrupted_run_gives_the_same_models(own_file, tmp_path, monkeypatch):
     module = importlib.import_module("dvae.training.fitting")
     path = own_file[0]
-    arguments = {"steps": 200, "n_latents": 1, "progress": False}
+    arguments = {"steps": 160, "n_latents": 1, "progress": False}
     train_file(path, tmp_path / "whole", **arguments)
     original = module.Trainer.advance
 
@@ -266,6 +266,7 @@ def test_dense_model_on_an_odd_grid(tmp_path):
     assert "s_d" not in pd.read_csv(out / "scores.csv")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_command_line(own_file, tmp_path):
     path, _, theta = own_file
     labels = write_labels(tmp_path / "labels.csv", [(i, theta[i]) for i in (1, 2, 5)])

@@ -57,9 +57,15 @@ def test_every_profile_declares_trials_with_hashes_of_their_own(name):
         assert len(set(hashes)) == len(hashes)
 
 
-def test_baselines_run_at_smoke_and_are_idempotent(tmp_path):
-    store = Store(tmp_path)
-    status = run_experiment("baselines", "smoke", store=store, workers=1, progress=False)
+@pytest.fixture(scope="module")
+def baselines(tmp_path_factory):
+    """A store with the baselines at smoke, and the status of the run."""
+    store = Store(tmp_path_factory.mktemp("results"))
+    return store, run_experiment("baselines", "smoke", store=store, workers=1, progress=False)
+
+
+def test_baselines_run_at_smoke_and_are_idempotent(baselines):
+    store, status = baselines
     assert (status["stored"], status["missing"], status["failed"]) == (6, 0, {})
     assert run_experiment("baselines", "smoke", store=store, progress=False)["computed"] == 0
     data = load_result("baselines", "smoke", store)
@@ -208,10 +214,9 @@ def test_known_codes_are_what_they_are_called():
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory):
+def scored(baselines):
     """Codes and runs of one condition at smoke; the first run is made to diverge."""
-    store = Store(tmp_path_factory.mktemp("results"))
-    run_experiment("baselines", "smoke", store=store, workers=1, progress=False)
+    store, _ = baselines
     codes, runs = find_experiment("latent_scores").groups("smoke")[:2]
     compute_group("disentanglement", "smoke", 0, "cpu", str(store.root))
     source = store.merge(DISENTANGLEMENT, "smoke")

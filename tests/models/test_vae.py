@@ -93,7 +93,7 @@ def test_terms_match_monte_carlo_with_torch_distributions(model_and_fields):
     """Rate and distortion of eqs 4 and 5 against draws that share no code with the model's."""
     model, y = model_and_fields
     model.eval()
-    y, draws = y[:3], 1000
+    y, draws = y[:3], 1000 if isinstance(model, PodVAE) else 250  # where a draw takes longer
     many = y.repeat(draws, 1, 1, 1)
     ours = model.loss_terms(model.features(many), torch.randn(len(many), model.noise_size).double())
     posterior = model.encoder(many)

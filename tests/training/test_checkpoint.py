@@ -18,6 +18,7 @@ from dvae.models import PodVAE
 from dvae.training import Labels, Recipe, fit, fitting
 
 # One process imports the library and forks a child for every run, so that only the runs are killed.
+# It takes a step first: what torch imports for that would take each child longer than its run.
 RUNS = """
 import os, sys
 import numpy as np, torch
@@ -26,6 +27,8 @@ from dvae.training import Labels, Recipe, fit, fitting
 
 fitting.CHUNK = 15 if {case!r} == "pod" else 3
 torch.set_num_threads(1)
+fields = torch.randn(4, 1, 5, 5)
+fit(PodVAE.from_fields(fields, 2, hidden=()), fields, Recipe("first", 1, 2), progress=False)
 
 def run(checkpoint, result):
     fields = torch.from_numpy(np.random.default_rng(0).standard_normal((20, 3, 17, 17))).float()

@@ -89,7 +89,7 @@ def test_training_from_the_disk_is_training_from_memory(tmp_path, request, monke
     theta.to_csv(tmp_path / "causes.csv", index=False)
     path = tmp_path / "own.npy"
     np.save(path, FIELDS)
-    options = {"factors": str(tmp_path / "causes.csv"), "steps": 150, "progress": False}
+    options = {"factors": str(tmp_path / "causes.csv"), "steps": 50, "progress": False}
     with monkeypatch.context() as patch:  # its figures are drawn in other tests
         patch.setattr("dvae.workflow.train.draw_figures", lambda *arguments: None)
         near = train_file(path, tmp_path / "memory", **options)
