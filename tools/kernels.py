@@ -64,12 +64,12 @@ print(json.dumps(["OpenBLAS " + b for b in sorted(blas)]
 """
 
 
-def environment(kernel: str) -> dict[str, str]:
-    """The variables that choose a kernel, among all others."""
+def environment(kernel: str | None) -> dict[str, str]:
+    """The variables that choose a kernel, among all others; None lets the processor choose."""
     others = {name: value for name, value in os.environ.items() if name not in CHOICES}
     paths = [str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")]
     others["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    return others | ONE_THREAD | KERNELS[kernel]
+    return others | ONE_THREAD | (KERNELS[kernel] if kernel else {})
 
 
 def heading(kernel: str, selection: list[str]) -> dict:

@@ -410,3 +410,28 @@ def test_without_a_browser_the_look_says_so(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert look.report([tmp_path]) == 0
     assert "not looked at: needs a browser called chromium" in capsys.readouterr().out
+
+
+def test_table_of_verified_experiments_has_a_column_for_every_kernel(tmp_path):
+    """What a kernel has not computed is an empty cell; what differs has its reason below."""
+    made = {"profile": "laptop", "commit": "abc1234", "hardware": "one, 2 cores", "torch": "2"}
+    same = made | {"variable": None, "reason": "every number is the same", "trials": 6}
+    rows = [
+        same
+        | {"kernel": "own", "ran": ["A", "B"], "experiment": "darcy"}
+        | {"outcome": "identical", "largest": 0.0},
+        same
+        | {"kernel": "prescott", "ran": ["C", "D"], "experiment": "darcy"}
+        | {"outcome": "equal within rounding", "largest": 6.2e-8},
+        same
+        | {"kernel": "own", "ran": ["A", "B"], "experiment": "paths"}
+        | {"outcome": "different", "largest": None, "reason": "verdicts change"},
+    ]
+    path = tmp_path / "verified.json"
+    path.write_text(json.dumps(rows))
+    text = measurements.verified_table(path)
+    assert "| Experiment | Trials | A, B | C, D |" in text
+    assert "| `darcy` | 6 | identical | equal within rounding, 6e-08 |" in text
+    assert "| `paths` | 6 | different |  |" in text
+    assert "- `paths` differs: verdicts change." in text
+    assert "none is stored" in measurements.verified_table(tmp_path / "missing.json")

@@ -21,7 +21,16 @@ from nbformat import NotebookNode
 from .chapters import ROOT, Chapter, code_cells, parameters, read
 from .kernels import ChapterKernel
 
-__all__ = ["Run", "execute", "failure", "parallel", "record", "run_chapters", "write_notebook"]
+__all__ = [
+    "Run",
+    "execute",
+    "failure",
+    "parallel",
+    "record",
+    "run_chapters",
+    "worker_pool",
+    "write_notebook",
+]
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 # A smoke chapter takes seconds; one that hangs must not hang the whole build.
@@ -157,15 +166,18 @@ def _run_one(chapter: Chapter, run: Run, key: str, root: Path) -> tuple[float, s
     return seconds, ""
 
 
-def parallel(function, tasks: list[tuple], jobs: int):
-    """Yield `(index, result)` as processes finish; papermill changes folder, so no threads."""
-    jobs = max(1, min(jobs, len(tasks)))
+def worker_pool(jobs: int) -> ProcessPoolExecutor:
+    """Return processes that share the cores; papermill changes folder, so no threads."""
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, threads)
     os.environ.setdefault("PYTHONHASHSEED", "0")
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
-    with pool:
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+
+
+def parallel(function, tasks: list[tuple], jobs: int):
+    """Yield `(index, result)` as processes finish."""
+    with worker_pool(max(1, min(jobs, len(tasks)))) as pool:
         futures = {pool.submit(function, *task): index for index, task in enumerate(tasks)}
         for future in as_completed(futures):
             yield futures[future], future.result()

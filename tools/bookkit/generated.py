@@ -14,10 +14,10 @@ from sphinx.pycode import ModuleAnalyzer
 from .chapters import all_chapters
 from .claims_page import claims_page
 from .front import answer, draw_verdicts
-from .measurements import kernels_table, measurements_table
+from .measurements import kernels_table, measurements_table, verified_table
 from .paper_figures import figures_page
 
-__all__ = ["api_page", "build_note", "status_table", "write"]
+__all__ = ["api_page", "build_note", "status_table", "write", "write_runs"]
 
 
 def build_note(records: list[dict]) -> str:
@@ -191,8 +191,14 @@ def _front(claims: pd.DataFrame, folder: Path) -> str:
     return "\n".join([answer(Results()), *figure]) + "\n"
 
 
-def write(folder: Path, records: list[dict], root: Path) -> None:
-    """Write all parts into a folder; measurements come from `benchmarks/`."""
+def _write(folder: Path, parts: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in parts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def write(folder: Path, root: Path) -> None:
+    """Write the parts that no chapter's run changes; measurements come from `benchmarks/`."""
     import dvae
     from dvae.claims import claims_table
 
@@ -200,14 +206,17 @@ def write(folder: Path, records: list[dict], root: Path) -> None:
     claims = claims_table()
     parts = {
         "front.md": _front(claims, folder),
-        "build.md": build_note(records),
-        "status.md": status_table(records),
         "results.md": _stored_results(),
         "claims.md": _claims(claims, root),
         "figures.md": figures_page(),
         "api.md": api_page(dvae),
         "kernels.md": kernels_table(root / "benchmarks" / "kernels.json"),
+        "verified.md": verified_table(root / "benchmarks" / "verified.json"),
         "benchmarks.md": measurements_table(root / "benchmarks" / "measured.json"),
     }
-    for name, text in parts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    _write(folder, parts)
+
+
+def write_runs(folder: Path, records: list[dict]) -> None:
+    """Write the parts that say how the chapters of this build ran."""
+    _write(folder, {"build.md": build_note(records), "status.md": status_table(records)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["kernels_table", "measurements_table"]
+__all__ = ["kernels_table", "measurements_table", "verified_table"]
 
 MISSING = "`make bench` measures speed and memory; no measurement is stored.\n"
 
@@ -60,4 +60,38 @@ def kernels_table(path: Path) -> str:
         lines.append(f"- `{small['test']}`: {small['margin']:.1f} under {small['kernel']}")
     if not stored["small_margins"]:
         lines.append("- none")
+    return "\n".join(lines) + "\n"
+
+
+def verified_table(path: Path) -> str:
+    """Return the table of what `dvae verify` said: a row per experiment, a column per kernel."""
+    if not path.exists():
+        return "`python tools/verified.py` verifies a sample of every experiment; none is stored.\n"
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    ran = {row["kernel"]: ", ".join(row["ran"]) for row in rows}
+    caption = (
+        "What `dvae verify` says of one group of trials of each stored experiment, computed "
+        "again: outcome and largest difference of a number over the largest of its variable."
+    )
+    lines = [f":::{{table}} {caption}", ":name: table-verified", ""]
+    lines += [
+        f"| Experiment | Trials | {' | '.join(ran.values())} |",
+        "|---|---" + "|---" * len(ran) + "|",
+    ]
+    for name in dict.fromkeys(row["experiment"] for row in rows):
+        own = {row["kernel"]: row for row in rows if row["experiment"] == name}
+        cells = [f"`{name}`", str(next(iter(own.values()))["trials"])]
+        for kernel in ran:
+            row = own.get(kernel)
+            largest = row and row["largest"]
+            cells.append(
+                "" if not row else row["outcome"] + (f", {largest:.0e}" if largest else "")
+            )
+        lines.append(f"| {' | '.join(cells)} |")
+    machines = "; ".join(dict.fromkeys(row["hardware"] for row in rows))
+    commits = ", ".join(dict.fromkeys(f"`{row['commit']}`" for row in rows))
+    lines += [":::", "", f"Computed again on: {machines}, at {commits}."]
+    for row in rows:
+        if row["outcome"] == "different":
+            lines += ["", f"- `{row['experiment']}` differs: {row['reason']}."]
     return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 
 from . import explorer, generated, pages
 from .chapters import ROOT, Chapter, all_chapters, parameters, select, toc_pages
-from .execute import Run, executed, record, run_chapters
+from .execute import Run, executed, record, run_chapters, worker_pool
 
 __all__ = ["build", "show_parameters_once", "slim"]
 
@@ -37,7 +37,16 @@ def show_parameters_once(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def _stage(run: Run, folder: Path, toc: dict, names: list[str], root: Path) -> None:
+def _write_parts(folder: Path, root: Path) -> None:
+    """Write the parts of pages that need no executed chapter."""
+    shutil.rmtree(folder, ignore_errors=True)
+    generated.write(folder / "_generated", root)
+    explorer.write(folder)
+
+
+def _stage(
+    run: Run, folder: Path, toc: dict, names: list[str], parts: Path | None, root: Path
+) -> None:
     """Fill the folder that Sphinx reads: notebooks for chapters, other pages as they are."""
     shutil.rmtree(folder, ignore_errors=True)
     book = folder / "book"
@@ -55,9 +64,9 @@ def _stage(run: Run, folder: Path, toc: dict, names: list[str], root: Path) -> N
             records.append(noted)
         else:
             shutil.copy2(root / "book" / f"{name}.md", book)
-    if toc["root"] != DRAFT_ROOT:
-        generated.write(book / "_generated", records, root)
-        explorer.write(book)
+    if parts:
+        shutil.copytree(parts, book, dirs_exist_ok=True)
+        generated.write_runs(book / "_generated", records)
     else:
         (folder / f"{DRAFT_ROOT}.md").write_text("# Draft\n", encoding="utf-8")
     (folder / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
@@ -147,10 +156,17 @@ def build(
     """
     started = time.perf_counter()
     chosen = select(list(only), root)
+    kind = "draft" if only else "book"
+    work, html = root / "_build" / kind, root / "_build" / ("draft-html" if only else "html")
+    parts = None if only else work / "parts"
     print(f"executing {len(chosen)} chapters, profile {run.profile}, device {run.device}:")
-    if not run_chapters(run, chosen, jobs, force, root):
-        print("\nno pages were built, because a chapter failed (see above)", file=sys.stderr)
-        return 1
+    with worker_pool(jobs) as beside:
+        written = beside.submit(_write_parts, parts, root) if parts else None
+        if not run_chapters(run, chosen, jobs, force, root):
+            print("\nno pages were built, because a chapter failed (see above)", file=sys.stderr)
+            return 1
+        if written:
+            written.result()
 
     toc = _toc(chosen if only else [], root)
     names = [Path(page).name for page in toc_pages(root)]
@@ -160,10 +176,8 @@ def build(
         for chapter in all_chapters(root):
             if chapter.name not in names:
                 print(f"book/{chapter.path.name} is not in _toc.yml and is left out")
-    kind = "draft" if only else "book"
-    work, html = root / "_build" / kind, root / "_build" / ("draft-html" if only else "html")
     stage = work / "stage"
-    _stage(run, stage, toc, names, root)
+    _stage(run, stage, toc, names, parts, root)
 
     stamp = work / "built"
     inputs = _tree_hash(
