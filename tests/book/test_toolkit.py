@@ -398,7 +398,7 @@ def test_the_look_at_pages_counts_faults_and_keeps_pictures(tmp_path, capsys):
     assert look.report([tmp_path], tmp_path / "pictures") == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(r"1 page at 1280 and 390 pixels, .* s: 2 color-contrast", last)
-    assert len(list((tmp_path / "pictures").glob("page-*.png"))) == 4
+    assert len(list((tmp_path / "pictures").glob("*-page-*.png"))) == 4
 
 
 def test_where_no_book_is_built_the_look_says_so(tmp_path, capsys):

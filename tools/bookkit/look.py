@@ -163,7 +163,8 @@ def faults(
         found += [f"{fault} [{width}]" for fault in page.evaluate(_SIZES, width > 1000)]
         for mode in MODES if pictures else ():
             _set_mode(page, mode)
-            page.screenshot(path=pictures / f"{path.stem}-{width}-{mode}.png", full_page=True)
+            name = f"{path.parent.name}-{path.stem}-{width}-{mode}.png"  # stems occur twice
+            page.screenshot(path=pictures / name, full_page=True)
     if axe:
         _set_mode(page, MODES[0])
         page.evaluate(_THIN)
