@@ -12,10 +12,11 @@ from nbclient.exceptions import DeadKernelError
 from bookkit.execute import execute
 
 SETTINGS = """
-import os, sys, matplotlib
+import os, sys, matplotlib, pandas
 import dvae.conventions
 print(os.getcwd(), os.environ["TOLD"], hasattr(dvae.conventions, "left_behind"))
 print(matplotlib.get_backend(), os.getpgid(0) == os.getpid())
+print(pandas.get_option("display.max_columns"))
 dvae.conventions.left_behind = True
 """
 
@@ -35,7 +36,8 @@ def test_a_kernel_has_its_own_settings_and_nothing_of_the_one_before(tmp_path, m
         folder.mkdir()
         monkeypatch.setenv("TOLD", told)
         lines = run(SETTINGS, folder).splitlines()
-        assert lines == [f"{folder} {told} False", "module://matplotlib_inline.backend_inline True"]
+        backend = "module://matplotlib_inline.backend_inline True"
+        assert lines == [f"{folder} {told} False", backend, "20"]
     assert not multiprocessing.active_children()
 
 

@@ -55,6 +55,10 @@ def _run(arguments: list[str], environment: dict[str, str], folder: str | Path) 
     os.environ.update(environment | _INLINE)
     os.chdir(folder)
     sys.argv = ["ipykernel_launcher", *arguments]
+    import pandas
+
+    # it was imported outside a kernel and took that for a terminal, whose width cuts tables
+    pandas.set_option("display.max_columns", 20)
     from ipykernel.kernelapp import launch_new_instance
 
     # it ends when the server does, which ends with the build
