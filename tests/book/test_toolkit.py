@@ -355,8 +355,8 @@ def test_measurements_name_both_sides_and_what_made_them(tmp_path):
     alone = {"what": "S_D", "ours": "1 ms", "alternative": "", "ratio": None}
     path.write_text(json.dumps({"pod": made | {"shown": [both, alone]}}))
     assert measurements.measurements_table(path).splitlines()[2:4] == [
-        "| fifty members | 40.0 s | 200 s | 5 | 2 | `abc1234` |",
-        "| S_D | 1 ms |  |  | 2 | `abc1234` |",
+        "| fifty members | 40.0 s | 200 s | 5 | a machine | 2 | `abc1234` |",
+        "| S_D | 1 ms |  |  | a machine | 2 | `abc1234` |",
     ]
     path.write_text(json.dumps({"pod": made | {"shown": [both], "quick": True}}))
     assert measurements.measurements_table(path) == measurements.MISSING

@@ -16,8 +16,8 @@ def measurements_table(path: Path) -> str:
         return MISSING
     stored = json.loads(path.read_text(encoding="utf-8"))
     lines = [
-        "| What | Ours | Alternative, same run | Ratio | Threads | Commit |",
-        "|---|---|---|---|---|---|",
+        "| What | Ours | Alternative, same run | Ratio | Machine | Threads | Commit |",
+        "|---|---|---|---|---|---|---|",
     ]
     for m in stored.values():
         if m.get("quick"):  # a quick run shows only that the script runs
@@ -25,13 +25,13 @@ def measurements_table(path: Path) -> str:
         for row in m["shown"]:
             ratio = row["ratio"]
             times = f"{ratio:.2g}" if ratio and ratio < 10 else (f"{ratio:.0f}" if ratio else "")
-            cells = [row["what"], row["ours"], row["alternative"], times, f"{m['threads']}"]
+            cells = [row["what"], row["ours"], row["alternative"], times, m["hardware"]]
+            cells.append(f"{m['threads']}")
             lines.append(f"| {' | '.join(cells)} | `{m['commit']}` |")
     if len(lines) == 2:
         return MISSING
-    machines = "; ".join(dict.fromkeys(m["hardware"] for m in stored.values()))
     versions = ", ".join(dict.fromkeys(m["torch"] for m in stored.values()))
-    lines += ["", f"Machine: {machines}. torch {versions}. Stored in `benchmarks/{path.name}`."]
+    lines += ["", f"torch {versions}. Stored in `benchmarks/{path.name}`."]
     return "\n".join(lines) + "\n"
 
 
@@ -54,10 +54,11 @@ def kernels_table(path: Path) -> str:
             lines.append(f"| {run['kernel']} | not on this processor | | | |")
         elif run["worst_margin"] is not None:  # a run of whole notebooks has no margins
             cells = [run["kernel"], ", ".join(run["ran"]), run["passed"], run["failed"]]
-            lines.append(f"| {' | '.join(map(str, cells))} | {run['worst_margin']:.1f} |")
-    lines += [":::", "", f"Margins below {stored['below']:g}:", ""]
+            lines.append(f"| {' | '.join(map(str, cells))} | {run['worst_margin']:.2f} |")
+    lines += [":::", "", f"Margins below {stored['below']:g} (that of a bound from below, such as"]
+    lines += ["a correlation above 0.98, cannot be large):", ""]
     for small in stored["small_margins"]:
-        lines.append(f"- `{small['test']}`: {small['margin']:.1f} under {small['kernel']}")
+        lines.append(f"- `{small['test']}`: {small['margin']:.2f} under {small['kernel']}")
     if not stored["small_margins"]:
         lines.append("- none")
     return "\n".join(lines) + "\n"

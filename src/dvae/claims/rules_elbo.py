@@ -450,8 +450,8 @@ def _e10_few_labels(results: Results) -> Finding:
     varied = Part("holds" if alike < IDENTICAL else "fails", 1.0)
     ranges = [f"{s.min():.2f} to {s.max():.2f} (median {np.median(s):.2f})" for s in scores]
     found = (
-        f"{count} labels: S_D {ranges[1]}, without {ranges[0]}; {len(scores[1])} runs each, "
-        f"concordance {alike:.2f}{power_text(part)}"
+        f"{count} label{'s' * (count != 1)}: S_D {ranges[1]}, without {ranges[0]}; "
+        f"{len(scores[1])} runs each, concordance {alike:.2f}{power_text(part)}"
     )
     return Finding(found, combine(part, varied))
 

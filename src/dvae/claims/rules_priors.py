@@ -93,9 +93,9 @@ def _g1_shifted(results: Results) -> Finding:
 def _m1_over_regularised(results: Results) -> Finding:
     """DenseVAE with the published recipe, every kind of HP that it has, two parts: the count
     without HP could be 5 of 50, and not none; the count with HP could be none of 50, and not 5.
-    Fisher's exact test, 5 %. Undecided as long as no such runs
-    are stored: PodVAE is never over-regularised by any recipe, and one-cycle was chosen so that
-    DenseVAE is not."""
+    Fisher's exact test, 5 %. Undecided as long as so few such runs are stored that a part could be
+    both: PodVAE is never over-regularised by any recipe, and one-cycle was chosen so that DenseVAE
+    is not."""
     found = _counts(results, "four-modes", "over_regularised")
     for network in results.networks:
         kinds = _kinds_of(network, "four-modes")
