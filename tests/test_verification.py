@@ -190,6 +190,14 @@ def test_p_values_of_equal_distributions_keep_their_level():
             assert 0.01 < number / count < 0.06, (rows, test, number / count)
 
 
+def test_rounding_of_what_all_draws_share_is_no_difference():
+    """The length of a unit vector: its variance is that of the last digit, or none at all."""
+    condition, rows = np.zeros(10, int), list(range(10))
+    for lengths in (np.ones(10), 1 + 1e-16 * np.arange(10)):
+        assert _exceeds_spread(lengths, np.full(10, 1e-7), condition, rows) == {}
+    assert _exceeds_spread(np.ones(10), np.full(10, 1e-5), condition, rows) == {"difference": 0.0}
+
+
 def test_a_verdict_that_changes_is_a_difference(drawn, store, claim):
     run(store)
     drawn.draw = 1

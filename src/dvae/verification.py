@@ -231,7 +231,8 @@ def _exceeds_spread(
     """p-values of differences no larger than those of two draws; none where no spread is known.
 
     Two draws of a condition differ with twice its variance, which is estimated from the three or
-    more stored trials that it has.
+    more stored trials that it has. What no draw changes by more than rounding, such as the length
+    of a unit vector, has no such variance, and may not change by more here.
     """
     variance, freedom = np.full(len(rows), np.nan), 0
     for number in np.unique(condition[rows]):
@@ -244,9 +245,13 @@ def _exceeds_spread(
     variance, differences = variance[known], differences[known]
     if not known.any() or not differences.any():
         return {}
-    if (differences[variance == 0] != 0).any():
+    rounding = ROUNDING * np.abs(numbers[np.isfinite(numbers)]).max()
+    fixed = variance <= rounding**2
+    if (np.abs(differences[fixed]) > rounding).any():
         return {"difference": 0.0}
-    variance, differences = variance[variance > 0], differences[variance > 0]
+    variance, differences = variance[~fixed], differences[~fixed]
+    if not differences.any():
+        return {}
     sizes = (differences**2 / variance).mean()
     shift = abs(differences.sum()) / np.sqrt(variance.sum())
     return {
