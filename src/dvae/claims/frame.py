@@ -163,7 +163,7 @@ class Results:
             "scope": ". ".join(self._scope(name) for name in names if name in self),
             "profile": ", ".join(dict.fromkeys(a["profile"] for a in found)),
             "trials": sum(int(a["trials"]) for a in found),
-            "commit": "; ".join(dict.fromkeys(a["commit"] for a in found)),
+            "commit": "; ".join(dict.fromkeys(c for a in found for c in a["commit"].split("; "))),
         }
 
 
