@@ -27,6 +27,7 @@ from dvae.models.vae import VAE
 from dvae.physics.samples import Samples, in_batches
 from dvae.progress import progress_bar
 from dvae.tensors import tensors_digest
+from dvae.threads import one_thread
 from dvae.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from dvae.training.ensemble import Ensemble, check_device
 from dvae.training.recipes import Recipe, make_recipe
@@ -242,7 +243,8 @@ def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 def _features(fields: Any, model: VAE) -> Float[Tensor, "sample *feature"]:
     """What training reads of samples, of a tensor or of an object that has fields.
 
-    All that the model reads must be finite.
+    All that the model reads must be finite. A projection is a sum over all nodes, and threads would
+    take it in another order: it has one.
     """
     if not isinstance(fields, Samples):
         fields = torch.as_tensor(getattr(fields, "fields", fields))
@@ -257,7 +259,8 @@ def _features(fields: Any, model: VAE) -> Float[Tensor, "sample *feature"]:
             raise DataError(
                 f"the training fields hold values that are not finite, first in sample {bad}"
             )
-        parts.append(model.features(batch))
+        with one_thread():
+            parts.append(model.features(batch))
         first += len(batch)
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
