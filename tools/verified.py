@@ -59,6 +59,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="experiments at a time, a thread each")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "verified.json")
     options = parser.parse_args()
+    if unknown := sorted(set(options.names) - set(EXPERIMENTS)):
+        parser.error(f"unknown experiment {', '.join(unknown)}; 'dvae status' lists them")
     made = provenance("cpu")
     probe = [sys.executable, "-c", PROBE]
     ran = subprocess.run(probe, env=_environment(options.kernel), capture_output=True, check=True)
@@ -86,7 +88,8 @@ def main() -> int:
     for row in rows:
         if row["experiment"] in names and row["kernel"] == options.kernel:
             print("{experiment:<20}{trials:>4} trials: {outcome} ({reason})".format(**row))
-    print("\n".join(failed), file=sys.stderr)
+    for line in failed:
+        print(line, file=sys.stderr)
     return bool(failed)
 
 
