@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import hypergeom
 
 from dvae import cli, experiments
 from dvae.claims import CLAIMS, Claim, Finding
@@ -16,7 +17,7 @@ from dvae.errors import DataError, ResultError
 from dvae.results.store import Store
 from dvae.results.trials import Experiment, Group
 from dvae.runner import run_experiment
-from dvae.verification import ROUNDING, _exceeds_spread, verify_experiment
+from dvae.verification import ROUNDING, _exceeds_spread, _other_counts, verify_experiment
 
 PROFILE = "laptop"  # claims read no smoke results
 LEVELS = {"low": 1.0, "high": 5.0}  # of the conditions; seeds differ by about SPREAD
@@ -188,6 +189,63 @@ def test_p_values_of_equal_distributions_keep_their_level():
         # fewer than 5 %: where stored trials lie far out, their spread is larger too
         for test, number in below.items():
             assert 0.01 < number / count < 0.06, (rows, test, number / count)
+
+
+def some_missing(share):
+    """Numbers that are missing in some trials and not in others, as an angle of a collapsed run."""
+
+    def change(data):
+        rng = np.random.default_rng(int(1e6 * float(data["value"][0])))
+        gone = rng.random(data.sizes["trial"]) < share
+        return data.assign(angle=data["value"].where(~xr.DataArray(gone, dims="trial")))
+
+    return change
+
+
+def test_numbers_missing_elsewhere_are_judged_by_how_many_seeds_miss(drawn, store):
+    drawn.n_seeds, drawn.change = 30, some_missing(0.5)
+    run(store)
+    with xr.load_dataset(store.path("drawn", PROFILE), engine="h5netcdf") as data:
+        before = np.isnan(data["angle"].values)
+    elsewhere = 0
+    for drawn.draw in range(1, 11):
+        assert outcomes(store) == {"equal as statistics"}
+        computed = [drawn.compute(group)["angle"].values for group in drawn.groups("")]
+        elsewhere += (np.isnan(np.concatenate(computed)) != before).any()
+    assert elsewhere == 10
+    drawn.change = some_missing(1.0)
+    for entry in verify(store):
+        assert entry["outcome"] == "different" and entry["largest"] is None
+        assert "how many numbers angle has" in entry["reason"]
+
+
+def test_nothing_is_missing_elsewhere_where_nothing_is_trained(drawn, store):
+    one = experiments.EXPERIMENTS["drawn"]
+    experiments.EXPERIMENTS["drawn"] = replace(one, trained=False)
+    drawn.change = some_missing(0.5)
+    run(store)
+    drawn.change = lambda d: some_missing(0.5)(d).assign(angle=d["value"])
+    for entry in verify(store):
+        assert entry["outcome"] == "different" and entry["variable"] == "angle"
+        assert entry["reason"] == "other numbers of angle are missing, and nothing is trained"
+
+
+def test_p_value_of_counts_is_that_of_fisher():
+    """One number, there or not: the permutation test is Fisher's, whose p-value is a sum."""
+    condition, rows = np.zeros(12, int), [0, 1, 2, 3]
+    stored = np.array([1] * 9 + [0] * 3)
+    for there in range(4):
+        new = np.array([1] * there + [0] * (4 - there))
+        # two-sided in the distance from the mean of both together, 16 with 9 + there numbers
+        total = 9 + there
+        chance = hypergeom(16, total, 4)
+        counts = np.arange(5)
+        far = np.abs(counts - chance.mean()) >= abs(there - chance.mean()) - 1e-9
+        exact = chance.pmf(counts)[far].sum()
+        found = _other_counts(stored, new, condition, rows)
+        assert found == pytest.approx(exact, abs=4 * np.sqrt(exact / 9999) + 1e-4)
+    assert _other_counts(stored, np.ones(4, int), condition, rows) is None
+    assert _other_counts(np.ones(12, int), new, condition, rows) == 0.0
 
 
 def test_rounding_of_what_all_draws_share_is_no_difference():

@@ -12,8 +12,10 @@ Another machine takes sums in another order. What comes out is then one of four 
 - **equal as statistics**: training amplifies the last digit until runs are others, as if drawn with
   other seeds. Then the differences must not be larger than those between stored trials with the
   same settings and other seeds, neither one by one (F test) nor in the mean (t test; all tests on
-  a group of trials together at the level :data:`LEVEL`, by Holm's correction), and every claim
-  that reads the result must keep its verdict;
+  a group of trials together at the level :data:`LEVEL`, by Holm's correction), no more and no
+  fewer numbers may be missing (NaN: a run that collapsed has no angle, a line may have one
+  minimum or two) than a permutation test allows, and every claim that reads the result must keep
+  its verdict;
 - **different**: anything else.
 """
 
@@ -45,6 +47,7 @@ ROUNDING = 8 * float(np.finfo(np.float32).eps)
 LEVEL = 0.01  # of all tests on the trials of a group together
 # settings that say which draw a trial is, not what it is drawn from
 DRAWS = ("seed", "data_seed", "run", "source", "first", "second", "direction")
+PERMUTATIONS = 9999
 
 
 def verify_experiment(
@@ -115,30 +118,44 @@ def _compare(
 ) -> dict[str, Any]:
     """Outcome, largest difference, its variable and the reason, of trials in some stored rows."""
     differences = _differences(stored.isel(trial=rows), new)
-    largest, variable = max(((d, n) for n, d in differences.items()), default=(0.0, None))
+    largest, variable = _largest(differences)
     if largest == 0:
         outcome, reason = "identical", "every number is the same"
     elif largest <= ROUNDING:
         outcome, reason = "equal within rounding", f"{ROUNDING:.1e} is allowed"
     elif math.isinf(largest):
         outcome = "different"
-        reason = f"{variable} has other words, another shape or numbers in other places"
+        reason = f"{variable} has other words, another shape or is infinite elsewhere"
     elif not experiment.trained:
         outcome = "different"
         reason = f"{ROUNDING:.1e} is allowed where nothing is trained that amplifies rounding"
+        if math.isnan(largest):
+            reason = f"other numbers of {variable} are missing, and nothing is trained"
     else:
-        differing = [name for name, found in differences.items() if found > ROUNDING]
+        differing = [name for name, found in differences.items() if not found <= ROUNDING]
         outcome, reason = _compare_statistics(experiment, store, stored, rows, new, differing)
     return {
         "outcome": outcome,
-        "largest": None if math.isinf(largest) else largest,
+        "largest": largest if math.isfinite(largest) else None,
         "variable": variable if largest else None,
         "reason": reason,
     }
 
 
+def _largest(differences: dict[str, float]) -> tuple[float, str | None]:
+    """The worst difference and its variable: infinite, then NaN, then by size."""
+    order = {n: (d == math.inf, math.isnan(d), d) for n, d in differences.items()}
+    if not order:
+        return 0.0, None
+    variable = max(order, key=order.__getitem__)
+    return differences[variable], variable
+
+
 def _differences(old: xr.Dataset, new: xr.Dataset) -> dict[str, float]:
-    """Largest relative difference of every variable; infinite where there is none to take."""
+    """Largest relative difference of every variable.
+
+    NaN where other numbers are missing, infinite where there is no difference to take.
+    """
     # a merged file pads the shorter of two curves; wall times always differ
     names = [str(name) for name in new.data_vars if not str(name).endswith("seconds")]
     try:
@@ -156,9 +173,11 @@ def _difference(stored: xr.DataArray, computed: xr.DataArray) -> float:
     old, new = old.astype(float), new.astype(float)
     if np.array_equal(old, new, equal_nan=True):
         return 0.0
-    rest, other_rest = (np.where(np.isfinite(values), 0.0, values) for values in (old, new))
-    if not np.array_equal(rest, other_rest, equal_nan=True):  # another shape, or NaN elsewhere
+    infinite, other = (np.where(np.isinf(values), values, 0.0) for values in (old, new))
+    if not np.array_equal(infinite, other):  # another shape too
         return math.inf
+    if not np.array_equal(np.isnan(old), np.isnan(new)):
+        return math.nan
     finite = np.isfinite(old)
     scale = max(float(np.abs(old[finite]).max()), ROUNDING)
     return float(np.abs(old - new)[finite].max()) / scale
@@ -183,6 +202,9 @@ def _compare_statistics(
         for kind, value in numbers.items():
             found = _exceeds_spread(value, computed[kind] - value[rows], condition, rows)
             p_values |= {f"{test} of {kind}{name}": p for test, p in found.items()}
+        counted = _other_counts(_counts(stored[name]), _counts(new[name]), condition, rows)
+        if counted is not None:
+            p_values[f"how many numbers {name} has"] = counted
     reasons = []
     if p_values:
         corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
@@ -215,11 +237,46 @@ def _summaries(variable: xr.DataArray) -> dict[str, Float[np.ndarray, " trial"]]
     if values.ndim == 1:
         return {"": values}
     values = values.reshape(len(values), -1)
-    # entries that are missing are missing in both
     seen = np.isfinite(values)
     count, values = seen.sum(1), np.where(seen, values, 0.0)
     with np.errstate(invalid="ignore"):
         return {"mean ": values.sum(1) / count, "size ": np.sqrt((values**2).sum(1) / count)}
+
+
+def _counts(variable: xr.DataArray) -> Int[np.ndarray, " trial"]:
+    """How many numbers each trial has; those that are missing are not counted, for a file pads."""
+    values = variable.transpose("trial", ...).values.astype(float)
+    return (~np.isnan(values)).reshape(len(values), -1).sum(1)
+
+
+def _other_counts(
+    counts: Int[np.ndarray, " trial"],
+    computed: Int[np.ndarray, " row"],
+    condition: Int[np.ndarray, " trial"],
+    rows: list[int],
+) -> float | None:
+    """p-value of how many numbers are there; None where none is there or missing that was not.
+
+    What is computed again is like further draws, whose counts can be exchanged with those stored
+    of the same condition: their sum is compared with that of as many taken from both together.
+    Where all stored trials of a condition have equally many, no draw changes that.
+    """
+    if np.array_equal(counts[rows], computed):
+        return None
+    generator = np.random.default_rng(0)
+    found, drawn = 0.0, np.zeros(PERMUTATIONS)
+    for number in np.unique(condition[rows]):
+        stored = counts[condition == number]
+        new = computed[condition[rows] == number]
+        if np.ptp(stored) == 0 and (new != stored[0]).any():
+            return 0.0
+        values, times = np.unique(np.concatenate([stored, new]), return_counts=True)
+        expected = len(new) * np.average(values, weights=times)
+        samples = generator.multivariate_hypergeometric(times, len(new), PERMUTATIONS)
+        found += new.sum() - expected
+        drawn += samples @ values - expected
+    # a sum is equal to another but for rounding
+    return (1 + int((np.abs(drawn) >= abs(found) - 1e-9).sum())) / (1 + PERMUTATIONS)
 
 
 def _exceeds_spread(
