@@ -32,8 +32,9 @@ def test_fit_of_a_normal_prior(model):
 
 def test_density_is_that_of_the_first_trial(model):
     data = _density(model, np.ones((8, 2)), 3)
-    axis, density = data["prior_axis"][1][0], data["prior_density"][1]
-    assert axis[0] == pytest.approx(-1.3) and np.isnan(density[1:]).all()
+    axes, density = data["prior_axis"][1], data["prior_density"][1]
+    assert axes[0, 0] == pytest.approx(-1.3) and axes[0, -1] == pytest.approx(1.3)
+    assert np.isnan(axes[1:]).all() and np.isnan(density[1:]).all()
     middle = 1 / (2 * np.pi * 0.7 * 1.4)
     assert density[0, 30, 30] == pytest.approx(middle)
     assert density[0, 60, 30] == pytest.approx(middle * np.exp(-0.5 * (1.3 / 0.7) ** 2))

@@ -101,16 +101,18 @@ def _fit(model: VAE, draws: np.ndarray) -> dict[str, float]:
 
 
 def _density(model: VAE, draws: np.ndarray, count: int) -> dict[str, tuple]:
-    """p(z) of the first of some trials on a square that covers draws of its q(z); else NaN."""
+    """p(z) of the first of some trials, on a square that covers draws of its q(z); else NaN."""
     limit = 1.3 * np.abs(draws).max()
     axis = np.linspace(-limit, limit, GRID)
     nodes = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    stored_axis = np.full((count, GRID), np.nan, np.float32)
+    stored_axis[0] = axis
     density = np.full((count, GRID, GRID), np.nan, np.float32)
     density[0] = np.exp(_log_prob(model, nodes)).reshape(GRID, GRID)
     stored = np.full((count, *draws.shape), np.nan, np.float32)
     stored[0] = draws
     return {
-        "prior_axis": (("trial", "grid"), np.tile(axis.astype(np.float32), (count, 1))),
+        "prior_axis": (("trial", "grid"), stored_axis),
         "prior_density": (("trial", "grid", "grid2"), density),
         "latent_draw": (("trial", "sample", "latent"), stored),
     }
