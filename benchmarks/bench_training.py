@@ -483,7 +483,7 @@ def dense_rows(m: dict) -> list[dict]:
         )
         lines.append(
             row(
-                f"DenseVAE, {found['members']} members, member-steps/s",
+                f"DenseVAE, members: {found['members']}, member-steps/s",
                 f"{found['ensemble']:.2f} ({found['share_of_flops']:.0%} of FLOP/s, "
                 f"{found['share_of_bandwidth']:.0%} of bandwidth)",
                 f"{found['one_by_one']:.2f} one by one{others}",

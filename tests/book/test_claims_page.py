@@ -16,6 +16,7 @@ from bookkit.claims_page import claims_page, first_part
 from bookkit.generated import _stored_results
 from bookkit.paper_figures import FIGURES, STATEMENTS, SUPPLEMENT, figures_page, places
 from dvae.claims import CLAIMS, VERDICTS, badge, claims_table
+from dvae.claims.words import typeset
 from dvae.experiments import EXPERIMENTS
 from dvae.results.store import Store
 
@@ -23,7 +24,9 @@ TITLES = {chapter.label: chapter.title for chapter in all_chapters()}
 ROWS = (*FIGURES, *SUPPLEMENT, *STATEMENTS)
 TEXTS = {path.name: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
 STYLE = (ROOT / "book" / "_static" / "book.css").read_text()
-LONG = "a first sentence of more than sixty characters (1; 2. and 3), as many have. " + "more " * 30
+LONG = "A first sentence of more than sixty characters (1; 2. And 3), as many have; "
+LONG += "S_D by eq. 28 is in it. " + "More " * 60
+FIRST = LONG.index(" More")
 SHOWN = """[...document.querySelectorAll("article.claim")].filter((card) => card.offsetHeight)
   .map((card) => card.dataset.claim)"""
 
@@ -85,9 +88,9 @@ def labels_in(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("short. And whole.", ("short. And whole.", "")),
-        (LONG, (LONG[:75], ("more " * 30).strip())),
-        ("no end " * 30, ("no end " * 30, "")),
+        ("Short. And whole.", ("Short. And whole.", "")),
+        (LONG, (LONG[:FIRST], ("More " * 60).strip())),
+        ("No end " * 60, ("No end " * 60, "")),
     ],
 )
 def test_long_texts_are_split_after_a_sentence(text, parts):
@@ -105,7 +108,8 @@ def test_every_claim_has_a_card_with_its_verdict_places_rule_and_results(table):
         assert set(labels_in(card)) == set(places(name))
         assert f"{{ref}}`{row['chapter']}`" in card
         folded = re.findall(r"<details>.*?</details>", card, flags=re.DOTALL)
-        assert [LONG[75:].strip() in folded[0], row["rule"] in folded[1]] == [True, True]
+        assert [LONG[FIRST:].strip() in folded[0], typeset(row["rule"]) in folded[1]] == [True] * 2
+        assert r"$\SD$ by eq. 28" in card
         linked = re.findall(r"\{ref\}`\w+ <result-(\w+)>`", folded[1])
         assert linked == list(row["experiments"])
 
@@ -240,6 +244,10 @@ def test_filters_by_keyboard(opened, pages, table):
     assert page.evaluate(SHOWN) == ["L2"]
     page.keyboard.press("Enter")  # sends no form
     assert page.evaluate(SHOWN) == ["L2"]
+    page.locator(".claim-filters input").fill("S_KL nelder")  # plain, where a formula is shown
+    assert page.evaluate(SHOWN) == []
+    page.locator(".claim-filters input").fill("S_KL more entangled")
+    assert page.evaluate(SHOWN) == ["M6"]
     assert wrong == []
 
 

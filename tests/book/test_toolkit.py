@@ -354,9 +354,12 @@ def test_measurements_name_both_sides_and_what_made_them(tmp_path):
     both = {"what": "fifty members", "ours": "40.0 s", "alternative": "200 s", "ratio": 5.04}
     alone = {"what": "S_D", "ours": "1 ms", "alternative": "", "ratio": None}
     path.write_text(json.dumps({"pod": made | {"shown": [both, alone]}}))
-    assert measurements.measurements_table(path).splitlines()[2:4] == [
-        "| fifty members | 40.0 s | 200 s | 5 | a machine | 2 | `abc1234` |",
-        "| S_D | 1 ms |  |  | a machine | 2 | `abc1234` |",
+    text = measurements.measurements_table(path)
+    assert text.startswith(":::{table} Speed and memory")
+    assert text.splitlines()[5:8] == [
+        "| fifty members | 40.0 s | 200 s | 5 | a machine; 2 threads; `abc1234` |",
+        "| S_D | 1 ms |  |  | a machine; 2 threads; `abc1234` |",
+        ":::",
     ]
     path.write_text(json.dumps({"pod": made | {"shown": [both], "quick": True}}))
     assert measurements.measurements_table(path) == measurements.MISSING
@@ -431,7 +434,7 @@ def test_table_of_verified_experiments_has_a_column_for_every_kernel(tmp_path):
     path.write_text(json.dumps(rows))
     text = measurements.verified_table(path)
     assert "| Experiment | Trials | A, B | C, D |" in text
-    assert "| `darcy` | 6 | identical | equal within rounding, 6e-08 |" in text
+    assert "| `darcy` | 6 | identical | equal within rounding, $6 \\cdot 10^{-8}$ |" in text
     assert "| `paths` | 6 | different |  |" in text
     assert "- `paths` differs: verdicts change." in text
     assert "none is stored" in measurements.verified_table(tmp_path / "missing.json")

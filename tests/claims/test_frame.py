@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -45,8 +46,20 @@ def test_table_of_the_stored_results():
     assert set(table["verdict"]) <= set(VERDICTS)
     assert json.loads(json.dumps(table.reset_index().to_dict("records")))
     text = markdown(table, "A caption.", "table-x")
-    assert text.startswith(":::{table} A caption.\n:name: table-x\n")
+    assert text.startswith(":::{table} A caption.\n:name: table-x\n:class: claims-table\n")
     assert text.count("\n| ") == 1 + len(table)
+
+
+def test_statements_and_findings_are_sentences_that_stand_alone():
+    """No chains at semicolons, no numbers as a computer writes them, statements of two at most."""
+    for name, row in claims_table().iterrows():
+        texts = [row["statement"]] + [row["ours"]] * (row["verdict"] != "not yet run")
+        for text in texts:
+            assert text[0].isupper() or text[0].isdigit(), name
+            assert text.endswith("."), name
+            assert ";" not in re.sub(r"\([^)]*\)", "", text), name
+            assert not re.search(r"e-0\d|_0", text), name
+        assert len(re.findall(r"\. [A-Z]", row["statement"])) < 2, name
 
 
 def test_unknown_row():

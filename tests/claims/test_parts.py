@@ -43,7 +43,7 @@ def test_kinds_that_differ_are_partly_right_or_undecided():
 
 def test_power_is_printed_for_what_is_undecided():
     assert power_text(HOLDS, FAILS) == ""
-    assert power_text(OPEN, HOLDS, Part("undecided", 0.123)).endswith("0.40, 0.12)")
+    assert power_text(OPEN, HOLDS, Part("undecided", 0.123)).endswith("(power) of 0.40 and 0.12.")
 
 
 @pytest.mark.parametrize(

@@ -49,4 +49,4 @@ def test_order_and_conservation(values, d1, d2):
 
 
 def test_order_is_stated():
-    assert "pressure: order 1.50 to 1.50" in decide("D2", {"darcy": darcy(order=1.5)}).ours
+    assert "1.50 to 1.50 for the pressure" in decide("D2", {"darcy": darcy(order=1.5)}).ours

@@ -82,10 +82,14 @@ def test_the_papers_network_decides_as_soon_as_it_has_both_priors(tmp_path):
         results.networks = [network("DenseVAE", "one-cycle", condition(30), coded), pod]
         found = decide("M2", results)
         assert found.verdict == (verdict or "reproduced")
-        first, second = found.ours.split(". ")
-        assert first.startswith("DenseVAE: `one-cycle` no HP 30 of 50")
-        assert second.startswith("PodVAE: `published` no HP 0 of 50")
-        assert ("HP as coded 48 of 50" in found.ours) == (verdict is not None)
+        judged, beside = found.ours.split(" The following runs are not judged. ")
+        dense, pod_first = ("DenseVAE, `one-cycle`: 30 of 50", "PodVAE, `published`: 0 of 50")
+        if verdict is None:
+            dense, pod_first = pod_first, dense
+        assert judged.startswith(f"Disentangled runs of {dense}")
+        assert beside.startswith(pod_first)
+        coded = "48 of 50 (87 to 99 %) with HP as coded"
+        assert (coded in found.ours) == (verdict is not None)
     results.networks = []
     assert decide("M2", results).verdict == "not yet run"
 
@@ -109,7 +113,7 @@ def test_runs_that_diverged_are_not_counted(tmp_path):
     diverged = runs(10, over_regularised=0) | {"diverged": 9}
     results.networks = [network("DenseVAE, 33 x 33", "published", diverged, condition())]
     found = decide("M1", results)
-    assert "no HP 0 of 1 " in found.ours
+    assert "DenseVAE, 33 x 33, `published`: 0 of 1 (" in found.ours
     assert found.verdict == "partly"  # of one run nothing can be denied, with HP there are fifty
 
 

@@ -12,22 +12,25 @@ from collections.abc import Mapping
 import pandas as pd
 
 from dvae.claims import VERDICTS, badge
+from dvae.claims.words import symbols, typeset
 
 from .paper_figures import places
 
 __all__ = ["claims_page", "first_part"]
 
 # Characters that are always shown of what was found, and from which on the rest is folded.
-_SHOWN, _FOLDED = 60, 160
-_PART_ENDS = re.compile(r"(?<=[^.]{2}[.;]) (?![^(]*\))")  # not inside brackets
+_SHOWN, _FOLDED = 60, 260
+_SENTENCE_ENDS = re.compile(r"(?<=[^.\s]\.) (?=[A-Z0-9])(?![^(]*\))")  # not inside brackets
+_ABBREVIATED = re.compile(r"\b(?:eqs?|figs?)\.$")
 
 
 def first_part(text: str) -> tuple[str, str]:
-    """Split a long text after its first sentences; the second part is empty if it is short."""
+    """Split a long text after its first sentence; the second part is empty if it is short."""
     if len(text) <= _FOLDED:
         return text, ""
-    ends = (found.start() for found in _PART_ENDS.finditer(text))
-    end = next((end for end in ends if end >= _SHOWN), len(text))
+    ends = (found.start() for found in _SENTENCE_ENDS.finditer(text))
+    whole = (end for end in ends if end >= _SHOWN and not _ABBREVIATED.search(text[:end]))
+    end = next(whole, len(text))
     return text[:end], text[end:].strip()
 
 
@@ -40,10 +43,16 @@ def _folded(summary: str, claim: str, *paragraphs: str) -> list[str]:
 
 def _card(name: str, row: pd.Series) -> list[str]:
     shown = ", ".join(f"{{numref}}`{label}`" for label in places(name))
-    head, rest = first_part(row["ours"])
+    head, rest = map(typeset, first_part(row["ours"]))
+    statement, paper, rule = (typeset(row[key]) for key in ("statement", "paper", "rule"))
+    words = " ".join(symbols(f"{row['statement']} {row['paper']} {row['ours']} {row['rule']}"))
     stored = [one for one in row["experiments"] if f"`{one}`:" in row["scope"]]
     links = ", ".join(f"{{ref}}`{one} <result-{one}>`" for one in stored)
-    made = f"{row['trials']:,} trials, profile {row['profile']}, commit {row['commit']}"
+    commits = row["commit"].split("; ")
+    made = (
+        f"{row['trials']:,} trials, profile {row['profile']}, "
+        f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}"
+    )
     results = f"{links}: {made}" if stored else "none is stored"
     data = {"claim": name, "verdict": row["verdict"], "chapter": row["chapter"]}
     attributes = " ".join(f'data-{key}="{value}"' for key, value in data.items())
@@ -51,13 +60,14 @@ def _card(name: str, row: pd.Series) -> list[str]:
         f'<article class="claim" aria-label="Claim {name}, {row["verdict"]}" {attributes}>',
         "",
         f"(claim-{name.lower()})=",
-        f"**{name}** {badge(row['verdict'])} {row['statement']}",
+        f"**{name}** {badge(row['verdict'])} {statement}",
         "",
+        *([f"<p hidden>{words}</p>", ""] if words else []),  # for those who search for plain ones
         '<div class="claim-sides"><div>',
         "",
         f"**The paper**, {row['where']}",
         "",
-        f"*{row['paper']}*",
+        f"*{paper}*",
         "",
         "</div><div>",
         "",
@@ -65,12 +75,12 @@ def _card(name: str, row: pd.Series) -> list[str]:
         "",
         head,
         "",
-        *(_folded("the rest", name, rest) if rest else []),
+        *(_folded("more of what was found", name, rest) if rest else []),
         "</div></div>",
         *_folded(
             "rule, scope and results",
             name,
-            f"**Rule.** {row['rule']}",
+            f"**Rule.** {rule}",
             f"**Scope.** {row['scope'] or 'no result yet'}.",
             f"**Results.** {results}.",
         ),

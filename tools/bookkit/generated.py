@@ -137,11 +137,10 @@ def api_page(package: ModuleType) -> str:
 
 
 def _stored_results() -> str:
-    """Return what `dvae status` prints, and what made each stored result."""
+    """Return how much of each result is stored, and what made it."""
     from dvae.experiments import EXPERIMENTS
     from dvae.results.store import Store
     from dvae.results.trials import PROFILES
-    from dvae.runner import summarise
 
     store = Store.default()
     rows = [store.status(one, profile) for one in EXPERIMENTS.values() for profile in PROFILES]
@@ -159,14 +158,17 @@ def _stored_results() -> str:
             labelled.add(name)
             name = f"[{name}]{{#result-{name}}}"
         minutes = f"{float(found['seconds']) / 60:.1f}"
-        cells = [name, row["profile"], found["trials"], minutes, found["hardware"]]
-        made.append(f"| {' | '.join(map(str, cells))} | {found['commit']} |")
+        trials = found["trials"]
+        if row["missing"]:
+            trials = f"{trials}, {row['missing']} missing"
+        cells = [name, row["profile"], trials, minutes, found["hardware"]]
+        made.append(f"| {' | '.join(map(str, cells))} | {found['commit'].replace('; ', ', ')} |")
     caption = (
         "What made each stored result. Minutes of wall time, the sum over groups of trials, which "
         "may have run side by side and beside other work."
     )
     table = [f":::{{table}} {caption}", ":name: table-made", "", *made, ":::"]
-    return f"```text\n{summarise(rows)}\n```\n\n" + "\n".join(table) + "\n"
+    return "\n".join(table) + "\n"
 
 
 def _claims(claims: pd.DataFrame, root: Path) -> str:

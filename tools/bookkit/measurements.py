@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from dvae.claims.words import sized, typeset
+
 __all__ = ["kernels_table", "measurements_table", "verified_table"]
 
 MISSING = "`make bench` measures speed and memory; no measurement is stored.\n"
@@ -15,9 +17,10 @@ def measurements_table(path: Path) -> str:
     if not path.exists():
         return MISSING
     stored = json.loads(path.read_text(encoding="utf-8"))
+    caption = "Speed and memory, ours and an alternative in the same run; ratio: how much faster."
     lines = [
-        "| What | Ours | Alternative, same run | Ratio | Machine | Threads | Commit |",
-        "|---|---|---|---|---|---|---|",
+        "| What | Ours | Alternative, same run | Ratio | Measured on |",
+        "|---|---|---|---|---|",
     ]
     for m in stored.values():
         if m.get("quick"):  # a quick run shows only that the script runs
@@ -25,11 +28,12 @@ def measurements_table(path: Path) -> str:
         for row in m["shown"]:
             ratio = row["ratio"]
             times = f"{ratio:.2g}" if ratio and ratio < 10 else (f"{ratio:.0f}" if ratio else "")
-            cells = [row["what"], row["ours"], row["alternative"], times, m["hardware"]]
-            cells.append(f"{m['threads']}")
-            lines.append(f"| {' | '.join(cells)} | `{m['commit']}` |")
+            threads = f"{m['threads']} thread{'s'[: m['threads'] != 1]}"
+            cells = [row["what"], row["ours"], row["alternative"], times]
+            lines.append(f"| {' | '.join(cells)} | {m['hardware']}; {threads}; `{m['commit']}` |")
     if len(lines) == 2:
         return MISSING
+    lines = [f":::{{table}} {caption}", ":name: table-measured", "", *lines, ":::"]
     versions = ", ".join(dict.fromkeys(m["torch"] for m in stored.values()))
     lines += ["", f"torch {versions}. Stored in `benchmarks/{path.name}`."]
     return "\n".join(lines) + "\n"
@@ -86,7 +90,7 @@ def verified_table(path: Path) -> str:
             row = own.get(kernel)
             largest = row and row["largest"]
             cells.append(
-                "" if not row else row["outcome"] + (f", {largest:.0e}" if largest else "")
+                "" if not row else row["outcome"] + (f", {_size(largest)}" if largest else "")
             )
         lines.append(f"| {' | '.join(cells)} |")
     machines = "; ".join(dict.fromkeys(row["hardware"] for row in rows))
@@ -96,3 +100,10 @@ def verified_table(path: Path) -> str:
         if row["outcome"] == "different":
             lines += ["", f"- `{row['experiment']}` differs: {row['reason']}."]
     return "\n".join(lines) + "\n"
+
+
+def _size(value: float) -> str:
+    """A relative difference, to a digit: small ones as a power of ten."""
+    if value >= 1:
+        return f"{value:.0f}"
+    return f"{value:.1g}" if value > 1e-3 else typeset(sized(value))

@@ -4,8 +4,9 @@
 are in one file for each chapter: ``rules_darcy.py``, ``rules_training.py``, ``rules_landscape.py``,
 ``rules_disentanglement.py``, ``rules_priors.py``, ``rules_labels.py``, ``rules_supplement.py``;
 those on what the paper says outside its figures are in ``rules_elbo.py`` and
-``rules_learned_priors.py``. ``parts.py`` judges counts. Each is a function whose docstring says
-what it takes to call the claim reproduced; the numbers in it are those of ``dvae.conventions``.
+``rules_learned_priors.py``. ``parts.py`` judges counts, ``words.py`` says how findings
+are written. A rule is a function whose docstring says what it takes to call the claim reproduced;
+the numbers in it are those of ``dvae.conventions``.
 Claims read results and train nothing: they import neither experiments nor models.
 """
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from dvae.claims.words import typeset
 from dvae.conventions import LEAST_RUNS
 from dvae.errors import ResultError, UnknownNameError
 from dvae.results.conditions import (
@@ -177,7 +178,11 @@ class Network(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What was found, in words with numbers, and one of ``VERDICTS``."""
+    """What was found, in sentences with numbers, and one of ``VERDICTS``.
+
+    The first sentence is what a reader is shown first: it says what the verdict rests on. Symbols
+    are plain ("S_D", "8e-14"); :func:`dvae.claims.words.typeset` makes formulas of them for a page.
+    """
 
     ours: str
     verdict: str
@@ -194,7 +199,7 @@ class Claim:
     where : str
         Section or figure of the paper.
     statement, paper : str
-        What it says, and the value that it gives.
+        What it says, in sentences that can be understood alone, and the value that it gives.
     chapter : str
         Label of the chapter of the book that treats it.
     experiments : tuple of str
@@ -258,6 +263,8 @@ def either(whole: bool | np.bool_, some: bool | np.bool_) -> str:
 def by_kind(findings: Mapping[str, Finding]) -> Finding:
     """Findings on a claim by network or recipe, all of them printed; the first one decides.
 
+    Of several it is said which one does.
+
     Raises
     ------
     ResultError
@@ -265,8 +272,11 @@ def by_kind(findings: Mapping[str, Finding]) -> Finding:
     """
     if not findings:
         raise ResultError("the stored results hold no run that this claim is about")
-    texts = [f"{name}: {finding.ours}" for name, finding in findings.items()]
-    return Finding(". ".join(texts), next(iter(findings.values())).verdict)
+    first, *others = findings.items()
+    decides = " (decides)" if others else ""
+    texts = [f"{first[0]}{decides}: {first[1].ours}"]
+    texts += [f"{name}: {finding.ours}" for name, finding in others]
+    return Finding(" ".join(texts), first[1].verdict)
 
 
 def select_trials(result: xr.Dataset, **values: Any) -> xr.Dataset:
@@ -364,9 +374,14 @@ def badge(verdict: str) -> str:
 
 
 def markdown(table: pd.DataFrame, caption: str, label: str) -> str:
-    """Rows of :func:`claims_table` as a MyST table with a caption and a label."""
-    lines = ["| Row | The paper | Here | Verdict |", "|---|---|---|---|"]
+    """Rows of :func:`claims_table` as a MyST table with a caption and a label.
+
+    Its class lets the style of the book put the cells of a row below each other on a small screen.
+    """
+    lines = ["| Row | Verdict | The paper | Here |", "|---|---|---|---|"]
     for name, row in table.iterrows():
-        paper = f"{row['statement']} ({row['where']}): *{row['paper']}*"
-        lines.append(f"| {name} | {paper} | {row['ours']} | {badge(row['verdict'])} |")
-    return "\n".join([f":::{{table}} {caption}", f":name: {label}", "", *lines, ":::"])
+        statement, value, ours = (typeset(row[key]) for key in ("statement", "paper", "ours"))
+        paper = f"{statement.removesuffix('.')} ({row['where']}: *{value}*)."
+        lines.append(f"| {name} | {badge(row['verdict'])} | {paper} | {ours} |")
+    head = [f":::{{table}} {caption}", f":name: {label}", ":class: claims-table", ""]
+    return "\n".join([*head, *lines, ":::"])

@@ -18,6 +18,7 @@ from scipy.special import ndtr, ndtri
 
 from dvae.analysis.p_values import fisher, mann_whitney
 from dvae.analysis.statistics import kendall_trend
+from dvae.claims.words import listed
 from dvae.conventions import CLEAR_EFFECT, CLEAR_TREND, ENOUGH_POWER, SIGNIFICANT
 
 __all__ = [
@@ -56,9 +57,11 @@ def combine(*parts: Part) -> str:
 
 
 def power_text(*parts: Part) -> str:
-    """The powers of the parts that are undecided, in words; empty if none is."""
+    """The powers of the parts that are undecided, as a sentence; empty if none is."""
     powers = [f"{part.power:.2f}" for part in parts if part.outcome == "undecided"]
-    return f" (power of so few trials: {', '.join(powers)})" if powers else ""
+    if not powers:
+        return ""
+    return f" So few trials could tell only with a probability (power) of {listed(powers)}."
 
 
 def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int = 50) -> Part:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dvae.claims.frame import Finding, Results, grade, rule_of, select_trials
+from dvae.claims.words import listed, sized
 from dvae.conventions import BALANCED, SECOND_ORDER
 
 __all__: list[str] = []
@@ -13,7 +14,8 @@ __all__: list[str] = []
 @rule_of(
     "D1",
     "fig. 1",
-    "permeability, pressure and velocities of KLE2, KLE10, KLE100 and KLE1000",
+    "Samples of permeability, pressure and velocity are shown for fields with 2, 10, 100 and 1000 "
+    "generative factors (the data sets KLE2 to KLE1000).",
     "samples shown",
     "chapter-darcy",
     "darcy",
@@ -24,15 +26,19 @@ def _d1_fields(results: Results) -> Finding:
     fields = select_trials(results["darcy"], kind="fields")
     sets = sorted(set(fields["n_modes"].values.tolist()))
     worst = float(fields["imbalance"].max())
-    names = ", ".join(f"KLE{n}" for n in sets)
-    found = f"{fields.sizes['sample']} samples each of {names}; worst imbalance {worst:.0e}"
+    names = listed([f"KLE{n}" for n in sets])
+    found = (
+        f"{fields.sizes['sample']} samples each of {names} are stored and shown. In the worst of "
+        f"them the balance of mass is off by {sized(worst)} of what the wells inject."
+    )
     return Finding(found, "illustrated" if {2, 10, 100, 1000} <= set(sets) else "not yet run")
 
 
 @rule_of(
     "D2",
-    "3.1",
-    "second-order differences on 65 x 65 nodes, no flux through the boundary, zero mean pressure",
+    "section 3.1",
+    "The flow is computed with finite differences of second order on 65 x 65 nodes. No fluid "
+    "passes the boundary, and the mean pressure is zero.",
     "second order",
     "chapter-darcy",
     "darcy",
@@ -49,7 +55,12 @@ def _d2_scheme(results: Results) -> Finding:
     }
     fields = select_trials(results["darcy"], kind="fields")
     zero = max(float(fields[name].max()) for name in ("imbalance", "mean_pressure"))
-    found = ", ".join(f"{k}: order {v.min():.2f} to {v.max():.2f}" for k, v in orders.items())
+    observed = listed([f"{v.min():.2f} to {v.max():.2f} for the {k}" for k, v in orders.items()])
     low, high = SECOND_ORDER
     second = all(((low < v) & (v < high)).all() for v in orders.values())
-    return Finding(f"{found}; balance and mean below {zero:.0e}", grade(second, zero < BALANCED))
+    found = (
+        f"On a solution that is known exactly the order of the errors is {observed}. The balance "
+        f"of mass, over what the wells inject, and the mean pressure are off by at most about "
+        f"{sized(zero)}."
+    )
+    return Finding(found, grade(second, zero < BALANCED))

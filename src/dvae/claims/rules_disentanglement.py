@@ -13,10 +13,10 @@ from dvae.analysis import (
     chance_of_disentangled,
     disentanglement_score,
     kl_divergence_knn,
-    share_text,
     variance_left,
 )
 from dvae.claims.frame import Finding, Results, either, grade, rule_of, select_trials
+from dvae.claims.words import counted
 from dvae.conventions import (
     ACCURATE,
     EQUAL_LOSS,
@@ -32,10 +32,10 @@ __all__ = ["dense_runs_of", "variance_left_of"]
 
 @rule_of(
     "N1",
-    "5.1, fig. 6",
-    "standard normal factors: test fields are reconstructed, the aggregated posterior has the "
-    "prior's shape",
-    "one run shown (two runs of section 4.3: L = -9.50, -9.42)",
+    "section 5.1, fig. 6",
+    "With standard normal factors, fields that were not trained on are reconstructed well, and the "
+    "aggregated posterior has the shape of the prior.",
+    "one run shown (two runs of section 4.3 have losses of -9.50 and -9.42)",
     "chapter-disentanglement",
     "dense_vae",
 )
@@ -56,9 +56,11 @@ def _n1_reconstruction(results: Results) -> Finding:
     coded = runs["distortion"] / runs.sizes["x1"] ** 2 + runs["rate"] / 2
     left = variance_left_of(runs)
     found = (
-        f"{len(left)} runs: L = {_range_text(runs['loss_per_node'].values)} "
-        f"({_range_text(coded.values)} with the rate averaged, as coded); variance left "
-        f"{_range_text(100 * left, 0)} %; divergence {_range_text(excess)} nats above its floor"
+        f"The test loss of {len(left)} runs is {_range_text(runs['loss_per_node'].values)} nats "
+        f"per node, and {_range_text(100 * left, 0)} % of the variance of the test fields is lost. "
+        f"The divergence of the aggregated posterior from the prior is {_range_text(excess)} nats "
+        f"above that of a sample of the prior itself. With the rate averaged over the latents, as "
+        f"in the code of the authors, the loss is {_range_text(coded.values)} nats per node."
     )
     loss = float(runs["loss_per_node"].max())
     reached = loss <= PAPER_LOSS + EQUAL_LOSS * abs(PAPER_LOSS)
@@ -90,7 +92,8 @@ def _range_text(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
 @rule_of(
     "N2",
     "fig. 7",
-    "each latent follows one factor, on training and test data",
+    "In the trained model that the paper shows, each latent variable follows one single factor, "
+    "and no two of them the same. This holds for training and for test data.",
     "one run shown",
     "chapter-disentanglement",
     "dense_vae",
@@ -111,9 +114,11 @@ def _n2_one_factor_each(results: Results) -> Finding:
     n, k = int(own["runs"]), int(own["disentangled"])
     missed = (1 - chance_of_disentangled(theta)) ** len(kept)
     found = (
-        f"{kept.sum()} of {len(kept)} DenseVAEs (S_D {_range_text(scores)} on test data; none "
-        f"would be at random angles with probability {missed:.2f}) and {k} of {n} of "
-        f"{results.networks[-1].name}"
+        f"{kept.sum()} of {len(kept)} runs of DenseVAE are disentangled, on training and on test "
+        f"data. Their S_D on test data is {_range_text(scores)}. If the latents were turned "
+        f"by random angles, none of so few runs would be disentangled with a probability of "
+        f"{missed:.2f}. Of {results.networks[-1].name}, {k} of {n} runs are disentangled on test "
+        f"data."
     )
     if not kept.any() and missed >= SIGNIFICANT:
         return Finding(found, "undecided")
@@ -122,8 +127,9 @@ def _n2_one_factor_each(results: Results) -> Finding:
 
 @rule_of(
     "N3",
-    "5.1",
-    "with the standard prior S_D varies with the seed from nearly entangled to nearly perfect",
+    "section 5.1",
+    "With the standard normal prior the score S_D varies with the seed, from nearly entangled to "
+    "nearly perfectly disentangled.",
     "in words",
     "chapter-disentanglement",
     "dense_runs",
@@ -137,9 +143,9 @@ def _n3_range(results: Results) -> Finding:
     own = network.table.loc[("standard-normal", network.recipe, "standard")]
     low, high, top = own["s_d_min"], own["s_d_max"], own["ceiling"]
     found = (
-        f"{network.name}, `{network.recipe}`: S_D from {low:.2f} to {high:.2f} "
-        f"(ceiling {top:.2f}); "
-        f"{share_text(int(own['disentangled']), int(own['runs']))} disentangled"
+        f"S_D of {network.name}, recipe `{network.recipe}`, lies between {low:.2f} and {high:.2f}, "
+        f"where the factors themselves have {top:.2f}. "
+        f"{counted(int(own['disentangled']), int(own['runs']), 'runs')} are disentangled."
     )
     entangled = low < 0.5 + NEARLY_ENTANGLED * (top - 0.5)
     return Finding(found, grade(entangled, high > NEARLY_PERFECT * top))

@@ -16,7 +16,6 @@ from dvae.analysis import (
     holm,
     kendall_trend,
     rotation_angles,
-    share_text,
     total_correlation,
     variance_left,
 )
@@ -32,6 +31,7 @@ from dvae.claims.parts import (
     over_kinds,
     power_text,
 )
+from dvae.claims.words import FACTORS, counted, direction, listed, p_text, sized
 from dvae.conventions import (
     ABOUT,
     ACCURATE,
@@ -57,8 +57,9 @@ HP = ("hierarchical", AS_CODED)
 
 @rule_of(
     "E1",
-    "abstract, 1",
-    "disentanglement is characterised without modifying the ELBO (beta = 1 in eq. 5)",
+    "abstract, section 1",
+    "Disentanglement is studied without modifying the usual loss of a VAE, the evidence lower "
+    "bound (ELBO): the weight beta of the rate in eq. 5 is 1.",
     "beta = 1",
     "chapter-runs",
     "beta_sweep",
@@ -79,13 +80,17 @@ def _e1_elbo(results: Results) -> Finding:
         rate = float(np.median(runs["rate"]))
         error = 100 * float(np.median(_left(runs)))
         texts.append(
-            f"beta {weight:g}: rate {rate:.1f} nats, {error:.2g} % of the variance left, "
-            f"{share_text(count, n)} disentangled"
+            f"the median rate is {rate:.1f} nats, {error:.2g} % of the variance of the test fields "
+            f"is lost, and {counted(count, n, 'runs')} are disentangled."
         )
         counts.append([count, n - count])
         rates.append(rate)
     alike = abs(rates[0] - rates[1]) <= ABOUT * rates[1]
-    return Finding("; ".join(texts), grade(alike, fisher(counts) >= SIGNIFICANT))
+    found = (
+        f"With beta = {ELBO_WEIGHT:g} {texts[0]} With beta = {CODE_WEIGHT:g}, to which the paper's "
+        f"losses per node amount, {texts[1]}"
+    )
+    return Finding(found, grade(alike, fisher(counts) >= SIGNIFICANT))
 
 
 def _left(runs: xr.Dataset) -> Float[np.ndarray, " run"]:
@@ -95,8 +100,9 @@ def _left(runs: xr.Dataset) -> Float[np.ndarray, " run"]:
 
 @rule_of(
     "E2",
-    "5.2",
-    "shifted factors: disentanglement without HP fails perhaps because beta is not large enough",
+    "section 5.2",
+    "If the factors are shifted and scaled, disentanglement without a hierarchical prior fails "
+    "perhaps because the weight beta of the rate is not large enough.",
     "a larger beta would help",
     "chapter-runs",
     "beta_sweep",
@@ -121,10 +127,13 @@ def _e2_larger_beta(results: Results) -> Finding:
         raise ResultError(f"no run with a beta above {CODE_WEIGHT:g} that has learned is stored")
     kept = learned.dropna(subset=["angle"])
     trend = kendall_trend(kept["weight"].to_numpy(), kept["angle"].abs().to_numpy())
-    texts = [f"{weight:g}: {k} of {n}" for weight, (k, n) in count.items()]
+    texts = [f"{k} of {n} at {weight:g}" for weight, (k, n) in count.items()]
+    base, most = count[CODE_WEIGHT], max(larger.values(), key=lambda own: own[0] / own[1])
     found = (
-        f"disentangled at beta {', '.join(texts)}; tau of the angle {trend.tau:+.2f} "
-        f"(p = {trend.p_value:.1g})"
+        f"{base[0]} of {base[1]} runs are disentangled with beta = {CODE_WEIGHT:g}, that of the "
+        f"paper, and at most {most[0]} of {most[1]} with a larger one. The angle between latents "
+        f"and factors {direction(*trend)} with beta (Kendall's tau {trend.tau:+.2f}, "
+        f"{p_text(trend.p_value)}). Disentangled runs by beta: {listed(texts)}."
     )
     falls = trend.tau < 0 and trend.p_value < SIGNIFICANT
     return Finding(found, either(_more(larger, count[CODE_WEIGHT]), falls))
@@ -141,8 +150,9 @@ def _more(counts: dict[float, tuple[int, int]], base: tuple[int, int]) -> bool:
 
 @rule_of(
     "E3",
-    "5.3, fig. 11",
-    "four modes: reconstruction of test samples is more accurate with HP",
+    "section 5.3, fig. 11",
+    "If the factors have four separate modes, fields that were not trained on are reconstructed "
+    "more accurately with a hierarchical prior (HP) than without.",
     "more accurate",
     "chapter-runs",
     "dense_runs",
@@ -160,18 +170,20 @@ def _e3_accuracy(results: Results) -> Finding:
         if prior in errors:
             parts.append(lower_part(errors[prior], plain))
             middle = 100 * np.median(errors[prior])
-            texts.append(f"{SHORT_NAMES[prior]} {middle:.3g} % ({len(errors[prior])} runs)")
+            texts.append(f"{middle:.3g} % with {SHORT_NAMES[prior]} ({len(errors[prior])} runs)")
+    texts.insert(0, f"{100 * np.median(plain):.3g} % without HP ({len(plain)} runs)")
     found = (
-        f"{network.name}, `{network.recipe}`: median error {100 * np.median(plain):.3g} % without "
-        f"HP ({len(plain)} runs), {', '.join(texts)}{power_text(*parts)}"
+        f"The median error of {network.name}, recipe `{network.recipe}`, over the norm of the test "
+        f"fields, is {listed(texts)}.{power_text(*parts)}"
     )
     return Finding(found, over_kinds(combine(part) for part in parts))
 
 
 @rule_of(
     "E4",
-    "5.2, 7",
-    "HP consistently enforces a factorised aggregated posterior",
+    "sections 5.2 and 7",
+    "A hierarchical prior (HP) consistently makes the aggregated posterior factorise, that is, the "
+    "latents independent of each other.",
     "consistently",
     "chapter-runs",
     "dense_runs",
@@ -204,12 +216,15 @@ def _e4_factorised(results: Results) -> Finding:
         verdicts.append(combine(part, consistent))
         open_parts += [part, consistent]
         texts.append(
-            f"{np.median(own):.2f} with {SHORT_NAMES[prior]} ({small} of {len(own)} at most "
-            f"{FACTORISED})"
+            f"{small} of {len(own)} runs with {SHORT_NAMES[prior]} (median {np.median(own):.2f} "
+            f"nats)"
         )
+    texts.insert(
+        0, f"{plain_small} of {len(plain)} runs without HP (median {np.median(plain):.2f} nats)"
+    )
     found = (
-        f"{network.name}, `{network.recipe}`: median {np.median(plain):.2f} nats without HP "
-        f"({plain_small} of {len(plain)} at most {FACTORISED}), {', '.join(texts)}"
+        f"The total correlation of the latents of {network.name}, recipe `{network.recipe}`, is at "
+        f"most {FACTORISED} nats, that is, they are nearly independent, in {listed(texts)}."
         f"{power_text(*open_parts)}"
     )
     return Finding(found, over_kinds(verdicts))
@@ -235,8 +250,9 @@ def _runs_of(network: Network, factors: str) -> dict[str, dict[str, np.ndarray]]
 
 @rule_of(
     "E5",
-    "4.2, fig. 4",
-    "the desirable path reaches the rate-distortion curve, but continues toward the final solution",
+    "section 4.2, fig. 4",
+    "The path of a training that ends well reaches the curve of rate and distortion on which the "
+    "models of all weights lie. It does not stop there but goes on to its final solution.",
     "reaches; continues",
     "chapter-landscape",
     "paths",
@@ -268,8 +284,9 @@ def _e5_curve(results: Results) -> Finding:
         stay.append(early.any() and bool(near[early.argmax() :].all()))
     n = len(reach)
     found = (
-        f"{share_text(sum(reach), n)} come near the curve on the way, {sum(stay)} stay near it to "
-        f"the end"
+        f"{counted(sum(reach), n, 'runs')} come near the curve while their rate is still a tenth "
+        f"or more from its final value, and {sum(stay)} of them stay near it to the end. Near is a "
+        f"distance of at most {100 * EQUAL_LOSS:.0f} % of the final loss."
     )
     return Finding(found, grade(sum(reach) > n / 2))
 
@@ -285,8 +302,9 @@ def _curve(results: Results) -> pd.DataFrame:
 
 @rule_of(
     "E6",
-    "4.2",
-    "an additional network for the output variance may help to avoid over-regularisation",
+    "section 4.2",
+    "An additional network for the variance of what is decoded may help to avoid "
+    "over-regularisation.",
     "may",
     "chapter-landscape",
     "variance_network",
@@ -304,27 +322,30 @@ def _e6_variance_network(results: Results) -> Finding:
         ),
         "network": results["variance_network"],
     }
-    counts, texts = {}, []
+    counts, texts, losses = {}, [], []
     for name, runs in arms.items():
         kept = runs["diverged"].values == 0
         counts[name] = int((runs["rate"].values[kept] < OVER_REGULARISED).sum()), int(kept.sum())
         loss = np.median(runs["loss_per_node"].values[kept]) if kept.any() else np.nan
         count, total = counts[name]
-        texts.append(
-            f"{name} variance: {count} of {total} over-regularised, median loss {loss:.2f} per node"
-        )
+        texts.append(f"{count} of {total}")
+        losses.append(f"{loss:.2f}")
     part = exceeds_part(*counts["constant"], *counts["network"], ALWAYS)
     table = [[count, runs - count] for count, runs in counts.values()]
-    found = f"{'; '.join(texts)} (p = {fisher(table, 'greater'):.1g}){power_text(part)}"
+    found = (
+        f"{texts[1]} runs with a network for the variance are over-regularised, and {texts[0]} "
+        f"with a constant variance ({p_text(fisher(table, 'greater'))}). The median losses are "
+        f"{losses[1]} and {losses[0]} nats per node.{power_text(part)}"
+    )
     return Finding(found, combine(part))
 
 
 @rule_of(
     "E7",
-    "4",
-    "with a first weight beta_0 that is too small the rate grows too large and training does not "
-    "converge",
-    "in words (typically 1e-7)",
+    "section 4",
+    "If the weight of the rate in the first phase of the training is too small, the rate grows too "
+    "large and the training does not converge.",
+    "typically around 1e-7",
     "chapter-landscape",
     "first_phase",
 )
@@ -350,18 +371,26 @@ def _e7_first_weight(results: Results) -> Finding:
     if not counts:
         raise ResultError("no run with a first weight below 1e-7 is stored")
     texts = [
-        f"{w:.0e}: {row['count']:.0f} of {row['size']:.0f} (largest rate {row['rate']:.3g} nats)"
+        f"{row['count']:.0f} of {row['size']:.0f} at {sized(w)} ({row['rate']:.3g} nats)"
         for w, row in table.iterrows()
     ]
     most = (smaller["count"] > smaller["size"] / 2).any() and base["count"] < base["size"] / 2
     more = _more(counts, (int(base["count"]), int(base["size"])))
-    return Finding(f"failing at {', '.join(texts)}", either(most, more))
+    worst = max(counts.values(), key=lambda own: own[0] / own[1])
+    found = (
+        f"{base['count']:.0f} of {base['size']:.0f} runs fail to converge with the first "
+        f"weight of {sized(TEXT_WEIGHT)} per node that the paper names, and at most {worst[0]} of "
+        f"{worst[1]} with a smaller one. Failed runs by first weight, with the largest rate on the "
+        f"way (median): {listed(texts)}."
+    )
+    return Finding(found, either(most, more))
 
 
 @rule_of(
     "E8",
-    "5.3",
-    "the four modes need a longer reconstruction phase than the standard normal factors",
+    "section 5.3",
+    "If the factors have four separate modes, the training needs a longer first phase for "
+    "reconstruction than with standard normal factors.",
     "longer",
     "chapter-landscape",
     "first_phase",
@@ -382,11 +411,25 @@ def _e8_longer_phase(results: Results) -> Finding:
             raise ResultError(f"no run of {factors} is stored")
         enough = (share >= ALWAYS)[::-1].cummin()[::-1]
         needed[factors] = float(enough.index[enough].min()) if enough.any() else np.inf
-        shares = ", ".join(f"{phase:g}: {100 * value:.0f} %" for phase, value in share.items())
-        texts.append(f"{factors} succeed with a phase of {shares}")
+        shares = listed([f"{100 * value:.0f} % at {phase:g}" for phase, value in share.items()])
+        texts.append(
+            f"Successful runs with {FACTORS[factors]}, by share of the published phase: {shares}."
+        )
+    four, standard = (_least(needed[factors]) for factors in ("four-modes", "standard-normal"))
+    others = "as with standard normal factors"
+    if four != standard:
+        others = f"and with standard normal factors {standard}"
+    found = f"With four modes nine in ten runs succeed {four}, {others}. {' '.join(texts)}"
     if needed["four-modes"] == needed["standard-normal"] in (0.0, np.inf):
-        return Finding("; ".join(texts), "undecided")
-    return Finding("; ".join(texts), grade(needed["four-modes"] > needed["standard-normal"]))
+        return Finding(found, "undecided")
+    return Finding(found, grade(needed["four-modes"] > needed["standard-normal"]))
+
+
+def _least(phase: float) -> str:
+    """The least share of the published phase that is enough, in words."""
+    if np.isfinite(phase):
+        return f"from {phase:g} of the published phase on" if phase else "without such a phase"
+    return "with no phase that was tried"
 
 
 # ------------------------------------------------------------------------- E9: the loss of a run
@@ -394,8 +437,8 @@ def _e8_longer_phase(results: Results) -> Finding:
 
 @rule_of(
     "E9",
-    "4.3, 5.1",
-    "the loss does not tell a disentangled run from another",
+    "sections 4.3 and 5.1",
+    "The loss of a run does not tell whether it is disentangled.",
     "nearly equal losses",
     "chapter-disentanglement",
     "dense_runs",
@@ -416,8 +459,9 @@ def _e9_loss(results: Results) -> Finding:
     loss = runs["loss_per_node"].values[kept].astype(float)
     trend, part = kendall_trend(loss, angle[kept]), no_trend_part(loss, angle[kept])
     found = (
-        f"{network.name}, `{network.recipe}`: tau of loss and angle {trend.tau:+.2f} "
-        f"(p = {trend.p_value:.1g}, {kept.sum()} runs){power_text(part)}"
+        f"Over {kept.sum()} runs of {network.name}, recipe `{network.recipe}`, the test loss "
+        f"{direction(*trend)} with the angle between latents and factors (Kendall's tau "
+        f"{trend.tau:+.2f}, {p_text(trend.p_value)}).{power_text(part)}"
     )
     return Finding(found, combine(part))
 
@@ -427,9 +471,9 @@ def _e9_loss(results: Results) -> Finding:
 
 @rule_of(
     "E10",
-    "6",
-    "with a low number of labelled samples training is very similar to that without; "
-    "disentanglement is random, and the latents vary dramatically between trials",
+    "section 6",
+    "With few labelled samples the training is much like that without labels. Disentanglement is "
+    "random, and the latents vary dramatically from run to run.",
     "similar; random",
     "chapter-labels",
     "labels",
@@ -450,17 +494,19 @@ def _e10_few_labels(results: Results) -> Finding:
     varied = Part("holds" if alike < IDENTICAL else "fails", 1.0)
     ranges = [f"{s.min():.2f} to {s.max():.2f} (median {np.median(s):.2f})" for s in scores]
     found = (
-        f"{count} label{'s' * (count != 1)}: S_D {ranges[1]}, without {ranges[0]}; "
-        f"{len(scores[1])} runs each, concordance {alike:.2f}{power_text(part)}"
+        f"S_D is {ranges[1]} with {count} label{'s' * (count != 1)} and {ranges[0]} without, in "
+        f"{len(scores[1])} runs each. The latents of two runs with labels agree to {alike:.2f} "
+        f"(median concordance, 1 if they are identical).{power_text(part)}"
     )
     return Finding(found, combine(part, varied))
 
 
 @rule_of(
     "E11",
-    "7",
-    "the total correlation of q(z) is a useful and simpler measurement of disentanglement where "
-    "the factors are independent",
+    "section 7",
+    "If the factors are independent, the total correlation of the aggregated posterior q(z), which "
+    "says how much the latents depend on each other, is a useful and simpler measure of "
+    "disentanglement.",
     "useful",
     "chapter-runs",
     "disentanglement",
@@ -488,12 +534,17 @@ def _e11_total_correlation(results: Results) -> Finding:
         trend = kendall_trend(score, correlation)
         entangled = float(np.median(correlation[~are_disentangled(mean[kept], theta)]))
         texts.append(
-            f"{factors}: tau {trend.tau:+.2f} (p = {trend.p_value:.1g}, {len(score)} runs), median "
-            f"of the entangled {entangled:.2f} nats"
+            f"With {FACTORS[factors]} it {direction(*trend)} as S_D rises (Kendall's tau "
+            f"{trend.tau:+.2f}, {p_text(trend.p_value)}, {len(score)} runs), and has a median of "
+            f"{entangled:.2f} nats where runs are entangled."
         )
         falling = trend.tau < 0 and trend.p_value < SIGNIFICANT
         falls.append(falling and entangled > FACTORISED)
-    return Finding("; ".join(texts), grade(*falls))
+    found = (
+        f"The total correlation tells entangled runs from others on {sum(falls)} of {len(falls)} "
+        f"sets of factors. {' '.join(texts)}"
+    )
+    return Finding(found, grade(*falls))
 
 
 # ------------------------------------------------------------------------ E12: the whole curve
@@ -501,8 +552,9 @@ def _e11_total_correlation(results: Results) -> Finding:
 
 @rule_of(
     "E12",
-    "2.2, fig. 4",
-    "the solutions that are found by varying beta lie along a convex rate-distortion curve",
+    "section 2.2, fig. 4",
+    "The models that training finds for different weights beta of the rate lie, by rate and "
+    "distortion, along one convex curve.",
     "convex",
     "chapter-landscape",
     "rate_distortion",
@@ -530,10 +582,12 @@ def _e12_convex(results: Results) -> Finding:
     above = float(excess.max())
     rise = float((distortion - np.minimum.accumulate(distortion)).max())
     found = (
-        f"{n} weights, rates {rate.min():.2g} to {rate.max():.3g} nats: at most {above:.2g} nats "
-        f"per node above their convex hull, {rise:.2g} above a model of a smaller rate"
+        f"The models of {n} weights lie up to {above:.2g} nats per node of distortion above the "
+        f"convex curve below all of them, where up to {RISE:g} counts as on it. They lie up to "
+        f"{rise:.2g} nats per node above a model with a smaller rate. Their rates are "
+        f"{rate.min():.2g} to {rate.max():.3g} nats."
     )
     if above > RISE:
         off = points.index[excess > RISE]
-        found += f"; off it are weights from {off.min():.2g} to {off.max():.2g} per node"
+        found += f" Off the curve are weights of {off.min():.2g} to {off.max():.2g} per node."
     return Finding(found, either(above <= RISE, rise <= RISE))

@@ -18,6 +18,7 @@ from dvae.claims.frame import (
     rule_of,
     select_trials,
 )
+from dvae.claims.words import direction, listed, p_text
 from dvae.conventions import GOOD_SCORE, IDENTICAL, MUCH_WORSE, SIGNIFICANT
 from dvae.results.conditions import factors_by_set
 from dvae.results.labelled import (
@@ -32,9 +33,9 @@ __all__: list[str] = []
 
 @rule_of(
     "S1",
-    "6, fig. 14 left",
-    "about 1 % of labelled samples gives consistently good disentanglement, 3 to 8 % nearly "
-    "identical runs",
+    "section 6, fig. 14 left",
+    "If the factors of about 1 % of the samples are given (labels), runs are consistently well "
+    "disentangled. With 3 to 8 % they are nearly identical to each other.",
     "about 1 %",
     "chapter-labels",
     "dense_labels",
@@ -53,8 +54,8 @@ def _tables(results: Results) -> dict[str, xr.Dataset]:
     """Tables of ``by_labels`` by network, the nearest to the paper's in front."""
     tables = {}
     if "dense_labels" in results:
-        tables["DenseVAE, `one-cycle`"] = by_labels(results["dense_labels"], "one-cycle")
-    return tables | {"PodVAE, `calibrated`": by_labels(results["labels"], "calibrated")}
+        tables["DenseVAE, recipe `one-cycle`"] = by_labels(results["dense_labels"], "one-cycle")
+    return tables | {"PodVAE, recipe `calibrated`": by_labels(results["labels"], "calibrated")}
 
 
 def _few_labels(table: xr.Dataset, theta: Float[np.ndarray, "all 2"]) -> Finding:
@@ -66,12 +67,13 @@ def _few_labels(table: xr.Dataset, theta: Float[np.ndarray, "all 2"]) -> Finding
         latents = _near(table, percent)["latent_mean"].transpose("run", "sample", "latent")
         alike[percent] = float(np.median(run_similarity(latents.values)))
     n = len(scores[0])
-    found = ", ".join(
-        f"{p} %: {scores[p].mean():.2f} ({scores[p].min():.2f} to {scores[p].max():.2f}; "
-        f"{good[p]} disentangled)"
-        for p in scores
+    ranges = [f"{own.mean():.2f} ({own.min():.2f} to {own.max():.2f})" for own in scores.values()]
+    found = (
+        f"{good[1]} of {n} runs with about 1 % of labels are disentangled, {good[0]} without "
+        f"labels, {good[3]} with 3 % and {good[8]} with 8 %. The latents of two runs agree to "
+        f"{alike[3]:.3f} with 3 % and to {alike[8]:.3f} with 8 % (median concordance, 1 if they "
+        f"are identical). The mean S_D (range) with 0, 1, 3 and 8 % is {listed(ranges)}."
     )
-    found = f"mean S_D and range over {n} runs: {found}; concordance {alike[3]:.3f}, {alike[8]:.3f}"
     same = all(value > IDENTICAL for value in alike.values())
     return Finding(found, grade(good[1] == n and good[0] < n, same))
 
@@ -83,8 +85,8 @@ def _near(table: xr.Dataset, percent: float) -> xr.Dataset:
 
 @rule_of(
     "S2",
-    "6, fig. 14 right",
-    "training losses do not depend on the number of labels",
+    "section 6, fig. 14 right",
+    "The losses at the end of the training do not depend on the number of labels.",
     "constant",
     "chapter-labels",
     "dense_labels",
@@ -111,9 +113,12 @@ def _losses(table: xr.Dataset) -> Finding:
     differs = mann_whitney(none, loss.ravel())
     adjusted = holm([differs, *(t.p_value for t in trends)])
     found = (
-        f"median loss {np.median(none):.2f} without labels, {np.median(loss):.2f} with {least} and "
-        f"more (p = {adjusted[0]:.1g}); from there on tau of the loss {trends[0].tau:+.2f} "
-        f"(p = {adjusted[1]:.1g}), of the rate {trends[1].tau:+.2f} (p = {adjusted[2]:.1g})"
+        f"the median training loss is {np.median(none):.2f} nats per node without labels and "
+        f"{np.median(loss):.2f} with {least} and more ({p_text(adjusted[0])}). From {least} labels "
+        f"on the loss {direction(trends[0].tau, adjusted[1])} with their number (Kendall's tau "
+        f"{trends[0].tau:+.2f}, {p_text(adjusted[1])}), and the rate "
+        f"{direction(trends[1].tau, adjusted[2])} (tau {trends[1].tau:+.2f}, "
+        f"{p_text(adjusted[2])})."
     )
     no_trend = adjusted[1] > SIGNIFICANT
     return Finding(found, either(adjusted.min() > SIGNIFICANT, no_trend))
@@ -121,9 +126,10 @@ def _losses(table: xr.Dataset) -> Finding:
 
 @rule_of(
     "S3",
-    "6, fig. 15",
-    "four modes with just over 1 % of labels: the aggregated posterior matches p(theta), and "
-    "regions of low density are kept, better than without labels",
+    "section 6, fig. 15",
+    "If the factors have four separate modes and just over 1 % of the samples are labelled, the "
+    "aggregated posterior matches the distribution p(theta) of the factors better than without "
+    "labels. The regions of low density between the modes are kept better too.",
     "one run shown",
     "chapter-labels",
     "low_density",
@@ -146,18 +152,24 @@ def _s3_low_density(results: Results) -> Finding:
         for without, labelled in (shape, [np.abs(v - 1) for v in valley], field)
     ]
     found = (
-        f"S_KL {np.median(shape[1]):.2f} against {np.median(shape[0]):.2f} without labels; share "
-        f"between the modes {np.median(valley[1]):.2f} against {np.median(valley[0]):.2f} of "
-        f"p(theta)'s; field error there {100 * np.median(field[1]):.2g} against "
-        f"{100 * np.median(field[0]):.2g} %"
+        f"{sum(better)} of {len(better)} measures are better with labels than without, at the 5 % "
+        f"level. The mismatch of the shapes, S_KL, is {np.median(shape[1]):.2f} nats with labels "
+        f"and {np.median(shape[0]):.2f} without (the estimate can be negative). "
+        f"Between the modes lie {np.median(valley[1]):.2f} and "
+        f"{np.median(valley[0]):.2f} times as many samples as p(theta) has there. Fields from "
+        f"there are reconstructed with an error of {100 * np.median(field[1]):.2g} and "
+        f"{100 * np.median(field[0]):.2g} % of their norm. "
+        f"These numbers are medians over the runs."
     )
     return Finding(found, grade(*better))
 
 
 @rule_of(
     "S4",
-    "6, eqs 27, 28",
-    "eq. 27 is unstable, eq. 28 trains",
+    "section 6, eqs 27 and 28",
+    "The loss of eq. 27, the first of two for labelled samples, is unstable: it reacts so strongly "
+    "to changes of the network's parameters that it needs unreasonably small learning rates. The "
+    "simpler loss of eq. 28 trains well.",
     "stated",
     "chapter-labels",
     "label_objectives",
@@ -176,10 +188,14 @@ def _s4_objectives(results: Results) -> Finding:
     good = medians.loc["eq28"].xs(rate, level="learning_rate").iloc[0]
     other = medians.loc["eq27"].xs(rate, level="learning_rate")["relative_error"]
     stopped = frame[(frame["objective"] == "eq27") & (frame["learning_rate"] == rate)]["diverged"]
-    found = (
-        f"median error of fields at a learning rate of {rate:g}: eq. 28 "
-        f"{100 * good['relative_error']:.2g} % (S_D {good['disentanglement']:.2f}), eq. 27 "
-        f"{100 * other.min():.2g} % at best; {int((stopped > 0).sum())} of {len(stopped)} diverged"
-    )
     unstable = bool((other > MUCH_WORSE * good["relative_error"]).all())
+    found = (
+        f"At a learning rate of {rate:g}, the best one for eq. 28, the median error of the fields "
+        f"is {100 * good['relative_error']:.2g} % of their norm with eq. 28 and "
+        f"{100 * other.min():.2g} % with eq. 27 at best, over the label variances that were "
+        f"tried. This is {'' if unstable else 'not '}what counts as unstable here: at the same "
+        f"learning rate, {MUCH_WORSE} times the error or more with every such variance, or a "
+        f"training that diverges, as {int((stopped > 0).sum())} of {len(stopped)} runs of eq. 27 "
+        f"do. S_D with eq. 28 is {good['disentanglement']:.2f}."
+    )
     return Finding(found, grade(unstable, good["disentanglement"] > GOOD_SCORE))

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from dvae.analysis import barrier, chance_of_disentangled, share_text
+from dvae.analysis import barrier, chance_of_disentangled
 from dvae.claims.frame import (
     Finding,
     Results,
@@ -17,6 +17,7 @@ from dvae.claims.frame import (
     select_trials,
     with_variables,
 )
+from dvae.claims.words import counted
 from dvae.conventions import (
     BARRIER,
     BELOW_LIMIT,
@@ -39,8 +40,9 @@ __all__ = ["late_rates", "published_paths"]
 
 @rule_of(
     "T1",
-    "4.2, theorem 1, fig. 2",
-    "an over-regularised VAE decodes mean and variance of the data for every z",
+    "section 4.2, theorem 1, fig. 2",
+    "An over-regularised VAE, whose latents say nothing about the data, decodes the same for any "
+    "values of the latents: the mean and the variance of the data.",
     "equal",
     "chapter-landscape",
     "over_regularised",
@@ -57,8 +59,11 @@ def _t1_collapsed_decoder(results: Results) -> Finding:
     variance = float(abs(full["variance_error"]).max())
     mean = float(mini["mean_error"].max())
     found = (
-        f"deviations of the mean below {100 * worst:.2g} % with all data in each step (variance "
-        f"{100 * variance:.2g} %); with mini-batches the mean field is within {100 * mean:.2g} %"
+        f"If every step takes all data, the decoded mean is off, and changes with the latents, by "
+        f"at most {100 * worst:.2g} % of the standard deviation of the data (root mean square over "
+        f"the nodes). The decoded variance is off by at most {100 * variance:.2g} % of the "
+        f"variance of the data. If a step takes only a part of the data, the decoded mean field is "
+        f"off by at most {100 * mean:.2g} % of the norm of the mean field of the data."
     )
     return Finding(found, either(worst < EQUAL_MEAN, mean < EQUAL_MEAN))
 
@@ -66,8 +71,8 @@ def _t1_collapsed_decoder(results: Results) -> Finding:
 @rule_of(
     "L1",
     "fig. 3 left",
-    "lines from 10 random initialisations to a desirable solution cross a region of "
-    "over-regularised local minima",
+    "On straight lines in the space of the network's parameters, from 10 random initialisations "
+    "to a desirable solution, the loss passes through over-regularised local minima.",
     "all of 10",
     "chapter-landscape",
     "lines",
@@ -79,14 +84,18 @@ def _l1_lines(results: Results) -> Finding:
     inside = (lines["minimum_alpha"].values > 0) & (lines["minimum_alpha"].values < LINE_END)
     low = inside & (lines["minimum_rate"].values < OVER_REGULARISED)
     n, k, over = lines.sizes["trial"], int(inside.any(1).sum()), int(low.any(1).sum())
-    found = f"a minimum inside {share_text(k, n)}, over-regularised in {over}"
+    found = (
+        f"{counted(k, n, 'lines')} have a local minimum of the loss inside. On {over} of them it "
+        f"is an over-regularised one, with a rate below {OVER_REGULARISED} nats."
+    )
     return Finding(found, either(over == n, k > 0))
 
 
 @rule_of(
     "L2",
     "fig. 3 right",
-    "no local minimum along 1000 random directions from a desirable solution",
+    "Along 1000 random directions in the space of the network's parameters, away from a desirable "
+    "solution, the loss has no local minimum.",
     "none of 1000",
     "chapter-landscape",
     "directions",
@@ -108,9 +117,11 @@ def _l2_directions(results: Results) -> Finding:
     n, k = plain.sizes["trial"], int(shallow.any(1).sum())
     points = (loss < SHOWN_LOSS).sum(1)
     found = (
-        f"{share_text(k, n)} have one below a loss of 1000, where {points.min()} to {points.max()} "
-        f"(median {np.median(points):.0f}) of the {plain.sizes['point']} points of a direction "
-        f"lie; {own.sum()} the bottom of the solution's own basin"
+        f"{counted(k, n, 'directions')} have a local minimum where the loss is below 1000 nats per "
+        f"node, at which the figure ends. Not counted are {own.sum()} directions on which the loss "
+        f"first falls a little further, to the bottom of the solution's own basin. Of the "
+        f"{plain.sizes['point']} points of a direction {points.min()} to {points.max()} (median "
+        f"{np.median(points):.0f}) have a loss below 1000."
     )
     return Finding(found, either(k == 0, k < FEW * n))
 
@@ -118,7 +129,8 @@ def _l2_directions(results: Results) -> Finding:
 @rule_of(
     "L3",
     "fig. 4",
-    "a desirable and an over-regularised run share the first part of their path",
+    "A training that ends in a desirable solution and one that ends over-regularised first follow "
+    "the same path of rate and distortion, and part later.",
     "shared, then apart",
     "chapter-landscape",
     "dense_phases",
@@ -161,8 +173,11 @@ def _parted(arms: dict[str, xr.Dataset]) -> Finding:
     leaves = passes & ~(short["rate"].values < OVER_REGULARISED)
     n = len(shared)
     found = (
-        f"the first {100 * np.median(shared):.0f} % (median) shared, by the same seed; "
-        f"{passes.sum()} of {n} short ones pass through zero rate, {ends.sum()} end there alone"
+        f"{ends.sum()} of {n} runs with a quarter of the reconstruction phase end "
+        f"over-regularised, where the run with the whole phase and the same seed does not. The two "
+        f"share the first {100 * np.median(shared):.0f} % of the training (median). "
+        f"{passes.sum()} of {n} runs with the short phase pass through a rate below "
+        f"{OVER_REGULARISED} nats on the way."
     )
     return Finding(found, either(ends.sum() > n / 2, (ends | leaves).sum() > n / 2))
 
@@ -177,8 +192,8 @@ def late_rates(paths: xr.Dataset) -> Float[np.ndarray, "run entry"]:
 @rule_of(
     "L4",
     "fig. 4",
-    "the over-regularised region captures many weights beta; between models of neighbouring "
-    "weights the loss has no other minimum",
+    "For many values of the weight beta of the rate the training ends over-regularised. On lines "
+    "between models of neighbouring weights the loss with beta = 1 has no other minimum.",
     "many; none",
     "chapter-landscape",
     "rate_distortion",
@@ -198,9 +213,11 @@ def _l4_weights(results: Results) -> Finding:
     k = int((lines > 0).sum())
     ends, tested = _vertex_minima(sweep)
     found = (
-        f"{share_text(over, below.sizes['trial'])} of the models below the limit are "
-        f"over-regularised; {share_text(ends, tested)} of the models of another weight are minima "
-        f"on both lines; {share_text(k, len(lines))} of the lines have a minimum inside"
+        f"{counted(over, below.sizes['trial'], 'models')} with a weight below {limit:g} per node "
+        f"are over-regularised, which theory makes certain only above {limit / BELOW_LIMIT:g}. "
+        f"{counted(ends, tested, 'models')} of another weight than 1 are minima of the loss with "
+        f"beta = 1 on the lines to both neighbours. {counted(k, len(lines), 'lines')} have a "
+        f"minimum of this loss inside."
     )
     return Finding(found, grade(over >= FEW * below.sizes["trial"], k + ends == 0))
 
@@ -218,10 +235,11 @@ def _vertex_minima(sweep: xr.Dataset) -> tuple[int, int]:
 
 @rule_of(
     "L5",
-    "4.3, fig. 5",
-    "two runs that differ in the seed alone have nearly equal losses (-9.50, -9.42); one is "
-    "disentangled and one not, with higher losses between them",
-    "-9.50 and -9.42",
+    "section 4.3, fig. 5",
+    "Two runs that differ in the seed alone end with nearly equal losses, but one is disentangled "
+    "and the other is not. On the line between them, in the space of the network's parameters, the "
+    "loss is higher.",
+    "losses of -9.50 and -9.42 nats per node",
     "chapter-landscape",
     "seed_pairs",
     "baselines",
@@ -246,14 +264,20 @@ def _l5_seeds(results: Results) -> Finding:
     members = set(pairs["first"].values) | set(pairs["second"].values)
     missed = (1 - chance_of_disentangled(theta)) ** len(members)
     few = not disentangled.any() and missed >= SIGNIFICANT
+    unlike = (
+        f"of {len(apart)} pairs of runs have losses within {100 * EQUAL_LOSS:.0f} % of each other "
+        f"and differ by {UNLIKE} or more in S_D."
+    )
     if not apart.any():
-        return Finding(f"none of {len(apart)} pairs", "undecided" if few else "not reproduced")
+        return Finding(f"0 {unlike}", "undecided" if few else "not reproduced")
     trained, matched = (np.median(walls[apart, k]) for k in (0, -1))
     runs = len(set(pairs["first"].values[apart]) | set(pairs["second"].values[apart]))
     found = (
-        f"{apart.sum()} of {len(apart)} pairs (of {runs} runs) differ so in S_D, the best end has "
-        f"{score[apart][:, [0, -1]].max():.2f}, {disentangled.sum()} with a disentangled end; "
-        f"barrier {trained:.2g} as trained, {matched:.2g} matched (nats/node)"
+        f"{apart.sum()} {unlike} In {disentangled.sum()} of these pairs one run is disentangled. "
+        f"The best S_D among their {runs} runs is {score[apart][:, [0, -1]].max():.2f}. On the "
+        f"line between two of them the loss rises by {trained:.2g} nats per node (median) above "
+        f"the higher end, and by {matched:.2g} after the units of the one network were put in the "
+        f"order of the other's."
     )
     if few:
         return Finding(found, "undecided")

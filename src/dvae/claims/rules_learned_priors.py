@@ -7,7 +7,7 @@ import numpy as np
 from dvae.analysis import kl_divergence_knn
 from dvae.claims.frame import Finding, Results, by_kind, grade, rule_of
 from dvae.claims.rules_priors import hp_models
-from dvae.conventions import SAME_SHAPE
+from dvae.conventions import DIAGONAL_WIDTH, SAME_SHAPE
 from dvae.results.rotations import prior_axes
 
 __all__: list[str] = []
@@ -17,9 +17,9 @@ DRAWS = 512  # of p(theta), as many as there are test samples
 
 @rule_of(
     "E13",
-    "5.2, fig. 9",
-    "with HP the learned prior and the aggregated posterior match reasonably well, but not the "
-    "distribution of the generative parameters",
+    "section 5.2, fig. 9",
+    "With a hierarchical prior (HP) the prior that is learned and the aggregated posterior match "
+    "each other reasonably well. Neither matches the distribution of the factors.",
     "shown",
     "chapter-priors",
     "priors",
@@ -31,7 +31,7 @@ def _e13_matching(results: Results) -> Finding:
     other half; and of most it is further than that from p(theta)."""
     rng = np.random.default_rng(0)
     truth = 1 + np.sqrt(0.5) * rng.standard_normal((2, DRAWS, 2))
-    found = {}
+    found: dict[str, Finding] = {}
     for recipe, models in hp_models(results["priors"], "shifted-normal").items():
         noise = rng.standard_normal(models["latent_mean"].shape)
         drawn = (models["latent_mean"] + models["latent_scale"] * noise).values
@@ -45,18 +45,24 @@ def _e13_matching(results: Results) -> Finding:
             )
         close, apart = (np.array(near) < SAME_SHAPE).sum(), (np.array(far) >= SAME_SHAPE).sum()
         text = (
-            f"q(z) matches the prior in {close} of {len(near)} models (median excess "
-            f"{np.median(near):.2f} nats) and p(theta) in {len(far) - apart} ({np.median(far):.1f})"
+            f"{close} of {len(near)} match the learned prior ({np.median(near):.2f} nats) and "
+            f"{len(far) - apart} the distribution of the factors ({np.median(far):.1f} nats)."
+            if found
+            else f"the aggregated posterior matches the learned prior in {close} of {len(near)} "
+            f"models and the distribution of the factors in {len(far) - apart}. Its divergence "
+            f"from the two is {np.median(near):.2f} and {np.median(far):.1f} nats (medians) above "
+            f"what two samples of the same distribution give."
         )
         half = len(near) / 2
-        found[f"`{recipe}`"] = Finding(text, grade(close > half, apart > half))
+        found[f"Recipe `{recipe}`"] = Finding(text, grade(close > half, apart > half))
     return by_kind(found)
 
 
 @rule_of(
     "E14",
-    "5.3, fig. 12",
-    "the priors learned with HP are often not rotationally invariant, and aligned with the axes",
+    "section 5.3, fig. 12",
+    "The priors that are learned with a hierarchical prior (HP) often do not look the same from "
+    "all directions, and are aligned with the axes of the latent space.",
     "often",
     "chapter-priors",
     "priors",
@@ -67,11 +73,17 @@ def _e14_aligned(results: Results) -> Finding:
     or more have their own axes, where the mutual information of their coordinates is lowest, within
     10 degrees of those of z. (The table of the calibrated and annealed models in the chapter was
     known when this was written; those of the published recipe were not.)"""
-    found = {}
+    found: dict[str, Finding] = {}
     for recipe, models in hp_models(results["priors"], "four-modes").items():
         axes = prior_axes(models)
         shaped, aligned, n = int(axes["shaped"].sum()), int(axes["prior_on_axes"].sum()), len(axes)
-        text = f"{shaped} of {n} are not invariant, {aligned} of these aligned"
+        text = (
+            f"{shaped} of {n} change so, and {aligned} of these {shaped} are aligned."
+            if found
+            else f"{shaped} of {n} learned priors change when they are turned by 45 degrees, and "
+            f"{aligned} of these {shaped} have their own axes within {DIAGONAL_WIDTH:.0f} degrees "
+            f"of those of the latent space."
+        )
         often = 2 * aligned >= shaped > 0
-        found[f"`{recipe}`"] = Finding(text, grade(2 * shaped >= n, often))
+        found[f"Recipe `{recipe}`"] = Finding(text, grade(2 * shaped >= n, often))
     return by_kind(found)

@@ -34,6 +34,7 @@ from dvae.claims.parts import (
     power_text,
     share_part,
 )
+from dvae.claims.words import listed, p_text, sized
 from dvae.conventions import (
     ALWAYS,
     DIAGONAL,
@@ -49,7 +50,7 @@ from dvae.results.rotations import has_diagonal_minimum
 
 __all__ = ["hp_models", "prior_verdict"]
 
-SHORT = {"standard": "no HP", **SHORT_NAMES}
+SHORT = {"standard": "without HP"} | {prior: f"with {name}" for prior, name in SHORT_NAMES.items()}
 HP = ("hierarchical", AS_CODED)
 LOOKED_AT = ("published", "calibrated", "annealed")  # recipes of ``priors``; the first decides
 
@@ -63,9 +64,10 @@ UNIFORM_SHARE = DIAGONAL_WIDTH / (DIAGONAL - np.degrees(np.arctan(1 / DISENTANGL
 
 @rule_of(
     "G1",
-    "5.2, figs 8, 9",
-    "factors N([1, 1], 0.5 I): the standard VAE reconstructs but never disentangles, with a "
-    "hierarchical prior (HP) it does",
+    "section 5.2, figs 8, 9",
+    "If the factors are shifted and scaled, with the distribution N([1, 1], 0.5 I), a VAE with the "
+    "standard normal prior reconstructs the fields but never disentangles. With a hierarchical "
+    "prior (HP) it does.",
     "never; yes",
     "chapter-runs",
     "dense_runs",
@@ -82,8 +84,9 @@ def _g1_shifted(results: Results) -> Finding:
 
 @rule_of(
     "M1",
-    "5.3",
-    "four modes: without HP a tenth of 50 runs is over-regularised, with HP none",
+    "section 5.3",
+    "If the factors have four separate modes, a tenth of 50 runs without a hierarchical prior (HP) "
+    "ends over-regularised. With HP none does.",
     "5 of 50; 0 of 50",
     "chapter-runs",
     "dense_runs",
@@ -96,22 +99,24 @@ def _m1_over_regularised(results: Results) -> Finding:
     Fisher's exact test, 5 %. Undecided as long as so few such runs are stored that a part could be
     both: PodVAE is never over-regularised by any recipe, and one-cycle was chosen so that DenseVAE
     is not."""
-    found = _counts(results, "four-modes", "over_regularised")
     for network in results.networks:
         kinds = _kinds_of(network, "four-modes")
         if network.recipe == "published" and network.name.startswith("DenseVAE") and kinds:
             parts = [part for own in kinds for part in _parts("M1", *own)]
             verdict = over_kinds(prior_verdict("M1", *own) for own in kinds)
-            return Finding(found + power_text(*dict.fromkeys(parts)), verdict)
-    return Finding(
-        f"{found}. No DenseVAE of the published recipe, which alone decides", "undecided"
-    )
+            power = power_text(*dict.fromkeys(parts))
+            return Finding(
+                _counts(results, "four-modes", "over_regularised", network, power), verdict
+            )
+    none = "No DenseVAE of the published recipe, which alone decides, has enough runs."
+    return Finding(f"{none} {_counts(results, 'four-modes', 'over_regularised')}", "undecided")
 
 
 @rule_of(
     "M2",
-    "5.3",
-    "four modes: disentanglement never without HP, in about half of 50 runs with HP",
+    "section 5.3",
+    "If the factors have four separate modes, no run without a hierarchical prior (HP) is "
+    "disentangled. With HP about half of 50 runs are.",
     "0 of 50; about 25 of 50",
     "chapter-runs",
     "dense_runs",
@@ -127,8 +132,9 @@ def _m2_disentangled(results: Results) -> Finding:
 
 @rule_of(
     "M3",
-    "5.3",
-    "HP runs on the four modes that fail are rotated by about 45 degrees",
+    "section 5.3",
+    "If the factors have four separate modes, runs with a hierarchical prior (HP) that are not "
+    "disentangled have latents that are rotated against the factors by about 45 degrees.",
     "always",
     "chapter-runs",
     "dense_runs",
@@ -140,34 +146,40 @@ def _m3_angles(results: Results) -> Finding:
     more of them than a uniformly random angle would put there, and not fewer than nine in ten;
     partly, if only the first; undecided, if neither can be denied (binomial tests, 5 %). The counts
     without HP stand beside them: crowding that is as strong there is not HP's."""
-    texts = []
+    texts = {}
     for network in results.networks:
         parts = [
-            f"{SHORT[prior]} {share_text(int(row['near_diagonal']), int(row['failed']))}"
+            f"{share_text(int(row['near_diagonal']), int(row['failed']))} {SHORT[prior]}"
             for prior in SHORT
             if (row := network.table.loc[("four-modes", network.recipe, prior)])["failed"]
         ]
         if parts:
-            texts.append(f"{network.name}: `{network.recipe}` {', '.join(parts)}")
-    verdict = over_kinds(prior_verdict("M3", *own) for own in _kinds("M3", results))
-    return Finding("within 10 degrees of 45. " + ". ".join(texts), verdict)
+            texts[f"{network.name}, `{network.recipe}`"] = parts
+    decides = results.deciding_network(_factors("M3"))
+    verdict = over_kinds(prior_verdict("M3", *own) for own in _kinds_of(decides, _factors("M3")))
+    low, high = DIAGONAL - DIAGONAL_WIDTH, DIAGONAL + DIAGONAL_WIDTH
+    own = texts.pop(f"{decides.name}, `{decides.recipe}`", ["no run failed"])
+    found = (
+        f"Runs of {decides.name}, `{decides.recipe}`, that failed to disentangle and are rotated "
+        f"by {low:.0f} to {high:.0f} degrees: {listed(own)}. Random angles would put "
+        f"{100 * UNIFORM_SHARE:.0f} % of them there."
+    )
+    others = [f"{name}: {listed(parts)}." for name, parts in texts.items()]
+    return Finding(" ".join([found, *_beside(others)]), verdict)
 
 
 def _decided(name: str, counted: str, results: Results) -> Finding:
     """Counts of every network, and the verdict on the one that decides, over its kinds of HP."""
-    kinds = _kinds(name, results)
+    decides = results.deciding_network(_factors(name))
+    kinds = _kinds_of(decides, _factors(name))
     parts = [part for own in kinds for part in _parts(name, *own)]
-    found = _counts(results, _factors(name), counted) + power_text(*dict.fromkeys(parts))
+    power = power_text(*dict.fromkeys(parts))
+    found = _counts(results, _factors(name), counted, decides, power)
     return Finding(found, over_kinds(prior_verdict(name, *own) for own in kinds))
 
 
 def _factors(name: str) -> str:
     return "shifted-normal" if name == "G1" else "four-modes"
-
-
-def _kinds(name: str, results: Results) -> list[tuple[pd.DataFrame, str, str]]:
-    """Table, recipe and prior of every kind of HP of the network that decides."""
-    return _kinds_of(results.deciding_network(_factors(name)), _factors(name))
 
 
 def _kinds_of(network: Network, factors: str) -> list[tuple[pd.DataFrame, str, str]]:
@@ -183,23 +195,36 @@ def _finished(row: pd.Series) -> int:
     return int(row["runs"] - row["diverged"])
 
 
-def _counts(results: Results, factors: str, name: str) -> str:
-    """Counts of a factor set by network, recipe and prior as text."""
-    texts = []
+def _counts(
+    results: Results, factors: str, name: str, decides: Network | None = None, power: str = ""
+) -> str:
+    """Counts of a factor set by network, recipe and prior as text.
+
+    Those of the network that decides come first, with the power of so many trials; for the others
+    it is said that they are not judged.
+    """
+    first: list[str] = []
+    others: list[str] = []
     for network in results.networks:
         recipes = network.table.index.unique("recipe")
-        kinds = []
         for recipe in sorted(recipes, key=lambda own: own != network.recipe):
             counted = [
-                f"{SHORT[prior]} {share_text(int(row[name]), _finished(row))}"
+                f"{share_text(int(row[name]), _finished(row))} {SHORT[prior]}"
                 for prior in SHORT
                 if _finished(row := network.table.loc[(factors, recipe, prior)])
             ]
+            judged = network is decides and recipe == network.recipe
             if counted:
-                kinds.append(f"`{recipe}` {', '.join(counted)}")
-        if kinds:
-            texts.append(f"{network.name}: {'; '.join(kinds)}")
-    return ". ".join(texts)
+                text = f"{network.name}, `{recipe}`: {listed(counted)}."
+                (first if judged else others).append(text)
+    word = name.replace("over_regularised", "over-regularised").capitalize()
+    texts = [f"{word} runs of {text}{power}" for text in first]
+    return " ".join([*texts, *_beside(others)])
+
+
+def _beside(others: list[str]) -> list[str]:
+    """Texts on networks that decide nothing, after a sentence that says so."""
+    return ["The following runs are not judged.", *others] if others else []
 
 
 def prior_verdict(name: str, table: pd.DataFrame, recipe: str, prior: str) -> str:
@@ -245,7 +270,7 @@ def _parts(name: str, table: pd.DataFrame, recipe: str, prior: str) -> tuple[Par
 @rule_of(
     "M4",
     "figs 10 to 12",
-    "rotating the latent space of a disentangled model destroys its disentanglement",
+    "Rotating the latent space of a disentangled model destroys its disentanglement.",
     "shown",
     "chapter-priors",
     "priors",
@@ -258,20 +283,22 @@ def _m4_turned(results: Results) -> Finding:
     curve, turn = looks["curve_disentanglement"].values, looks["turn"].values
     good = are_disentangled(looks["latent_mean"].values, looks["theta"].values[0])
     if not good.any():
-        return Finding("no stored model is disentangled", "not yet run")
+        return Finding("No stored model is disentangled.", "not yet run")
     before, after = curve[good][:, turn == 0], curve[good][:, turn == DIAGONAL]
     found = (
-        f"{good.sum()} models: S_D {before.min():.2f} to {before.max():.2f} before, "
-        f"{after.min():.2f} to {after.max():.2f} after"
+        f"S_D of {good.sum()} disentangled models is {before.min():.2f} to {before.max():.2f} "
+        f"before a rotation by {DIAGONAL:.0f} degrees, and {after.min():.2f} to {after.max():.2f} "
+        f"after it."
     )
     return Finding(found, "illustrated")
 
 
 @rule_of(
     "M5",
-    "appendix A, 5.2, supplement",
-    "the regularisation loss does not depend on the rotation for a rotation-invariant prior; for "
-    "HP it does, with local minima at 45 degrees",
+    "appendix A, section 5.2, supplement",
+    "If the prior looks the same from all directions, as the standard normal one does, the "
+    "regularisation loss does not change when the latents are rotated. With a hierarchical prior "
+    "(HP) it does, and has local minima at a rotation by 45 degrees.",
     "constant; minima at 45",
     "chapter-priors",
     "priors",
@@ -285,7 +312,7 @@ def _m5_rates(results: Results) -> Finding:
     looks = results["priors"]
     standard = select_trials(looks, prior="standard")["curve_rate_standard"].values
     constant = float(np.ptp(standard, axis=1).max())
-    found = {}
+    found: dict[str, Finding] = {}
     for recipe, learned in hp_models(looks, "four-modes").items():
         curved = learned.isel(
             trial=np.flatnonzero(np.ptp(learned["curve_rate"].values, axis=1) > FLAT)
@@ -294,10 +321,19 @@ def _m5_rates(results: Results) -> Finding:
             has_diagonal_minimum(curved.isel(trial=index)) for index in range(curved.sizes["trial"])
         )
         n, k = learned.sizes["trial"], curved.sizes["trial"]
-        text = f"{k} of {n} change by more than {FLAT} nats, {near} of these have a minimum near 45"
-        found[f"`{recipe}`"] = Finding(text, grade(k > n / 2, near > k / 2))
+        text = (
+            f"{k} of {n} change so, and {near} of these {k} have such a minimum."
+            if found
+            else f"the regularisation loss of {k} of {n} models with HP changes by more than "
+            f"{FLAT} nats with the rotation, and that of {near} of these {k} has a minimum within "
+            f"{DIAGONAL_WIDTH:.0f} degrees of {DIAGONAL:.0f}."
+        )
+        found[f"Recipe `{recipe}`"] = Finding(text, grade(k > n / 2, near > k / 2))
     texts, verdict = by_kind(found)
-    return Finding(f"N(0, I): change below {max(constant, EXACT):.0e} nats. HP, {texts}", verdict)
+    found_standard = (
+        f"With the standard normal prior the change is below {sized(max(constant, EXACT))} nats."
+    )
+    return Finding(f"{texts} {found_standard}", verdict)
 
 
 def hp_models(looks: xr.Dataset, factors: str) -> dict[str, xr.Dataset]:
@@ -321,7 +357,8 @@ def hp_models(looks: xr.Dataset, factors: str) -> dict[str, xr.Dataset]:
 @rule_of(
     "M6",
     "fig. 13",
-    "S_KL rises as the latent space becomes more entangled",
+    "S_KL, which measures in nats how badly the shape of the aggregated posterior fits that of the "
+    "factors' distribution, rises as the latent space becomes more entangled.",
     "rises",
     "chapter-runs",
     "shape_score",
@@ -333,6 +370,14 @@ def _m6_shapes(results: Results) -> Finding:
     found, falls = [], []
     for recipe, own in four.groupby("recipe"):
         tau, p_value = kendall_trend(own["disentanglement"].to_numpy(), own["shape"].to_numpy())
-        found.append(f"`{recipe}`: tau {tau:+.2f} (p = {p_value:.1g}, {len(own)} runs)")
+        found.append(f"{tau:+.2f} with `{recipe}` ({p_text(p_value)}, {len(own)} runs)")
         falls.append(tau < 0 and p_value < SIGNIFICANT)
-    return Finding("; ".join(found), grade(*falls))
+    summary = (
+        f"With {sum(falls)} of {len(falls)} recipes S_KL is the larger, the more entangled a run "
+        f"is (the lower its S_D)."
+    )
+    explained = (
+        f"The rank correlation of S_KL and S_D, Kendall's tau, is {listed(found)}. It would be -1 "
+        f"if S_KL always fell as S_D rises, and 0 if they had nothing to do with each other."
+    )
+    return Finding(f"{summary} {explained}", grade(*falls))

@@ -11,8 +11,9 @@ __all__: list[str] = []
 
 @rule_of(
     "A1",
-    "4.2, 5.2",
-    "DenseVAE has about 800,000 parameters; a hierarchical prior adds 0.048 %",
+    "sections 4.2 and 5.2",
+    "DenseVAE, the network of the paper, has about 800,000 trainable parameters. A hierarchical "
+    "prior adds 0.048 % to that number.",
     "800,000; 0.048 %",
     "chapter-training",
     "model_size",
@@ -27,6 +28,10 @@ def _a1_size(results: Results) -> Finding:
         for prior in ("standard", "hierarchical", AS_CODED)
     )
     added = {"described": 100 * (described - size) / size, "coded": 100 * (coded - size) / size}
-    found = ", ".join(f"{value:.3f} % as {text}" for text, value in added.items())
     agrees = any(f"{value:.3f}" == "0.048" for value in added.values())
-    return Finding(f"{size:,}; {found}", grade(abs(size / 8e5 - 1) < ABOUT, agrees))
+    found = (
+        f"DenseVAE has {size:,} parameters here. A hierarchical prior adds "
+        f"{added['described']:.3f} % of that number as the paper describes it, and "
+        f"{added['coded']:.3f} % as the authors coded it."
+    )
+    return Finding(found, grade(abs(size / 8e5 - 1) < ABOUT, agrees))
