@@ -2,7 +2,7 @@
 
     python benchmarks/bench_training.py [--device cpu|cuda] [--quick] [--json [PATH]] [--part NAME]
 
-Five parts, each in one run on one machine:
+Six parts, each in one run on one machine:
 
 - ``pod``: 50 PodVAEs by the calibrated recipe, against single models trained one after the other
   by an ordinary loop with ``torch.optim.Adam``, measured before and after the ensemble;
@@ -11,6 +11,8 @@ Five parts, each in one run on one machine:
 - ``dense``: DenseVAE as one batched program, as single models, and as a pool of processes, and
   the share of the device's measured limits that the batched program reaches;
 - ``grids``: DenseVAE on three grids, members in one batched program against members in turn;
+- ``layout``: one DenseVAE on a CPU with the channels of a node side by side in memory, as it
+  trains, and with every channel by itself, alternately;
 - ``threads``: ensembles with one thread and with several for every operation, on this machine as
   it is (wait until it is quiet) and beside one process that never rests.
 """
@@ -28,12 +30,13 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from unittest import mock
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dvae import DarcyDataset, DenseVAE, PodVAE, fit, make_recipe
-from dvae.models import VAE
+from dvae.models import VAE, dense
 from dvae.threads import one_thread
 from dvae.training import Recipe, initialise
 from dvae.training.ensemble import Ensemble
@@ -399,6 +402,29 @@ def bench_grids(quick: bool, device: str) -> dict:
     return {"rows": rows}
 
 
+def bench_layout(quick: bool, device: str) -> dict:
+    """Milliseconds of a step of one DenseVAE, by the order in memory; medians of some rounds."""
+    steps, rounds, batch = (2, 1, 32) if quick else (10, 5, 32)
+    layouts = {"channels last": dense._channels_last, "channels first": lambda x: x}
+    rows = []
+    print(f"\nDenseVAE, one member, batches of {batch}: milliseconds of a step")
+    print(f"  {'nodes':>8}" + "".join(f"{name:>18}" for name in layouts) + f"{'ratio':>8}")
+    for nodes in (33,) if quick else (33, 65):
+        model = DenseVAE(nodes)
+        fields = torch.randn(64, *model.field_shape)
+        seconds: dict[str, list[float]] = {name: [] for name in layouts}
+        for _ in range(rounds):
+            for name, layout in layouts.items():
+                with mock.patch.object(dense, "_channels_last", layout):
+                    seconds[name].append(ensemble_step(model, fields, 1, steps, device, batch))
+        found = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
+        rows.append({"nodes": nodes, "batch": batch, "rounds": rounds, "milliseconds": found})
+        ratio = found["channels first"] / found["channels last"]
+        cells = "".join(f"{value:18.1f}" for value in found.values())
+        print(f"  {nodes:8d}{cells}{ratio:8.2f}", flush=True)
+    return {"rows": rows}
+
+
 def with_threads(
     own: bool, model: VAE, fields: torch.Tensor, members: int, steps: int
 ) -> tuple[dict, torch.Tensor]:
@@ -508,6 +534,17 @@ def grids_rows(m: dict) -> list[dict]:
     return lines
 
 
+def layout_rows(m: dict) -> list[dict]:
+    lines = []
+    for found in m["rows"]:
+        nodes = found["nodes"]
+        ours, theirs = (found["milliseconds"][f"channels {name}"] for name in ("last", "first"))
+        what = f"step of one DenseVAE, {nodes} x {nodes} nodes, batches of {found['batch']}"
+        cells = f"{ours:.0f} ms, channels last in memory", f"{theirs:.0f} ms, channels first"
+        lines.append(row(what, *cells, theirs / ours))
+    return lines
+
+
 def threads_rows(m: dict) -> list[dict]:
     lines = []
     for found in m["rows"]:
@@ -523,6 +560,7 @@ PARTS = {
     "recipes": (bench_recipes, recipes_rows),
     "dense": (bench_dense, dense_rows),
     "grids": (bench_grids, grids_rows),
+    "layout": (bench_layout, layout_rows),
     "threads": (bench_threads, threads_rows),
 }
 

@@ -9,6 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from dvae.errors import DataError
 from dvae.models import DenseVAE, PlainVAE, PodBasis, PodVAE, count_parameters
+from dvae.models import dense as dense_module
 from dvae.models.priors import GaussianPrior
 from dvae.models.vae import DecoderVariance, encoding_distribution
 from dvae.training import fit
@@ -496,3 +497,30 @@ def test_without_standardisation_the_network_reads_the_fields_themselves():
 def test_fields_that_cannot_be_standardised_are_refused(fields, message):
     with pytest.raises(DataError, match=message):
         DenseVAE.from_fields(fields)
+
+
+def test_the_order_in_memory_changes_no_number(monkeypatch):
+    """Channels of a node lie side by side on a CPU, from the first convolution to the last."""
+    torch.manual_seed(0)
+    model = DenseVAE(n_nodes=17, blocks=(1, 2, 1)).double()
+    fields, noise = torch.randn(4, 3, 17, 17).double(), torch.randn(4, 2).double()
+    orders = []
+    for convolution in model.modules():
+        if isinstance(convolution, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            convolution.register_forward_pre_hook(
+                lambda _, inputs: orders.append(
+                    inputs[0].is_contiguous(memory_format=torch.channels_last)
+                )
+            )
+
+    def gradients():
+        terms = model.loss_terms(model.features(fields), noise)
+        return torch.autograd.grad((terms.rate + terms.distortion).sum(), [*model.parameters()])
+
+    found = gradients()
+    assert len(orders) > 10 and all(orders)
+    orders.clear()
+    monkeypatch.setattr(dense_module, "_channels_last", lambda x: x)
+    for ours, other in zip(found, gradients(), strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-9, atol=1e-9)
+    assert not all(orders)

@@ -106,6 +106,28 @@ def _up(inputs: int, outputs: int, kernel: int, grow_by_one: bool) -> nn.Module:
     )
 
 
+def _channels_last(x: Tensor) -> Tensor:
+    """The same numbers with the channels of a node side by side in memory, on a CPU.
+
+    Convolutions of a few channels are faster so (`benchmarks/bench_training.py`, part "layout"),
+    and what follows keeps the order. The grouped ones of members that share operations
+    (``torch.func.vmap``, which does not know the order and says so) are not.
+    """
+    if x.device.type != "cpu":
+        return x
+    try:
+        return x.contiguous(memory_format=torch.channels_last)
+    except RuntimeError:
+        return x
+
+
+class _Fields(nn.Unflatten):
+    """Numbers to fields of some shape, in the order in memory of :func:`_channels_last`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _channels_last(super().forward(x))
+
+
 class DenseBlock(nn.Module):
     """Layers that each append ``growth`` feature maps to everything before them."""
 
@@ -140,6 +162,9 @@ class _Trunk(nn.Sequential):
         flat = math.prod(self.shape)
         layers += [nn.Flatten(), nn.Linear(flat, flat // 2), nn.ReLU()]
         super().__init__(*layers, nn.Linear(flat // 2, n_latents))
+
+    def forward(self, fields: Tensor) -> Tensor:
+        return super().forward(_channels_last(fields))
 
 
 class DenseEncoder(Encoder):
@@ -220,7 +245,7 @@ def _mirror(channels, n_latents, blocks, growth, shape, sizes) -> nn.Sequential:
         nn.Linear(n_latents, flat // 2),
         nn.ReLU(),
         nn.Linear(flat // 2, flat),
-        nn.Unflatten(1, shape),
+        _Fields(1, shape),
     ]
     for i, n_layers in enumerate(blocks):
         block = DenseBlock(features, n_layers, growth)
