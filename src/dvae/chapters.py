@@ -5,16 +5,32 @@ Chapters are notebooks, so this module takes IPython and myst-nb, which the extr
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
 from dvae.analysis import share_text
 from dvae.plotting import caption_source, mark_smoke
 
-__all__ = ["glue_numbers", "is_smoke", "share_text", "shown", "source_line", "table"]
+__all__ = [
+    "glue_numbers",
+    "is_smoke",
+    "p_cell",
+    "plain_number",
+    "print_folded",
+    "print_source",
+    "share_text",
+    "shown",
+    "source_line",
+    "table",
+]
+
+COLUMNS = 79  # of printed text that a page shows without a scroll bar
 
 Origin = xr.Dataset | Mapping[str, Any] | str
 
@@ -37,14 +53,61 @@ def is_smoke(origin: Origin) -> bool:
     return _attributes(origin).get("profile") == "smoke"
 
 
-def source_line(origin: Origin) -> str:
-    """Profile, trials, hardware and commit of a result in a line, for captions."""
-    return caption_source(_attributes(origin))
+def source_line(*origins: Origin) -> str:
+    """Profile, trials, hardware and commit of a result in a line, for captions.
+
+    Of several results each is named: "dense_runs: profile laptop, ... paths: profile ...".
+    """
+    every = [_attributes(origin) for origin in origins]
+    lines = [caption_source(attributes) for attributes in every]
+    if len(every) == 1:
+        return lines[0]
+    named = zip(every, lines, strict=True)
+    return " ".join(f"{own['experiment']}: {text[0].lower()}{text[1:]}" for own, text in named)
 
 
-def shown(figure: Figure, origin: Origin) -> Figure:
+def print_folded(text: str) -> None:
+    """Print a text whose lines may be long, folded to the width of a page.
+
+    Lines that begin with a space are a table: where it is too wide, its last columns come below.
+    """
+    for indented, lines in itertools.groupby(text.splitlines(), lambda line: line[:1] == " "):
+        block = list(lines)
+        heading, *rows = (line.split() for line in block)
+        wide = max(map(len, block)) > COLUMNS
+        if indented and wide and all(len(row) == len(heading) for row in rows):
+            print(pd.DataFrame(rows, columns=heading).to_string(index=False, line_width=COLUMNS))
+        else:
+            print("\n".join(block if indented else map(_folded, block)))
+
+
+def _folded(line: str) -> str:
+    """A line on as many lines as it needs, the later ones indented."""
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(line, COLUMNS, subsequent_indent="    ", **options)
+
+
+def print_source(origin: Origin) -> None:
+    """Print the line of :func:`source_line`, folded to the width of a page."""
+    print_folded(source_line(origin))
+
+
+def shown(figure: Figure, *origins: Origin) -> Figure:
     """The figure, marked where its numbers come from a smoke run; the last line of a cell."""
-    return mark_smoke(figure) if is_smoke(origin) else figure
+    return mark_smoke(figure) if any(map(is_smoke, origins)) else figure
+
+
+def plain_number(value: float, digits: int = 2) -> str:
+    """A number to so many digits, and never as a power of ten if it is large: "280", "0.18"."""
+    text = f"{value:.{digits}g}"
+    return f"{float(text):.0f}" if "e+" in text else text
+
+
+def p_cell(p_value: float) -> str:
+    """A p-value for a table: three decimals, and "< 0.001" or "> 0.999" beyond them."""
+    if p_value < 0.001:
+        return "< 0.001"
+    return "> 0.999" if p_value > 0.999 else f"{p_value:.3f}"
 
 
 def table(
@@ -52,7 +115,7 @@ def table(
     rows: Iterable[Sequence[Any]],
     caption: str,
     name: str,
-    origin: Origin | None = None,
+    *origins: Origin,
 ):
     """A numbered table; its cell takes the option ``mystnb: {markdown_format: myst}``.
 
@@ -66,8 +129,8 @@ def table(
         What the table shows, with units.
     name : str
         Label for references, such as "table-losses".
-    origin : Dataset, DataFrame, mapping or str, optional
-        Where the numbers come from; added to the caption.
+    *origins : Dataset, DataFrame, mapping or str
+        Where the numbers come from; added to the caption. Of several, each is named.
 
     Returns
     -------
@@ -76,7 +139,7 @@ def table(
     from IPython.display import Markdown
 
     lines = [f"| {' | '.join(map(str, row))} |" for row in [columns, ["---"] * len(columns), *rows]]
-    title = caption if origin is None else f"{caption} {source_line(origin)}"
+    title = " ".join([caption, source_line(*origins)]) if origins else caption
     return Markdown("\n".join([f":::{{table}} {title}", f":name: {name}", "", *lines, ":::"]))
 
 

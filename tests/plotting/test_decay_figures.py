@@ -18,5 +18,9 @@ def test_convergence_reports_the_order_of_a_power_law():
     (ax,) = plotting.plot_convergence(h, {"p": 3 * h**2, "u": h**1.5}).axes
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["p: observed order 2.00", "u: observed order 1.50", "order 2"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "0.05", "0.025"]
+    first, second = ax.lines[:2]  # hollow, one inside the other
+    assert first.get_markersize() > second.get_markersize()
+    assert first.get_markerfacecolor() == "none"
     x, y = ax.lines[-1].get_data()
     assert np.log(y[1] / y[0]) / np.log(x[1] / x[0]) == pytest.approx(2.0)

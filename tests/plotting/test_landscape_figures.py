@@ -24,6 +24,15 @@ def test_rd_plane_has_distortion_along_and_rate_upwards():
     assert len(figure.axes) == 3  # plane and the colour bars of step and beta
 
 
+def test_paths_that_end_at_one_place_have_marks_one_inside_the_other():
+    end = [[9.0, 0.0], [4.0, -20.0]]
+    figure = plotting.plot_rd_plane({"one": end, "two": end})
+    marks = [line for line in figure.axes[0].lines if line.get_label() in ("one", "two")]
+    sizes = [mark.get_markersize() for mark in marks]
+    assert sizes[0] > 1.5 * sizes[1]
+    assert marks[1].get_zorder() > marks[0].get_zorder()
+
+
 def test_line_losses_are_cut_and_scores_get_their_own_axis():
     losses = np.array([[2000.0, -9.5, np.inf]])
     figure = plotting.plot_line_losses(
@@ -50,6 +59,7 @@ def test_plane_marks_its_solutions_in_the_right_place():
     left, right = panels(figure)
     for ax in (left, right):
         np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[2, 0]])
+        assert ax.lines[0].get_markerfacecolor() == "none"  # a basin may be smaller than its mark
     low, high = left.collections[0].get_clim()
     assert (low, high) == (-1.0, 5.0)
     deepest = left.collections[0].get_paths()[0].vertices  # the band around the minimum

@@ -26,3 +26,11 @@ def test_threshold_curves_show_bands_and_the_stated_threshold():
     assert (vertices[:, 1].min(), vertices[:, 1].max()) == (0.0, 1.0)
     assert ax.lines[-1].get_xdata()[0] == 0.9
     assert ax.texts[0].get_text() == "used here: 0.9"
+
+
+def test_curves_of_a_group_share_a_colour_and_differ_in_their_dashes():
+    curves = {name: [1.0, 0.0] for name in ("a1", "b1", "a2")}
+    (ax,) = plotting.plot_threshold_curves([0, 1], curves, groups=["a", "b", "a"]).axes
+    one, other, again = ax.lines
+    assert one.get_color() == again.get_color() != other.get_color()
+    assert one.get_linestyle() == other.get_linestyle() != again.get_linestyle()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Num
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import make_axes
@@ -70,6 +70,8 @@ def plot_convergence(
 ) -> Figure:
     """Error against grid spacing with the reference order and the observed one (row D2).
 
+    Marks are hollow, and each curve's smaller than those before: curves that agree are all seen.
+
     Parameters
     ----------
     spacing : (grid,), the distance h between nodes, dimensionless.
@@ -92,11 +94,15 @@ def plot_convergence(
     for i, (name, error) in enumerate(curves.items()):
         slope = np.polyfit(np.log(spacing), np.log(error), 1)[0]
         label = f"{name}: observed order {slope:.2f}"
-        ax.loglog(spacing, error, marker=MARKERS[i % len(MARKERS)], label=label)
+        look: dict[str, Any] = {"marker": MARKERS[i % len(MARKERS)], "mfc": "none"}
+        look |= {"ms": max(11 - 2 * i, 4), "lw": max(2.5 - 0.5 * i, 1)}
+        ax.loglog(spacing, error, label=label, **look)
     ends = np.array([spacing.min(), spacing.max()])
     lowest = min(error[spacing.argmin()] for error in curves.values())
     reference = 0.5 * lowest * (ends / ends[0]) ** order
     ax.loglog(ends, reference, "--", color="0.4", label=f"order {order:g}")
     ax.set(xlabel="grid spacing $h$ (dimensionless)", ylabel="relative error")
+    ax.set_xticks(spacing, [f"{h:.2g}" for h in spacing])
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.legend()
     return figure

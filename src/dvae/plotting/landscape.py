@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.patheffects import Normal, Stroke
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import (
@@ -22,7 +23,17 @@ from dvae.plotting._canvas import (
     make_axes,
 )
 from dvae.plotting._checks import Lists, as_array, as_lines, require_length
-from dvae.plotting.style import BETA, COLOURS, DISTORTION, POSITIVE, RATE, SCORE, SEQUENTIAL, STARS
+from dvae.plotting.style import (
+    BETA,
+    COLOURS,
+    DISTORTION,
+    POSITIVE,
+    RATE,
+    SCORE,
+    SEQUENTIAL,
+    STARS,
+    WIDTH,
+)
 
 __all__ = ["plot_line_losses", "plot_plane", "plot_rd_plane"]
 
@@ -81,7 +92,10 @@ def plot_rd_plane(
 
 
 def _draw_paths(figure: FigureBase, ax: Axes, paths: Mapping[str, Any], record_every: int) -> None:
-    """Training paths coloured by step, from a hollow dot to a mark of their own."""
+    """Training paths coloured by step, from a hollow dot to a mark of their own.
+
+    Each mark is smaller than those before it: where two paths end at one place, both are seen.
+    """
     paths = {name: as_array(path, f"path {name}", "step 2") for name, path in paths.items()}
     last = max(len(path) - 1 for path in paths.values()) * record_every
     for i, (name, path) in enumerate(paths.items()):
@@ -96,8 +110,9 @@ def _draw_paths(figure: FigureBase, ax: Axes, paths: Mapping[str, Any], record_e
         style: dict[str, Any] = {
             "color": COLOURS[i % len(COLOURS)],
             "mec": "black",
-            "ms": 10,
+            "ms": max(18 - 11 * i, 5),
             "ls": "",
+            "zorder": 4 + 0.1 * i,
         }
         ax.plot(*line[-1], STARS[i % len(STARS)], label=name, **style)
     figure.colorbar(segments, ax=ax, label="training step")
@@ -231,8 +246,11 @@ def plot_plane(
     if scores is not None:
         scores = as_array(scores, "scores", "x y", sizes, finite=False)
         panels.append((scores, SCORE, POSITIVE, (0.0, 1.0)))
-    figure, axes = make_axes(1, len(panels), 3.9, sharex=True, sharey=True)
+    tall = np.ptp(y) / np.ptp(x) * (WIDTH - 0.8) / len(panels)  # panels are true to scale
+    figure, axes = make_axes(1, len(panels), min(tall, 4.2) + 1.6, sharex=True, sharey=True)
     side = "right" if scores is None else "bottom"
+    halo = [Stroke(linewidth=3.5, foreground="white"), Normal()]
+    hollow: dict[str, Any] = {"mfc": "none", "mec": "black", "mew": 1.2, "ls": ""}
     for ax, (values, label, cmap, (low, high)) in zip(axes[0], panels, strict=True):
         levels = np.linspace(low, high if high > low else low + 1, 21)
         shown = np.ma.masked_invalid(values.T)
@@ -242,7 +260,9 @@ def plot_plane(
         ax.grid(False)
         ax.set_aspect("equal")
         for i, (name, place) in enumerate(solutions.items()):
-            ax.plot(*place, STARS[i % len(STARS)], color="white", mec="black", ms=10, label=name)
+            mark = STARS[i % len(STARS)]  # hollow: a basin may be smaller than its mark
+            size = 18 if mark == "*" else 11
+            ax.plot(*place, mark, ms=size, label=name, path_effects=halo, **hollow)
     label_outer(axes, "first direction", "second direction")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=4)

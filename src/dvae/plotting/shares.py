@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 
 from dvae.errors import DataError
 from dvae.plotting._canvas import add_marks, make_axes
-from dvae.plotting._checks import Lists, as_array, require_entries
+from dvae.plotting._checks import Lists, as_array, require_entries, require_length
 from dvae.plotting.style import COLOURS, LINE_STYLES
 
 __all__ = ["plot_proportions", "plot_threshold_curves"]
@@ -76,6 +76,7 @@ def plot_threshold_curves(
     shares: Mapping[str, Num[Any, " threshold"] | Lists],
     intervals: Mapping[str, Num[Any, "threshold 2"] | Lists] | None = None,
     chosen: float | None = None,
+    groups: Sequence[str] | None = None,
     xlabel: str = "threshold on $S_D$",
     ylabel: str = "share of runs above",
 ) -> Figure:
@@ -87,6 +88,7 @@ def plot_threshold_curves(
     shares : name -> (threshold,), fractions.
     intervals : name -> (threshold, 2), lower and upper ends, drawn as bands.
     chosen : the threshold that the counts use.
+    groups : the group of each curve; a group has a colour, its curves differ in their dashes.
     xlabel, ylabel : labels of the axes.
 
     Raises
@@ -97,9 +99,12 @@ def plot_threshold_curves(
     require_entries(shares, "shares")
     sizes: dict[str, int] = {}
     threshold = as_array(threshold, "threshold", "threshold", sizes)
+    require_length(groups, "groups", len(shares))
     figure, [[ax]] = make_axes(1, 1, 3.4)
-    for i, (name, share) in enumerate(shares.items()):
-        style = {"color": COLOURS[i % len(COLOURS)], "ls": LINE_STYLES[i % len(LINE_STYLES)]}
+    looks = _looks(len(shares), groups)
+    for (name, share), (colour, dashes) in zip(shares.items(), looks, strict=True):
+        style = {"color": COLOURS[colour % len(COLOURS)]}
+        style["ls"] = LINE_STYLES[dashes % len(LINE_STYLES)]
         share = as_array(share, f"shares of {name}", "threshold", sizes)
         ax.plot(threshold, share, label=name, **style)
         if intervals is not None and name in intervals:
@@ -113,3 +118,11 @@ def plot_threshold_curves(
     else:
         ax.legend()
     return figure
+
+
+def _looks(count: int, groups: Sequence[str] | None) -> list[tuple[int, int]]:
+    """Numbers of a colour and of a line style for each curve, by its group if there are any."""
+    if groups is None:
+        return [(i, i) for i in range(count)]
+    names = list(dict.fromkeys(groups))
+    return [(names.index(own), list(groups[:i]).count(own)) for i, own in enumerate(groups)]
