@@ -54,9 +54,16 @@ def test_several_sources_are_named():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(284.3, "280"), (100.2, "100"), (99.4, "99"), (0.1852, "0.19"), (3.3e-7, "3.3e-07"), (1, "1")],
+    [
+        (284.3, "280"),
+        (100.2, "100"),
+        (99.4, "99"),
+        (0.1852, "0.19"),
+        (3.3e-7, "< 0.0001"),
+        (0, "0"),
+    ],
 )
-def test_large_numbers_have_no_power_of_ten(value, text):
+def test_numbers_have_no_power_of_ten(value, text):
     assert plain_number(value) == text
 
 

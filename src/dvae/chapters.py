@@ -98,8 +98,10 @@ def shown(figure: Figure, *origins: Origin) -> Figure:
 
 
 def plain_number(value: float, digits: int = 2) -> str:
-    """A number to so many digits, and never as a power of ten if it is large: "280", "0.18"."""
+    """A number to so many digits, never as a power of ten: "280", "0.18", "< 0.0001"."""
     text = f"{value:.{digits}g}"
+    if 0 < value < 1e-4:
+        return "< 0.0001"
     return f"{float(text):.0f}" if "e+" in text else text
 
 

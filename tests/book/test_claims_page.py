@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 from bookkit import front
 from bookkit.chapters import ROOT, all_chapters
-from bookkit.claims_page import claims_page, first_part
+from bookkit.claims_page import claims_page
 from bookkit.generated import _stored_results
 from bookkit.paper_figures import FIGURES, STATEMENTS, SUPPLEMENT, figures_page, places
 from dvae.claims import CLAIMS, VERDICTS, badge, claims_table
@@ -83,18 +83,6 @@ def pages(table, tmp_path_factory):
 def labels_in(text: str) -> list[str]:
     """Labels that a page refers to by number."""
     return re.findall(r"\{numref\}`([^`]+)`", text)
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("Short. And whole.", ("Short. And whole.", "")),
-        (LONG, (LONG[:FIRST], ("More " * 60).strip())),
-        ("No end " * 60, ("No end " * 60, "")),
-    ],
-)
-def test_long_texts_are_split_after_a_sentence(text, parts):
-    assert first_part(text) == parts
 
 
 def test_every_claim_has_a_card_with_its_verdict_places_rule_and_results(table):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -130,3 +131,12 @@ print([name for name in unwanted if name in sys.modules])
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_brief_table_has_the_first_sentence_of_a_long_finding():
+    found = "A first sentence that says the most important thing of all of them. " + "More. " * 60
+    columns = {"statement": "It is so.", "where": "fig. 1", "paper": "so", "ours": found}
+    table = pd.DataFrame([columns | {"verdict": "partly"}], index=["X1"])
+    whole, brief = (markdown(table, "Claims.", "table-x", brief=b) for b in (False, True))
+    assert "of all of them. More." in whole and whole.count("More.") == 60
+    assert "of all of them. |" in brief and "More" not in brief

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from dvae.claims.words import counted, direction, listed, p_text, sized, symbols, typeset
+from dvae.claims.words import (
+    counted,
+    direction,
+    first_part,
+    listed,
+    p_text,
+    sized,
+    symbols,
+    typeset,
+)
+
+LONG = "A first sentence of more than sixty characters (1; 2. And 3), as many have; "
+LONG += "S_D by eq. 28 is in it. " + "More " * 60
+FIRST = LONG.index(" More")
 
 
 def test_a_count_has_its_noun_before_the_interval():
@@ -51,3 +64,15 @@ def test_symbols_become_formulas_on_a_page(plain, page):
 
 def test_each_symbol_is_listed_once():
     assert symbols("S_D, tau, S_D and `q(z)`") == ["S_D", "tau"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Short. And whole.", ("Short. And whole.", "")),
+        (LONG, (LONG[:FIRST], ("More " * 60).strip())),
+        ("No end " * 60, ("No end " * 60, "")),
+    ],
+)
+def test_long_texts_are_split_after_a_sentence(text, parts):
+    assert first_part(text) == parts

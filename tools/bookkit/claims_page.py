@@ -6,32 +6,16 @@ Without the script all cards are shown and no filter is; the script is `book/_st
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import pandas as pd
 
 from dvae.claims import VERDICTS, badge
-from dvae.claims.words import symbols, typeset
+from dvae.claims.words import first_part, symbols, typeset
 
 from .paper_figures import places
 
-__all__ = ["claims_page", "first_part"]
-
-# Characters that are always shown of what was found, and from which on the rest is folded.
-_SHOWN, _FOLDED = 60, 260
-_SENTENCE_ENDS = re.compile(r"(?<=[^.\s]\.) (?=[A-Z0-9])(?![^(]*\))")  # not inside brackets
-_ABBREVIATED = re.compile(r"\b(?:eqs?|figs?)\.$")
-
-
-def first_part(text: str) -> tuple[str, str]:
-    """Split a long text after its first sentence; the second part is empty if it is short."""
-    if len(text) <= _FOLDED:
-        return text, ""
-    ends = (found.start() for found in _SENTENCE_ENDS.finditer(text))
-    whole = (end for end in ends if end >= _SHOWN and not _ABBREVIATED.search(text[:end]))
-    end = next(whole, len(text))
-    return text[:end], text[end:].strip()
+__all__ = ["claims_page"]
 
 
 def _folded(summary: str, claim: str, *paragraphs: str) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from dvae.claims.words import typeset
+from dvae.claims.words import first_part, typeset
 from dvae.conventions import LEAST_RUNS
 from dvae.errors import ResultError, UnknownNameError
 from dvae.results.conditions import (
@@ -373,14 +373,17 @@ def badge(verdict: str) -> str:
     return f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{verdict}</span>'
 
 
-def markdown(table: pd.DataFrame, caption: str, label: str) -> str:
+def markdown(table: pd.DataFrame, caption: str, label: str, *, brief: bool = False) -> str:
     """Rows of :func:`claims_table` as a MyST table with a caption and a label.
 
-    Its class lets the style of the book put the cells of a row below each other on a small screen.
+    ``brief`` leaves of long findings the first sentence, which says the most important thing.
+    The table's class lets the style of the book put the cells of a row below each other on a
+    small screen.
     """
     lines = ["| Row | Verdict | The paper | Here |", "|---|---|---|---|"]
     for name, row in table.iterrows():
-        statement, value, ours = (typeset(row[key]) for key in ("statement", "paper", "ours"))
+        found = first_part(row["ours"])[0] if brief else row["ours"]
+        statement, value, ours = map(typeset, (row["statement"], row["paper"], found))
         paper = f"{statement.removesuffix('.')} ({row['where']}: *{value}*)."
         lines.append(f"| {name} | {badge(row['verdict'])} | {paper} | {ours} |")
     head = [f":::{{table}} {caption}", f":name: {label}", ":class: claims-table", ""]

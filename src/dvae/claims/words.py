@@ -18,6 +18,7 @@ __all__ = [
     "FACTORS",
     "counted",
     "direction",
+    "first_part",
     "listed",
     "p_text",
     "sized",
@@ -48,6 +49,10 @@ _PLAIN = {
 _POWER = r"(?P<digits>\d+(?:\.\d+)?)e(?P<exponent>[+-]?\d+)"
 _SYMBOL = re.compile(rf"(?<!\w)(?:{_POWER}|{'|'.join(map(re.escape, _PLAIN))})(?!\w)")
 _CODE = re.compile(r"(`[^`]*`)")
+# Characters that are always shown of what was found, and from which on the rest is folded.
+_SHOWN, _FOLDED = 60, 260
+_SENTENCE_ENDS = re.compile(r"(?<=[^.\s]\.) (?=[A-Z0-9])(?![^(]*\))")  # not inside brackets
+_ABBREVIATED = re.compile(r"\b(?:eqs?|figs?)\.$")
 
 
 def counted(count: SupportsInt, total: SupportsInt, noun: str) -> str:
@@ -60,6 +65,16 @@ def direction(tau: float, p_value: float) -> str:
     if p_value >= SIGNIFICANT:
         return "has no trend"
     return "falls" if tau < 0 else "rises"
+
+
+def first_part(text: str) -> tuple[str, str]:
+    """Split a long text after its first sentence; the second part is empty if it is short."""
+    if len(text) <= _FOLDED:
+        return text, ""
+    ends = (found.start() for found in _SENTENCE_ENDS.finditer(text))
+    whole = (end for end in ends if end >= _SHOWN and not _ABBREVIATED.search(text[:end]))
+    end = next(whole, len(text))
+    return text[:end], text[end:].strip()
 
 
 def listed(items: Sequence[str]) -> str:
