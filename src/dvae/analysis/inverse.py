@@ -211,7 +211,8 @@ def calibrated_levels(
 
     Examples
     --------
-    >>> calibrated_levels(np.array([0.5, 0.9, 0.2, 0.45]), np.array([0.4, 0.8, 0.9])).round(3)
+    >>> positions = np.array([0.5, 0.9, 0.2, 0.45])
+    >>> calibrated_levels(positions, np.array([0.4, 0.8, 0.9])).round(3)
     array([0.1, 0.8, nan])
     """
     shares = np.append(np.sort(np.abs(2 * positions - 1)), np.nan)

@@ -66,7 +66,8 @@ def disentanglement_score(z: Latents, theta: Samples, correlation: bool = False)
     >>> theta = np.random.default_rng(0).standard_normal((512, 2))
     >>> disentanglement_score(-3 * theta[:, ::-1], theta)
     0.988
-    >>> disentanglement_score(theta @ [[1, 1], [1, -1]], theta)  # turned by 45 degrees
+    >>> turned = theta @ [[1, 1], [1, -1]]  # by 45 degrees
+    >>> disentanglement_score(turned, theta)
     0.511
     """
     z, theta = as_pair(z, theta)
@@ -148,7 +149,8 @@ def are_disentangled(
     Examples
     --------
     >>> theta = np.random.default_rng(0).standard_normal((512, 2))
-    >>> are_disentangled(np.stack([-3 * theta[:, ::-1], theta @ [[1, 1], [1, -1]]]), theta)
+    >>> turned = theta @ [[1, 1], [1, -1]]  # by 45 degrees
+    >>> are_disentangled(np.stack([-3 * theta[:, ::-1], turned]), theta)
     array([ True, False])
     """
     latents, theta, finite = as_runs(latents, theta)

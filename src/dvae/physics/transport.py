@@ -105,8 +105,10 @@ def solve_transport(
 
     Examples
     --------
-    >>> calm, windy = solve_transport(np.array([[0.0, 0.0], [0.2, 0.0]]), gaussian_source(33))
-    >>> calm[20, 16] / calm[12, 16], windy[20, 16] / windy[12, 16]  # down the wind and up
+    >>> winds = np.array([[0.0, 0.0], [0.2, 0.0]])
+    >>> calm, windy = solve_transport(winds, gaussian_source(33))
+    >>> # down the wind and up
+    >>> calm[20, 16] / calm[12, 16], windy[20, 16] / windy[12, 16]
     (np.float64(1.0), np.float64(1.33))
     """
     wind, source = _checked(wind, source, diffusivity, decay)

@@ -168,7 +168,7 @@ def fit(
     Examples
     --------
     >>> from dvae import DarcyDataset, PodVAE
-    >>> data = DarcyDataset.generate("standard-normal", n_samples=48, seed=0, n_nodes=17)
+    >>> data = DarcyDataset.generate("standard-normal", 48, seed=0, n_nodes=17)
     >>> model = PodVAE.from_fields(data.fields, n_modes=12)
     >>> recipe = make_recipe("calibrated", batch_size=16).shortened(0.005)
     >>> result = fit(model, data, recipe, seeds=(0, 1), progress=False)
