@@ -243,9 +243,14 @@ def test_p_value_of_counts_is_that_of_fisher():
         far = np.abs(counts - chance.mean()) >= abs(there - chance.mean()) - 1e-9
         exact = chance.pmf(counts)[far].sum()
         found = _other_counts(stored, new, condition, rows)
-        assert found == pytest.approx(exact, abs=4 * np.sqrt(exact / 9999) + 1e-4)
+        assert found == pytest.approx(exact, abs=4 * np.sqrt(exact / 99_999) + 1e-4)
     assert _other_counts(stored, np.ones(4, int), condition, rows) is None
-    assert _other_counts(np.ones(12, int), new, condition, rows) == 0.0
+    # one that is missing is what a thirteenth draw may have been; all of four are not
+    some = np.array([1, 1, 1, 0])
+    assert _other_counts(np.ones(12, int), some, condition, rows) == pytest.approx(4 / 16, abs=0.01)
+    assert _other_counts(np.ones(12, int), np.zeros(4, int), condition, rows) < 0.001
+    # two stored draws say nothing, whatever is computed
+    assert _other_counts(np.ones(2, int), np.zeros(2, int), np.zeros(2, int), [0, 1]) is None
 
 
 def test_rounding_of_what_all_draws_share_is_no_difference():

@@ -46,8 +46,9 @@ OUTCOMES = ("identical", "equal within rounding", "equal as statistics", "differ
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
 LEVEL = 0.01  # of all tests on the trials of a group together
 # settings that say which draw a trial is, not what it is drawn from
-DRAWS = ("seed", "data_seed", "run", "source", "first", "second", "direction")
-PERMUTATIONS = 9999
+DRAWS = ("seed", "data_seed", "run", "source", "first", "second", "direction", "line")
+PERMUTATIONS = 99_999
+FEWEST = 3  # stored trials of a condition that say how far its draws differ
 
 
 def verify_experiment(
@@ -255,26 +256,30 @@ def _other_counts(
     condition: Int[np.ndarray, " trial"],
     rows: list[int],
 ) -> float | None:
-    """p-value of how many numbers are there; None where none is there or missing that was not.
+    """p-value of how many numbers are there; None where nothing changed or can be judged.
 
     What is computed again is like further draws, whose counts can be exchanged with those stored
-    of the same condition: their sum is compared with that of as many taken from both together.
-    Where all stored trials of a condition have equally many, no draw changes that.
+    of the same condition: their sum is compared with that of as many taken from both together
+    (it does not see what one trial loses and another gains). A condition with fewer than
+    :data:`FEWEST` stored trials cannot be judged.
     """
     if np.array_equal(counts[rows], computed):
         return None
     generator = np.random.default_rng(0)
-    found, drawn = 0.0, np.zeros(PERMUTATIONS)
+    found, drawn, judged = 0.0, np.zeros(PERMUTATIONS), False
     for number in np.unique(condition[rows]):
         stored = counts[condition == number]
         new = computed[condition[rows] == number]
-        if np.ptp(stored) == 0 and (new != stored[0]).any():
-            return 0.0
+        if len(stored) < FEWEST:
+            continue
+        judged = True
         values, times = np.unique(np.concatenate([stored, new]), return_counts=True)
         expected = len(new) * np.average(values, weights=times)
         samples = generator.multivariate_hypergeometric(times, len(new), PERMUTATIONS)
         found += new.sum() - expected
         drawn += samples @ values - expected
+    if not judged:
+        return None
     # a sum is equal to another but for rounding
     return (1 + int((np.abs(drawn) >= abs(found) - 1e-9).sum())) / (1 + PERMUTATIONS)
 
@@ -295,7 +300,7 @@ def _exceeds_spread(
     for number in np.unique(condition[rows]):
         draws = numbers[condition == number]
         draws = draws[np.isfinite(draws)]
-        if len(draws) > 2:
+        if len(draws) >= FEWEST:
             variance[condition[rows] == number] = 2 * draws.var(ddof=1)
             freedom += len(draws) - 1
     known = np.isfinite(variance) & np.isfinite(differences)
