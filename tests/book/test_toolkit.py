@@ -355,7 +355,7 @@ def test_measurements_name_both_sides_and_what_made_them(tmp_path):
     alone = {"what": "S_D", "ours": "1 ms", "alternative": "", "ratio": None}
     path.write_text(json.dumps({"pod": made | {"shown": [both, alone]}}))
     text = measurements.measurements_table(path)
-    assert text.startswith(":::{table} Speed and memory")
+    assert text.startswith(":::{table} Speed, memory")
     assert text.splitlines()[5:8] == [
         "| fifty members | 40.0 s | 200 s | 5 | a machine; 2 threads; `abc1234` |",
         "| S_D | 1 ms |  |  | a machine; 2 threads; `abc1234` |",

@@ -43,7 +43,9 @@ def test_the_elbo_and_the_weight_of_the_code(rate, count, verdict):
     rows = [(1.0, rate, count, 0.01, 20.0), (2112.5, 3.5, 6, 0.01, 20.0)]
     found = decide("E1", weights(rows))
     assert found.verdict == verdict
-    assert f"With beta = 1 the median rate is {rate:.1f} nats" in found.ours
+    assert (
+        f"The median rate is {rate:.1f} nats with beta = 1, where {count} of 50 runs" in found.ours
+    )
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_the_bottom_of_the_solutions_own_basin_is_no_other_minimum():
     )
     found = decide("L2", {"directions": data})
     assert found.verdict == "reproduced"
-    assert "Not counted are 100 directions" in found.ours
+    assert "Not counted are the minima of 100 directions" in found.ours
     data["minimum_loss"][:, 1] = 3.0  # and a second one behind it
     assert decide("L2", {"directions": data}).verdict == "not reproduced"
 

@@ -36,7 +36,7 @@ def _d1_fields(results: Results) -> Finding:
 
 @rule_of(
     "D2",
-    "section 3.1",
+    "sections 3 and 3.1",
     "The flow is computed with finite differences of second order on 65 x 65 nodes. No fluid "
     "passes the boundary, and the mean pressure is zero.",
     "second order",

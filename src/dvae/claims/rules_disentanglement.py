@@ -115,10 +115,10 @@ def _n2_one_factor_each(results: Results) -> Finding:
     missed = (1 - chance_of_disentangled(theta)) ** len(kept)
     found = (
         f"{kept.sum()} of {len(kept)} runs of DenseVAE are disentangled, on training and on test "
-        f"data. Their S_D on test data is {_range_text(scores)}. If the latents were turned "
-        f"by random angles, none of so few runs would be disentangled with a probability of "
-        f"{missed:.2f}. Of {results.networks[-1].name}, {k} of {n} runs are disentangled on test "
-        f"data."
+        f"data. Their S_D on test data is {_range_text(scores)}. If the latents were turned by "
+        f"random angles, the probability that none of so few runs is disentangled would be "
+        f"{missed:.2g}. Of PodVAE with the published recipe, {k} of {n} runs are disentangled on "
+        f"test data."
     )
     if not kept.any() and missed >= SIGNIFICANT:
         return Finding(found, "undecided")

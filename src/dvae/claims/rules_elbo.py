@@ -52,6 +52,7 @@ from dvae.results.labelled import by_labels, run_similarity
 __all__: list[str] = []
 
 TEXT_WEIGHT = 1e-7  # per node: "typically around" this, section 4
+CODE_FIRST_WEIGHT = 1e-9  # per node, in the code of the authors
 HP = ("hierarchical", AS_CODED)
 
 
@@ -72,23 +73,21 @@ def _e1_elbo(results: Results) -> Finding:
     said of the one holds for the other."""
     sweep = select_trials(results["beta_sweep"], network="pod", factors="standard-normal")
     own, coded = (select_trials(sweep, weight=weight) for weight in (ELBO_WEIGHT, CODE_WEIGHT))
-    texts, counts, rates = [], [], []
+    shares, counts, rates, errors = [], [], [], []
     for weight, runs in ((ELBO_WEIGHT, own), (CODE_WEIGHT, coded)):
         count, n = int(runs["disentangled"].sum()), runs.sizes["trial"]
         if n == 0:
             raise ResultError(f"no run with beta = {weight:g} per sample is stored")
-        rate = float(np.median(runs["rate"]))
-        error = 100 * float(np.median(_left(runs)))
-        texts.append(
-            f"the median rate is {rate:.1f} nats, {error:.2g} % of the variance of the test fields "
-            f"is lost, and {counted(count, n, 'runs')} are disentangled."
-        )
+        shares.append(counted(count, n, "runs"))
         counts.append([count, n - count])
-        rates.append(rate)
+        rates.append(float(np.median(runs["rate"])))
+        errors.append(100 * float(np.median(_left(runs))))
     alike = abs(rates[0] - rates[1]) <= ABOUT * rates[1]
     found = (
-        f"With beta = {ELBO_WEIGHT:g} {texts[0]} With beta = {CODE_WEIGHT:g}, to which the paper's "
-        f"losses per node amount, {texts[1]}"
+        f"The median rate is {rates[0]:.1f} nats with beta = {ELBO_WEIGHT:g}, where {shares[0]} "
+        f"are disentangled, and {rates[1]:.1f} nats with beta = {CODE_WEIGHT:g}, to which the "
+        f"paper's losses per node amount, where {shares[1]} are. Of the variance of the test "
+        f"fields {errors[0]:.2g} and {errors[1]:.2g} % are lost (medians)."
     )
     return Finding(found, grade(alike, fisher(counts) >= SIGNIFICANT))
 
@@ -130,8 +129,9 @@ def _e2_larger_beta(results: Results) -> Finding:
     texts = [f"{k} of {n} at {weight:g}" for weight, (k, n) in count.items()]
     base, most = count[CODE_WEIGHT], max(larger.values(), key=lambda own: own[0] / own[1])
     found = (
-        f"{base[0]} of {base[1]} runs are disentangled with beta = {CODE_WEIGHT:g}, that of the "
-        f"paper, and at most {most[0]} of {most[1]} with a larger one. The angle between latents "
+        f"{base[0]} of {base[1]} runs are disentangled with beta = {CODE_WEIGHT:g}, to which the "
+        f"paper's losses per node amount, and at most {most[0]} of {most[1]} with a larger one at "
+        f"which the fields are still learned. The angle between latents "
         f"and factors {direction(*trend)} with beta (Kendall's tau {trend.tau:+.2f}, "
         f"{p_text(trend.p_value)}). Disentangled runs by beta: {listed(texts)}."
     )
@@ -333,9 +333,10 @@ def _e6_variance_network(results: Results) -> Finding:
     part = exceeds_part(*counts["constant"], *counts["network"], ALWAYS)
     table = [[count, runs - count] for count, runs in counts.values()]
     found = (
-        f"{texts[1]} runs with a network for the variance are over-regularised, and {texts[0]} "
-        f"with a constant variance ({p_text(fisher(table, 'greater'))}). The median losses are "
-        f"{losses[1]} and {losses[0]} nats per node.{power_text(part)}"
+        f"{texts[1]} runs with a network for the variance are over-regularised at the end of a "
+        f"tenth of the steps, and {texts[0]} with a constant variance at the end of all "
+        f"({p_text(fisher(table, 'greater'))}). The median losses there are {losses[1]} and "
+        f"{losses[0]} nats per node.{power_text(part)}"
     )
     return Finding(found, combine(part))
 
@@ -343,8 +344,8 @@ def _e6_variance_network(results: Results) -> Finding:
 @rule_of(
     "E7",
     "section 4",
-    "If the weight of the rate in the first phase of the training is too small, the rate grows too "
-    "large and the training does not converge.",
+    "If the weight of the rate in the first phase of the training is too small, the rate can grow "
+    "so large that the training does not converge.",
     "typically around 1e-7",
     "chapter-landscape",
     "first_phase",
@@ -401,7 +402,7 @@ def _e8_longer_phase(results: Results) -> Finding:
     undecided, if both sets need no phase at all, or none of these is enough for either. Succeeding:
     not over-regularised, and at most 5 % of the variance of test fields left."""
     runs = results["first_phase"]
-    runs = runs.isel(trial=np.flatnonzero(np.isclose(runs["first_weight"].values, 1e-9)))
+    runs = runs.isel(trial=np.flatnonzero(runs["first_weight"].values == CODE_FIRST_WEIGHT))
     needed, texts = {}, []
     for factors in ("standard-normal", "four-modes"):
         own = select_trials(runs, factors=factors)
@@ -429,7 +430,7 @@ def _least(phase: float) -> str:
     """The least share of the published phase that is enough, in words."""
     if np.isfinite(phase):
         return f"from {phase:g} of the published phase on" if phase else "without such a phase"
-    return "with no phase that was tried"
+    return "after none of the phases that were tried"
 
 
 # ------------------------------------------------------------------------- E9: the loss of a run
@@ -495,8 +496,8 @@ def _e10_few_labels(results: Results) -> Finding:
     ranges = [f"{s.min():.2f} to {s.max():.2f} (median {np.median(s):.2f})" for s in scores]
     found = (
         f"S_D is {ranges[1]} with {count} label{'s' * (count != 1)} and {ranges[0]} without, in "
-        f"{len(scores[1])} runs each. The latents of two runs with labels agree to {alike:.2f} "
-        f"(median concordance, 1 if they are identical).{power_text(part)}"
+        f"{len(scores[1])} runs each.{power_text(part)} The latents of two runs with labels agree "
+        f"to {alike:.2f} (median concordance, 1 if they are identical)."
     )
     return Finding(found, combine(part, varied))
 
@@ -589,5 +590,10 @@ def _e12_convex(results: Results) -> Finding:
     )
     if above > RISE:
         off = points.index[excess > RISE]
-        found += f" Off the curve are weights of {off.min():.2g} to {off.max():.2g} per node."
+        found += (
+            f" Off the curve are {len(off)} of the weights between {off.min():.2g} and "
+            f"{off.max():.2g} per node."
+            if len(off) > 1
+            else f" Off the curve is the weight {off.min():.2g} per node."
+        )
     return Finding(found, either(above <= RISE, rise <= RISE))

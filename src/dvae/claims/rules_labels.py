@@ -155,10 +155,10 @@ def _s3_low_density(results: Results) -> Finding:
         f"{sum(better)} of {len(better)} measures are better with labels than without, at the 5 % "
         f"level. The mismatch of the shapes, S_KL, is {np.median(shape[1]):.2f} nats with labels "
         f"and {np.median(shape[0]):.2f} without (the estimate can be negative). "
-        f"Between the modes lie {np.median(valley[1]):.2f} and "
-        f"{np.median(valley[0]):.2f} times as many samples as p(theta) has there. Fields from "
-        f"there are reconstructed with an error of {100 * np.median(field[1]):.2g} and "
-        f"{100 * np.median(field[0]):.2g} % of their norm. "
+        f"Between the modes lie {np.median(valley[1]):.2f} times as many samples as p(theta) has "
+        f"there with labels, and {np.median(valley[0]):.2f} times as many without. Fields from "
+        f"there are reconstructed with an error of {100 * np.median(field[1]):.2g} % of their norm "
+        f"with labels and {100 * np.median(field[0]):.2g} % without. "
         f"These numbers are medians over the runs."
     )
     return Finding(found, grade(*better))
@@ -189,10 +189,11 @@ def _s4_objectives(results: Results) -> Finding:
     other = medians.loc["eq27"].xs(rate, level="learning_rate")["relative_error"]
     stopped = frame[(frame["objective"] == "eq27") & (frame["learning_rate"] == rate)]["diverged"]
     unstable = bool((other > MUCH_WORSE * good["relative_error"]).all())
+    best = f"{100 * other.min():.2g} %" if np.isfinite(other.min()) else "infinite"
     found = (
         f"At a learning rate of {rate:g}, the best one for eq. 28, the median error of the fields "
         f"is {100 * good['relative_error']:.2g} % of their norm with eq. 28 and "
-        f"{100 * other.min():.2g} % with eq. 27 at best, over the label variances that were "
+        f"{best} with eq. 27 at best, over the label variances that were "
         f"tried. This is {'' if unstable else 'not '}what counts as unstable here: at the same "
         f"learning rate, {MUCH_WORSE} times the error or more with every such variance, or a "
         f"training that diverges, as {int((stopped > 0).sum())} of {len(stopped)} runs of eq. 27 "

@@ -60,10 +60,10 @@ def _t1_collapsed_decoder(results: Results) -> Finding:
     mean = float(mini["mean_error"].max())
     found = (
         f"If every step takes all data, the decoded mean is off, and changes with the latents, by "
-        f"at most {100 * worst:.2g} % of the standard deviation of the data (root mean square over "
-        f"the nodes). The decoded variance is off by at most {100 * variance:.2g} % of the "
-        f"variance of the data. If a step takes only a part of the data, the decoded mean field is "
-        f"off by at most {100 * mean:.2g} % of the norm of the mean field of the data."
+        f"at most {100 * worst:.2g} % of the standard deviation of the data, and the decoded "
+        f"variance by at most {100 * variance:.2g} % of the variance of the data (root mean "
+        f"squares over the nodes). If a step takes only a part of the data, the decoded mean field "
+        f"is off by at most {100 * mean:.2g} % of the norm of the mean field of the data."
     )
     return Finding(found, either(worst < EQUAL_MEAN, mean < EQUAL_MEAN))
 
@@ -118,10 +118,10 @@ def _l2_directions(results: Results) -> Finding:
     points = (loss < SHOWN_LOSS).sum(1)
     found = (
         f"{counted(k, n, 'directions')} have a local minimum where the loss is below 1000 nats per "
-        f"node, at which the figure ends. Not counted are {own.sum()} directions on which the loss "
-        f"first falls a little further, to the bottom of the solution's own basin. Of the "
-        f"{plain.sizes['point']} points of a direction {points.min()} to {points.max()} (median "
-        f"{np.median(points):.0f}) have a loss below 1000."
+        f"node, at which the figure ends. Not counted are the minima of {own.sum()} directions on "
+        f"which the loss first falls a little further, to the bottom of the solution's own basin. "
+        f"Of the {plain.sizes['point']} points of a direction {points.min()} to {points.max()} "
+        f"(median {np.median(points):.0f}) have a loss below 1000."
     )
     return Finding(found, either(k == 0, k < FEW * n))
 
@@ -172,12 +172,14 @@ def _parted(arms: dict[str, xr.Dataset]) -> Finding:
     ends &= whole["rate"].values >= OVER_REGULARISED
     leaves = passes & ~(short["rate"].values < OVER_REGULARISED)
     n = len(shared)
+    lost = int((~np.isfinite(whole["rate"].values)).sum())
+    diverged = f" ({lost} of the latter diverged)" if lost else ""
     found = (
         f"{ends.sum()} of {n} runs with a quarter of the reconstruction phase end "
-        f"over-regularised, where the run with the whole phase and the same seed does not. The two "
-        f"share the first {100 * np.median(shared):.0f} % of the training (median). "
-        f"{passes.sum()} of {n} runs with the short phase pass through a rate below "
-        f"{OVER_REGULARISED} nats on the way."
+        f"over-regularised, where the run with the whole phase and the same seed does not"
+        f"{diverged}. The two share the first {100 * np.median(shared):.0f} % of the training "
+        f"(median). {passes.sum()} of {n} runs with the short phase have a rate below "
+        f"{OVER_REGULARISED} nats at some time after the first tenth of the training."
     )
     return Finding(found, either(ends.sum() > n / 2, (ends | leaves).sum() > n / 2))
 
@@ -191,7 +193,7 @@ def late_rates(paths: xr.Dataset) -> Float[np.ndarray, "run entry"]:
 
 @rule_of(
     "L4",
-    "fig. 4",
+    "section 4.2, fig. 4",
     "For many values of the weight beta of the rate the training ends over-regularised. On lines "
     "between models of neighbouring weights the loss with beta = 1 has no other minimum.",
     "many; none",
@@ -214,7 +216,8 @@ def _l4_weights(results: Results) -> Finding:
     ends, tested = _vertex_minima(sweep)
     found = (
         f"{counted(over, below.sizes['trial'], 'models')} with a weight below {limit:g} per node "
-        f"are over-regularised, which theory makes certain only above {limit / BELOW_LIMIT:g}. "
+        f"are over-regularised. In theory a model keeps two latents that describe everything "
+        f"up to a weight of {limit / BELOW_LIMIT:g}. "
         f"{counted(ends, tested, 'models')} of another weight than 1 are minima of the loss with "
         f"beta = 1 on the lines to both neighbours. {counted(k, len(lines), 'lines')} have a "
         f"minimum of this loss inside."
@@ -239,7 +242,7 @@ def _vertex_minima(sweep: xr.Dataset) -> tuple[int, int]:
     "Two runs that differ in the seed alone end with nearly equal losses, but one is disentangled "
     "and the other is not. On the line between them, in the space of the network's parameters, the "
     "loss is higher.",
-    "losses of -9.50 and -9.42 nats per node",
+    "losses of about -9.50 and -9.42",
     "chapter-landscape",
     "seed_pairs",
     "baselines",

@@ -295,7 +295,7 @@ def _m4_turned(results: Results) -> Finding:
 
 @rule_of(
     "M5",
-    "appendix A, section 5.2, supplement",
+    "appendix A, sections 5.2 and 5.3, supplement",
     "If the prior looks the same from all directions, as the standard normal one does, the "
     "regularisation loss does not change when the latents are rotated. With a hierarchical prior "
     "(HP) it does, and has local minima at a rotation by 45 degrees.",
@@ -331,7 +331,8 @@ def _m5_rates(results: Results) -> Finding:
         found[f"Recipe `{recipe}`"] = Finding(text, grade(k > n / 2, near > k / 2))
     texts, verdict = by_kind(found)
     found_standard = (
-        f"With the standard normal prior the change is below {sized(max(constant, EXACT))} nats."
+        f"With the standard normal prior the change is at most about "
+        f"{sized(max(constant, EXACT))} nats."
     )
     return Finding(f"{texts} {found_standard}", verdict)
 

@@ -7,6 +7,7 @@ formulas of these for the pages of the book.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import SupportsInt
@@ -62,7 +63,7 @@ def counted(count: SupportsInt, total: SupportsInt, noun: str) -> str:
 
 def direction(tau: float, p_value: float) -> str:
     """What a trend does, by its sign and whether it is significant: "falls", "rises", or none."""
-    if p_value >= SIGNIFICANT:
+    if not p_value < SIGNIFICANT:  # nor where there is none to take
         return "has no trend"
     return "falls" if tau < 0 else "rises"
 
@@ -91,6 +92,8 @@ def p_text(p_value: float) -> str:
 
 def sized(value: float) -> str:
     """A small number by its order of size, without leading zeros in the exponent: "8e-14"."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
     digits, exponent = f"{value:.0e}".split("e")
     return f"{digits}e{int(exponent)}"
 
