@@ -56,7 +56,8 @@ def is_smoke(origin: Origin) -> bool:
 def source_line(*origins: Origin) -> str:
     """Profile, trials, hardware and commit of a result in a line, for captions.
 
-    Of several results, which must be stored ones, each is named: "dense_runs: profile laptop, ... paths: profile ...".
+    Of several results, which must be stored ones, each is named: "dense_runs: profile laptop, ...
+    paths: profile ...".
     """
     every = [_attributes(origin) for origin in origins]
     lines = [caption_source(attributes) for attributes in every]
@@ -98,7 +99,10 @@ def shown(figure: Figure, *origins: Origin) -> Figure:
 
 
 def plain_number(value: float, digits: int = 2) -> str:
-    """A number, not below 0, to so many digits, never as a power of ten: "280", "0.18", "< 0.0001"."""
+    """A number to so many digits, never as a power of ten: "280", "0.18", "< 0.0001".
+
+    For numbers of 0 or more.
+    """
     text = f"{value:.{digits}g}"
     if 0 < value < 1e-4:
         return "< 0.0001"
