@@ -219,6 +219,25 @@ def test_numbers_missing_elsewhere_are_judged_by_how_many_seeds_miss(drawn, stor
         assert "how many numbers angle has" in entry["reason"]
 
 
+def test_means_of_other_counts_are_not_compared(drawn, store):
+    """In one run the second of two very different numbers is missing: a matter of the counts."""
+
+    def pair(data):
+        rng = np.random.default_rng([drawn.draw, 1])
+        both = np.array([10.0, 0.1]) + 0.01 * rng.standard_normal((data.sizes["trial"], 2))
+        both[: drawn.draw, 1] = np.nan
+        return data.assign(minima=(("trial", "minimum"), both))
+
+    drawn.n_seeds, drawn.change = 30, pair
+    run(store)
+    drawn.draw = 1
+    assert outcomes(store) == {"equal as statistics"}
+    drawn.draw = 20
+    for entry in verify(store):
+        assert entry["outcome"] == "different"
+        assert "how many numbers minima has" in entry["reason"]
+
+
 def test_nothing_is_missing_elsewhere_where_nothing_is_trained(drawn, store):
     one = experiments.EXPERIMENTS["drawn"]
     experiments.EXPERIMENTS["drawn"] = replace(one, trained=False)

@@ -14,8 +14,8 @@ Another machine takes sums in another order. What comes out is then one of four 
   same settings and other seeds, neither one by one (F test) nor in the mean (t test; all tests on
   a group of trials together at the level :data:`LEVEL`, by Holm's correction), no more and no
   fewer numbers may be missing (NaN: a run that collapsed has no angle, a line may have one
-  minimum or two) than a permutation test allows, and every claim that reads the result must keep
-  its verdict;
+  minimum or two) than a permutation test allows (numbers are compared in trials that have equally
+  many), and every claim that reads the result must keep its verdict;
 - **different**: anything else.
 """
 
@@ -200,10 +200,13 @@ def _compare_statistics(
     p_values: dict[str, float] = {}
     for name in names:
         numbers, computed = _summaries(stored[name]), _summaries(new[name])
+        counts, own = _counts(stored[name]), _counts(new[name])
         for kind, value in numbers.items():
-            found = _exceeds_spread(value, computed[kind] - value[rows], condition, rows)
+            # a mean of two numbers is not compared with one of three
+            differences = np.where(own == counts[rows], computed[kind] - value[rows], np.nan)
+            found = _exceeds_spread(value, differences, condition, rows)
             p_values |= {f"{test} of {kind}{name}": p for test, p in found.items()}
-        counted = _other_counts(_counts(stored[name]), _counts(new[name]), condition, rows)
+        counted = _other_counts(counts, own, condition, rows)
         if counted is not None:
             p_values[f"how many numbers {name} has"] = counted
     reasons = []
