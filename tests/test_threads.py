@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -66,6 +69,23 @@ def test_results_come_in_order_and_every_operation_has_one_thread(workers):
     thread.start()
     thread.join()
     assert elsewhere == [2]  # what other threads start with is put back, too
+
+
+def test_every_openmp_has_one_thread_in_a_worker():
+    """scikit-learn has an OpenMP of its own, which counts for each thread, from the environment."""
+    code = """
+import sklearn.cluster, torch
+from threadpoolctl import threadpool_info
+from dvae.threads import map_batches
+def seen(_):
+    return {torch.get_num_threads(), *(one["num_threads"] for one in threadpool_info())}
+print(set().union(*map_batches(seen, range(4), workers=2)))
+"""
+    variables = {f"{name}_NUM_THREADS": "2" for name in ("OMP", "MKL", "OPENBLAS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "{1}", done.stderr
 
 
 def test_batches_run_side_by_side():

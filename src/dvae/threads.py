@@ -52,9 +52,9 @@ def _libraries() -> ThreadpoolController:
 def one_thread() -> Iterator[None]:
     """Run torch and the linear algebra of numpy and scipy with one CPU thread.
 
-    The numbers of threads are put back afterwards. torch counts threads for each calling thread,
-    BLAS for the whole process: where several threads of a process enter this at different times,
-    they must take turns.
+    The numbers of threads are put back afterwards. torch and OpenMP count threads for each calling
+    thread, BLAS for the whole process: where several threads of a process enter this at different
+    times, they must take turns.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -63,6 +63,16 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _begin_with_one_thread() -> None:
+    """In a new thread: one thread for its operations, by torch and by every OpenMP.
+
+    A thread takes torch's setting at its first operation, which may be too late, and that of the
+    OpenMP of another library (scikit-learn brings one) from the environment.
+    """
+    torch.set_num_threads(1)
+    _libraries().limit(limits=1)  # nothing to put back: the thread ends, and BLAS has 1 by now
 
 
 def map_batches(
@@ -109,6 +119,5 @@ def map_batches(
     with one_thread():
         if workers <= 1:
             return [function(batch) for batch in batches]
-        # a new thread takes torch's setting at its first operation, which may be too late
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(workers, initializer=_begin_with_one_thread) as pool:
             return list(pool.map(function, batches))
