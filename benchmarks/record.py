@@ -56,6 +56,13 @@ def row(what: str, ours: str, alternative: str = "", ratio: float | None = None)
     return {"what": what, "ours": ours, "alternative": alternative, "ratio": ratio}
 
 
+def _changed_files() -> set[Path]:
+    """Files of this checkout that differ from its commit."""
+    command = ["git", "-C", str(STORED.parent), "diff", "HEAD", "--name-only", "--no-relative"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {STORED.parents[1] / name for name in done.stdout.splitlines()}
+
+
 def record(
     path: Path | None,
     name: str,
@@ -74,6 +81,8 @@ def record(
         return
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     made = {"threads": threads, "load_at_start": load, **provenance(device)}
+    if _changed_files() <= {path.resolve()}:  # what another part has just recorded
+        made["commit"] = made["commit"].removesuffix("-dirty")
     content[name] = made | measured | {"shown": shown(measured)}
     with atomic_path(path) as beside:
         beside.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
