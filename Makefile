@@ -24,6 +24,7 @@ NBVAL  := --nbval --nbval-current-env --nbval-sanitize-with tests/notebooks/sani
 
 # Kernels of tests and chapters run in this environment, without the user's IPython profile.
 export IPYTHONDIR := $(CURDIR)/_build/ipython
+$(shell mkdir -p $(CURDIR)/_build/ipython)
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH
 

@@ -139,9 +139,10 @@ def _labels(results: Results) -> str:
 
     pod, dense = counts("labels", "calibrated"), counts("dense_labels", "one-cycle")
     return (
-        "**A few labels do.** Without labels, with the factors of about one sample in a hundred, "
-        f"and of three, {dense[0]}, {dense[1]} and {dense[2]} runs of the paper's network are "
-        f"disentangled; of PodVAE {pod[0]}, {pod[1]} and {pod[2]} ({{ref}}`chapter-labels`)."
+        "**A few labels disentangle.** With the factors of about three samples in a hundred "
+        f"{dense[2]} runs of the paper's network are disentangled, with those of one in a hundred "
+        f"{dense[1]}, and without any {dense[0]}; of PodVAE {pod[2]}, {pod[1]} and {pod[0]} "
+        "({ref}`chapter-labels`)."
     )
 
 

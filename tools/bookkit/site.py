@@ -159,7 +159,8 @@ def build(
     kind = "draft" if only else "book"
     work, html = root / "_build" / kind, root / "_build" / ("draft-html" if only else "html")
     parts = None if only else work / "parts"
-    print(f"executing {len(chosen)} chapters, profile {run.profile}, device {run.device}:")
+    chapters = f"{len(chosen)} chapter{'s'[: len(chosen) != 1]}"
+    print(f"executing {chapters}, profile {run.profile}, device {run.device}:")
     with worker_pool(jobs) as beside:
         written = beside.submit(_write_parts, parts, root) if parts else None
         if not run_chapters(run, chosen, jobs, force, root):
@@ -201,5 +202,8 @@ def build(
         shutil.rmtree(html, ignore_errors=True)
         built.rename(html)
         stamp.write_text(inputs)
+    if only:
+        print("a draft: references to other chapters stay open (the warnings above), numbers begin")
+        print("at 1; the whole book is what 'make book' builds without ONLY")
     print(f"{kind} built in {time.perf_counter() - started:.0f} s: {page.relative_to(root)}")
     return 0

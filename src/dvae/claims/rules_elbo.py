@@ -420,8 +420,12 @@ def _e8_longer_phase(results: Results) -> Finding:
     others = "as with standard normal factors"
     if four != standard:
         others = f"and with standard normal factors {standard}"
-    found = f"With four modes nine in ten runs succeed {four}, {others}. {' '.join(texts)}"
-    if needed["four-modes"] == needed["standard-normal"] in (0.0, np.inf):
+    found = f"With four modes at least nine in ten runs succeed {four}, {others}."
+    alike = needed["four-modes"] == needed["standard-normal"] in (0.0, np.inf)
+    if alike:
+        found += " So these runs cannot tell which of the two needs the longer one."
+    found = f"{found} {' '.join(texts)}"
+    if alike:
         return Finding(found, "undecided")
     return Finding(found, grade(needed["four-modes"] > needed["standard-normal"]))
 

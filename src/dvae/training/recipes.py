@@ -361,6 +361,10 @@ def make_recipe(recipe: str | Recipe, **changes) -> Recipe:
     """
     if isinstance(recipe, str):
         if recipe not in RECIPES:
-            raise UnknownNameError(f"unknown recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
+            own = "; that of 'dvae train' is dvae.elbo_recipe, made for the data"
+            raise UnknownNameError(
+                f"unknown recipe {recipe!r}; choose one of {', '.join(RECIPES)}"
+                f"{own if recipe == 'elbo' else ''}"
+            )
         recipe = RECIPES[recipe]
     return replace(recipe, **changes) if changes else recipe

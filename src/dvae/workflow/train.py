@@ -343,6 +343,7 @@ def _keep(
     lines = make_summary(fields, result, table, split, spectrum, notes, source)
     lines.append(f"lowest loss: member {best}; the figures show it")
     lines.append(f"wrote {folder}: models/, scores.csv, history.nc, latents.nc, *.png")
+    lines.append(f"'dvae report {folder}' explains it all on one page")
     text = "\n".join(lines)
     outputs.make("summary.txt", lambda: write_text(folder / "summary.txt", text))
     if not outputs.failed:
