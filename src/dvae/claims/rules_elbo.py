@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import xarray as xr
-from jaxtyping import Float
 
 from dvae.analysis import (
     are_disentangled,
@@ -17,7 +15,6 @@ from dvae.analysis import (
     kendall_trend,
     rotation_angles,
     total_correlation,
-    variance_left,
 )
 from dvae.analysis.p_values import fisher
 from dvae.claims.frame import Finding, Network, Results, either, grade, rule_of, select_trials
@@ -31,6 +28,7 @@ from dvae.claims.parts import (
     over_kinds,
     power_text,
 )
+from dvae.claims.rules_disentanglement import variance_left_of
 from dvae.claims.words import FACTORS, counted, direction, listed, p_text, sized
 from dvae.conventions import (
     ABOUT,
@@ -81,7 +79,7 @@ def _e1_elbo(results: Results) -> Finding:
         shares.append(counted(count, n, "runs"))
         counts.append([count, n - count])
         rates.append(float(np.median(runs["rate"])))
-        errors.append(100 * float(np.median(_left(runs))))
+        errors.append(100 * float(np.median(variance_left_of(runs))))
     alike = abs(rates[0] - rates[1]) <= ABOUT * rates[1]
     found = (
         f"The median rate is {rates[0]:.1f} nats with beta = {ELBO_WEIGHT:g}, where {shares[0]} "
@@ -90,11 +88,6 @@ def _e1_elbo(results: Results) -> Finding:
         f"fields {errors[0]:.2g} and {errors[1]:.2g} % are lost (medians)."
     )
     return Finding(found, grade(alike, fisher(counts) >= SIGNIFICANT))
-
-
-def _left(runs: xr.Dataset) -> Float[np.ndarray, " run"]:
-    """Share of the variance of test fields about their mean that runs leave."""
-    return variance_left(runs["relative_error"].values, runs["mean_field_error"].values)
 
 
 @rule_of(
@@ -113,7 +106,7 @@ def _e2_larger_beta(results: Results) -> Finding:
     weights at which fields are learned the angle to the axes falls with beta (Kendall)."""
     sweep = select_trials(results["beta_sweep"], network="pod", factors="shifted-normal")
     frame = sweep[["weight", "disentangled", "angle", "rate"]].to_dataframe()
-    frame["left"] = _left(sweep)
+    frame["left"] = variance_left_of(sweep)
     learned = frame.groupby("weight").filter(lambda own: own["left"].median() <= ACCURATE)
     if not (learned["weight"] == CODE_WEIGHT).any():
         raise ResultError(
@@ -357,7 +350,7 @@ def _e7_first_weight(results: Results) -> Finding:
     the variance of test fields, or ends with a loss more than 2 % above the median at 1e-7."""
     runs = select_trials(results["first_phase"], factors="standard-normal", phase=1.0)
     names = ["first_weight", "loss_per_node", "diverged", "largest_rate"]
-    frame = runs[names].to_dataframe().assign(left=_left(runs))
+    frame = runs[names].to_dataframe().assign(left=variance_left_of(runs))
     usual = frame.loc[frame["first_weight"] == TEXT_WEIGHT, "loss_per_node"].median()
     worse = ~(frame["loss_per_node"] <= usual + EQUAL_LOSS * abs(usual))
     frame["fails"] = (frame["diverged"] > 0) | ~(frame["left"] <= ACCURATE) | worse
@@ -406,7 +399,7 @@ def _e8_longer_phase(results: Results) -> Finding:
     needed, texts = {}, []
     for factors in ("standard-normal", "four-modes"):
         own = select_trials(runs, factors=factors)
-        good = (own["rate"].values >= OVER_REGULARISED) & (_left(own) <= ACCURATE)
+        good = (own["rate"].values >= OVER_REGULARISED) & (variance_left_of(own) <= ACCURATE)
         share = pd.Series(good, own["phase"].values).groupby(level=0).mean().sort_index()
         if share.empty:
             raise ResultError(f"no run of {factors} is stored")
