@@ -7,6 +7,7 @@ import pytest
 
 from dvae.experiments import EXPERIMENTS
 from dvae.experiments.common import published_recipe
+from dvae.experiments.dense_landscape import DENSE_TREATMENTS
 from dvae.experiments.lines import TREATMENTS
 from dvae.experiments.paths import BETAS, PHASES, SPEED
 from dvae.loading import load_result
@@ -45,7 +46,7 @@ def test_declared_trials_are_those_of_the_paper():
     assert declared["paths"] == 7 * 50
     assert len(BETAS) >= 20
     assert declared["rate_distortion"] == 2 * 3 * len(BETAS)
-    main, _ = EXPERIMENTS["lines"].groups("laptop")
+    (main,) = EXPERIMENTS["lines"].groups("laptop")
     assert [t["line"] for t in main.trials] == 2 * list(range(10))
     for name in NAMES:
         models = {g.shared["model"] for g in EXPERIMENTS[name].groups("paper")}
@@ -91,11 +92,31 @@ def test_lines_and_directions(store):
     assert start[0] == pytest.approx(stored[0], abs=1e-4)  # the same solution in both
 
 
+def test_lines_and_directions_of_the_papers_network(store):
+    """All from and to one solution; batch normalisation changes the loss, also that of the ends."""
+    lines = run("dense_lines", store)
+    end = np.argmin(np.abs(lines["alpha"].values[0] - 1))
+    loss = lines["loss_per_node"].groupby(["statistics", "variance"])
+    at_the_end = {}
+    for name, group in loss:
+        values = group.values[:, end]
+        assert np.ptp(values) == pytest.approx(0, abs=1e-4), name
+        at_the_end[name] = values[0]
+    for statistics in ("stored", "recomputed"):
+        stored, calibrated = (at_the_end[statistics, v] for v in ("stored", "calibrated"))
+        assert calibrated <= stored + 1e-6
+    assert at_the_end["stored", "stored"] != pytest.approx(at_the_end["recomputed", "stored"])
+    directions = run("dense_directions", store)
+    assert np.ptp(directions["loss_per_node"].values[:, 0]) == pytest.approx(0, abs=1e-5)
+    assert np.ptp(directions["alpha"].values, axis=0) == pytest.approx(0)
+
+
 def test_sweep_and_paths(store):
-    sweep = run("rate_distortion", store)
-    last_of_a_seed = sweep["neighbour_minima"].values == -1
-    assert (np.isnan(sweep["neighbour_barrier"].values) == last_of_a_seed).all()
-    assert last_of_a_seed.sum() == 2 * 2
+    for name, seeds in (("rate_distortion", 2 * 2), ("dense_sweep", 1)):
+        sweep = run(name, store)
+        last_of_a_seed = sweep["neighbour_minima"].values == -1
+        assert (np.isnan(sweep["neighbour_barrier"].values) == last_of_a_seed).all()
+        assert last_of_a_seed.sum() == seeds
     paths = run("paths", store)
     for seed in np.unique(paths["seed"]):
         own = paths.isel(trial=np.flatnonzero(paths["seed"].values == seed))
@@ -113,6 +134,11 @@ def test_pairs_and_planes(store):
     for name, tolerance in (("rate", 1e-4), ("disentanglement", 1e-4), ("loss_per_node", 5e-3)):
         ends = pairs[name].values[:, :, [0, -1]]
         np.testing.assert_allclose(ends[:, 1:], ends[:, :1].repeat(2, 1), rtol=tolerance)
+    dense = run("dense_pairs", store)
+    assert dense["treatment"].values.tolist() == list(DENSE_TREATMENTS)
+    for name, tolerance in (("rate", 1e-4), ("disentanglement", 1e-4), ("loss_per_node", 5e-3)):
+        ends = dense[name].values[:, :2, [0, -1]]  # with the statistics of training
+        np.testing.assert_allclose(ends[:, 1:], ends[:, :1], rtol=tolerance)
     planes = run("planes", store)
     x, y = planes["solution_x"].values, planes["solution_y"].values
     np.testing.assert_allclose(np.stack([x[:, 0], y[:, 0], y[:, 1]]), 0.0, atol=1e-6)

@@ -30,7 +30,7 @@ from dvae.results.dense import DENSE_NODES
 from dvae.results.trials import Experiment, Group
 from dvae.training import RECIPES
 
-__all__ = ["DENSE_LABELS", "DENSE_PHASES", "DENSE_SIZES", "VARIANCE_NETWORK"]
+__all__ = ["DENSE_LABELS", "DENSE_PHASES", "DENSE_SIZES", "VARIANCE_NETWORK", "one_cycle"]
 
 DENSE_COUNTS = (0, 5, 15, 41)  # labels beside 512 samples: 0, 1, 3 and 8 %
 # of the published reconstruction phase, which the weight then leaves as published ("phase") or at
@@ -48,7 +48,7 @@ def _coarse(profile: str, factors: str = "standard-normal") -> dict:
     )
 
 
-def _one_cycle(profile: str, **own: int) -> dict:
+def one_cycle(profile: str, **own: Any) -> dict:
     """Settings of DenseVAE on standardised fields, with those of a study's own."""
     recipe = recipe_settings(profile, COARSE_RECIPE) | {"recipe_name": COARSE_RECIPE.name}
     return _coarse(profile) | dense_settings(profile) | recipe | own
@@ -56,7 +56,7 @@ def _one_cycle(profile: str, **own: int) -> dict:
 
 def _label_groups(profile: str) -> list[Group]:
     smoke = profile == "smoke"
-    shared = _one_cycle(profile, n_pool=16 if smoke else 512)
+    shared = one_cycle(profile, n_pool=16 if smoke else 512)
     runs = 1 if smoke else RUNS
     # a group holds all label counts of its runs, so that baselines find the unsupervised one
     size = runs if profile == "paper" else 1
@@ -87,7 +87,7 @@ def _size_groups(profile: str) -> list[Group]:
     seeds = [{"seed": seed} for seed in range(1 if smoke else PHASE_RUNS)]
     groups = []
     for size in (16,) if smoke else SIZES:
-        groups += _grouped(profile, _one_cycle(profile, size=size), seeds)
+        groups += _grouped(profile, one_cycle(profile, size=size), seeds)
     return groups
 
 

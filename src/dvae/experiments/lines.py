@@ -1,4 +1,9 @@
-"""Rows L1, L2 and L5: lines, random directions and planes in parameter space (section 4)."""
+"""Rows L1, L2 and L5: lines, random directions and planes in parameter space (section 4).
+
+The computations serve the paper's network too, on the coarse grid (``dense_landscape``): where
+they differ there (samples in a batch, draws of the latents, directions that find the end of the
+axis), the group's settings say so.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +34,19 @@ from dvae.experiments.over_regularised import COLLAPSING_BETA
 from dvae.experiments.paths import SPEED
 from dvae.models import VAE, PodVAE
 from dvae.results.trials import Experiment, Group
-from dvae.training import fit, initialise, make_recipe
+from dvae.training import fit, initialise
 
-__all__ = ["DIRECTIONS", "LINES", "PLANES", "SEED_PAIRS", "TREATMENTS"]
+__all__ = [
+    "DIRECTIONS",
+    "LINES",
+    "PLANES",
+    "SEED_PAIRS",
+    "TREATMENTS",
+    "compute_directions",
+    "compute_lines",
+    "latents_matched",
+    "pair_dataset",
+]
 
 SOLUTION_SEED = 0
 FIRST_INITIALISATION = 1000  # seeds of the Xavier initialisations: none of a trained model
@@ -48,14 +63,8 @@ def _published_settings(profile: str) -> dict[str, Any]:
     )
 
 
-def _small_dense_settings(profile: str) -> dict[str, Any]:
-    """A DenseVAE that two cores can train: it has batch normalisation, which PodVAE has not."""
-    small: dict[str, Any] = (
-        {"n_nodes": 17, "n_train": 48} if profile == "smoke" else {"n_nodes": 33, "n_train": 128}
-    )
-    recipe = make_recipe("calibrated").shortened(0.1)  # 400 steps
-    settings = model_settings("paper", blocks=(1, 2, 1))
-    return data_settings(profile, **small) | settings | recipe_settings(profile, recipe)
+def _batch_size(group: Group) -> int:
+    return group.shared.get("batch_size", 64)
 
 
 def _solution(group: Group, device: str, progress: bool, checkpoint):
@@ -111,17 +120,11 @@ def _line_groups(profile: str) -> list[Group]:
         treatments.append(stored | {"statistics": "recomputed"})
     trials = tuple({"line": i} | t for t in treatments for i in range(count))
     main = _published_settings(profile) | {"points": points, "n_samples": 10, "case": "main"}
-    groups = [Group(main, trials)]
-    if profile != "paper":
-        treatments = [{"statistics": s, "variance": "stored"} for s in ("stored", "recomputed")]
-        few = tuple({"line": i} | t for t in treatments for i in range(count // 2))
-        small = _small_dense_settings(profile)
-        small |= {"points": points // 4 + 1, "n_samples": 4, "case": "small DenseVAE"}
-        groups.append(Group(small, few))
-    return groups
+    return [Group(main, trials)]
 
 
-def _lines(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
+def compute_lines(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
+    """Loss and rate on lines from Xavier initialisations to a solution, and their minima."""
     model, training = _solution(group, device, progress, checkpoint)
     alpha = np.linspace(0.0, 1.2, group.shared["points"])
     keys = ("statistics", "variance")
@@ -131,6 +134,7 @@ def _lines(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
             model,
             training.fields,
             n_samples=group.shared["n_samples"],
+            batch_size=_batch_size(group),
             device=device,
             **dict(zip(keys, key, strict=True)),
         )
@@ -162,7 +166,7 @@ LINES = Experiment(
     "Loss from Xavier initialisations to a desirable solution (section 4.2, fig. 3 left)",
     1,
     _line_groups,
-    _lines,
+    compute_lines,
 )
 
 
@@ -182,16 +186,22 @@ def _direction_groups(profile: str) -> list[Group]:
     ]
 
 
-def _directions(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
+def compute_directions(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
+    """Loss and rate along random directions from a solution, and their minima."""
     model, training = _solution(group, device, progress, checkpoint)
     landscape = Landscape(
-        model, training.fields, n_samples=group.shared["n_samples"], device=device
+        model,
+        training.fields[: group.shared.get("samples")],
+        n_samples=group.shared["n_samples"],
+        batch_size=_batch_size(group),
+        device=device,
     )
     centre, normalisation = landscape.states(model)[0], group.shared["normalisation"]
     directions = [t["direction"] for t in group.trials]
-    # the axis ends where half of the directions, as far as 50 tell, pass the loss of fig. 3's cut
+    # the axis ends where half of the first directions pass the loss of fig. 3's cut
     coarse = np.geomspace(1e-3, 1.0, 61)
-    look = landscape.rays(centre, coarse, directions[:50], normalisation)
+    first_ones = range(group.shared.get("looked_at", min(50, len(directions))))
+    look = landscape.rays(centre, coarse, first_ones, normalisation)
     above = loss_per_node(look).mean("draw").values > group.shared["cut"]
     first = np.where(above.any(1), above.argmax(1), len(coarse) - 1)
     alpha = np.linspace(0.0, float(np.median(coarse[first])), group.shared["points"])
@@ -209,7 +219,7 @@ DIRECTIONS = Experiment(
     "Loss along 1000 random directions from a desirable solution (section 4.2, fig. 3 right)",
     1,
     _direction_groups,
-    _directions,
+    compute_directions,
 )
 
 
@@ -228,11 +238,16 @@ def _pair_groups(profile: str) -> list[Group]:
     return [Group(shared, pairs)]
 
 
-def _matched(reference: VAE, model: VAE, fields: torch.Tensor) -> list[VAE]:
-    """A second model as it is, with matched latents, and (PodVAE) with all units matched."""
+def latents_matched(reference: VAE, model: VAE, fields: torch.Tensor) -> VAE:
+    """The second model with its latents in the order and with the signs of the first one's."""
     with torch.no_grad():
         means = [one.encoder(fields).mean.numpy() for one in (reference, model)]
-    latents = signed_permutation(model, *match_latents(*means))
+    return signed_permutation(model, *match_latents(*means))
+
+
+def _matched(reference: VAE, model: VAE, fields: torch.Tensor) -> list[VAE]:
+    """A second model as it is, with matched latents, and (PodVAE) with all units matched."""
+    latents = latents_matched(reference, model, fields)
     every = latents
     if isinstance(reference, PodVAE) and isinstance(latents, PodVAE):
         every = match_hidden_units(reference, latents, fields)
@@ -240,6 +255,7 @@ def _matched(reference: VAE, model: VAE, fields: torch.Tensor) -> list[VAE]:
 
 
 def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
+    """Loss and S_D on the lines between all pairs of runs, as trained and matched."""
     s = group.shared
     whole = Group(s, tuple({"seed": seed} for seed in range(s["members"])))
     result, training, _ = train(whole, device=device, progress=progress, checkpoint=checkpoint)
@@ -254,31 +270,47 @@ def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
         ends += _matched(reference, models[trial["second"]], training.fields)
         starts += [reference] * len(TREATMENTS)
     data = landscape.line(landscape.states(starts), landscape.states(ends), alpha)
-    loss = loss_per_node(data)
-    shape = (len(group.trials), len(TREATMENTS), len(alpha))
+    count = (len(group.trials), len(TREATMENTS))
+    folded = {name: v.values.reshape(*count, *v.shape[1:]) for name, v in data.data_vars.items()}
     dims = ("trial", "treatment", "point")
-    minima = np.array([len(strict_minima(one.values.T).index) for one in loss])
-    values = {
-        "loss_per_node": loss.mean("draw").values,
-        "rate": data["rate"].mean("draw").values,
-        "disentanglement": data["disentanglement"].values,
-    }
-    reduced: dict[str, Any] = {
-        n: (dims, v.reshape(shape).astype(np.float32)) for n, v in values.items()
-    }
-    reduced["minima"] = (dims[:2], minima.reshape(shape[:2]).astype(np.int16))
-    every = isinstance(models[0], PodVAE)
+    lines = xr.Dataset(
+        {name: ((*dims, "draw")[: value.ndim], value) for name, value in folded.items()},
+        attrs=data.attrs,
+    ).assign_coords(treatment=list(TREATMENTS), alpha=("point", alpha))
     means = result.ensemble.encode(training.fields)[0].numpy()
-    good = are_disentangled(means, training.theta)
+    good = dict(enumerate(are_disentangled(means, training.theta).tolist()))
+    reduced = pair_dataset(group, lines, good)
+    every = isinstance(models[0], PodVAE)
+    return reduced.assign_coords(hidden_units_matched=("trial", [every] * len(group.trials)))
+
+
+def pair_dataset(group: Group, lines: xr.Dataset, disentangled: dict[int, bool]) -> xr.Dataset:
+    """What is kept of lines between runs, and which ends are disentangled on training data.
+
+    Parameters
+    ----------
+    group : Group
+        Whose trials name the seeds ``first`` and ``second`` of their lines.
+    lines : xarray.Dataset
+        Of a landscape, over (trial, treatment, point) and ``draw``.
+    disentangled : dict of int to bool
+        By seed.
+    """
+    loss = loss_per_node(lines)
+    minima = [[len(strict_minima(one.values.T).index) for one in pair] for pair in loss]
+    reduced = xr.Dataset(
+        {
+            "loss_per_node": loss.mean("draw"),
+            "rate": lines["rate"].mean("draw"),
+            "disentanglement": lines["disentanglement"],
+        }
+    ).astype(np.float32)
+    reduced["minima"] = (("trial", "treatment"), np.array(minima, dtype=np.int16))
     for end in ("first", "second"):
-        flags = [good[trial[end]] for trial in group.trials]
+        flags = [disentangled[trial[end]] for trial in group.trials]
         reduced[f"{end}_disentangled"] = ("trial", np.array(flags, dtype=np.int8))
-    return xr.Dataset(reduced).assign_coords(
-        treatment=list(TREATMENTS),
-        alpha=("point", alpha),
-        first=("trial", [t["first"] for t in group.trials]),
-        second=("trial", [t["second"] for t in group.trials]),
-        hidden_units_matched=("trial", [every] * len(group.trials)),
+    return reduced.drop_attrs().assign_coords(
+        {end: ("trial", [t[end] for t in group.trials]) for end in ("first", "second")}
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch import Tensor
 
 from dvae.analysis.landscape import Landscape, loss_per_node
 from dvae.analysis.minima import barrier, strict_minima
@@ -21,8 +23,9 @@ from dvae.experiments.common import (
 from dvae.models import PodVAE
 from dvae.results.trials import Experiment, Group
 from dvae.training import make_recipe
+from dvae.training.ensemble import Ensemble
 
-__all__ = ["BETAS", "PATHS", "PHASES", "RATE_DISTORTION", "SPEED"]
+__all__ = ["BETAS", "PATHS", "PHASES", "RATE_DISTORTION", "SPEED", "sweep_dataset"]
 
 SPEED = 12  # laptop: the published recipe in 1/12 of its steps, at 12 times its learning rate
 PHASES = (1.0, 0.5, 0.25, 0.0)  # length of the reconstruction phase over the published length
@@ -102,11 +105,26 @@ def _sweep_groups(profile: str) -> list[Group]:
 def _sweep(group: Group, **arguments) -> xr.Dataset:
     betas = [trial["beta"] for trial in group.trials]
     result, training, _ = train(group, beta=betas, **arguments)
-    ensemble = result.ensemble
-    data = ensemble.evaluate(training.fields, relative_error=False).rename(member="trial")
+    return sweep_dataset(group, result.ensemble, training.fields)
 
+
+def sweep_dataset(group: Group, ensemble: Ensemble, fields: Tensor, **options: Any) -> xr.Dataset:
+    """Losses of models of many weights, and of lines from each to the next with its seed.
+
+    Parameters
+    ----------
+    group : Group
+        With ``beta`` and ``seed`` of every trial, in the order of the weights for each seed.
+    ensemble : Ensemble
+        Its trained members.
+    fields : Tensor (sample, channel, x1, x2)
+        Training data.
+    **options
+        Of :class:`Landscape`.
+    """
+    data = ensemble.evaluate(fields, relative_error=False).rename(member="trial")
     # lines from every model to the one with the next larger beta and the same seed
-    landscape = Landscape(ensemble, training.fields)
+    landscape = Landscape(ensemble, fields, **options)
     states = landscape.states(ensemble)
     seeds = np.array([trial["seed"] for trial in group.trials])
     has_next = np.append(seeds[1:] == seeds[:-1], False)
@@ -134,7 +152,7 @@ def _sweep(group: Group, **arguments) -> xr.Dataset:
         data["log_jacobian"] = ("trial", np.full(m, jacobian))
     return data.assign_coords(
         seed=("trial", seeds),
-        beta=("trial", betas),
+        beta=("trial", [trial["beta"] for trial in group.trials]),
         start=("trial", [group.shared["start"]] * m),
         total_nodes=("trial", np.full(m, model.total_nodes)),
     )

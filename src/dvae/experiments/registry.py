@@ -11,6 +11,12 @@ from dvae.experiments.correlated_factors import CORRELATED_FACTORS
 from dvae.experiments.correlated_priors import CORRELATED_PRIORS
 from dvae.experiments.darcy import DARCY
 from dvae.experiments.data_draws import DATA_DRAWS
+from dvae.experiments.dense_landscape import (
+    DENSE_DIRECTIONS,
+    DENSE_LINES,
+    DENSE_PAIRS,
+    DENSE_SWEEP,
+)
 from dvae.experiments.dense_runs import DENSE_RUNS
 from dvae.experiments.dense_studies import (
     DENSE_LABELS,
@@ -62,9 +68,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         ROTATION_HISTORY,
         OVER_REGULARISED_RUNS,
         LINES,
+        DENSE_LINES,
         DIRECTIONS,
+        DENSE_DIRECTIONS,
         RATE_DISTORTION,
+        DENSE_SWEEP,
         SEED_PAIRS,
+        DENSE_PAIRS,
         PLANES,
         PATHS,
         FIRST_PHASE,
