@@ -28,6 +28,18 @@ def test_lines_need_an_over_regularised_minimum_inside(alpha, rate, verdict):
     assert decide("L1", {"lines": lines(alpha, rate)}).verdict == verdict
 
 
+def test_lines_of_the_papers_network_decide_and_batch_statistics_are_told_apart():
+    again = lines(0.5, 0.1).assign_coords(statistics=("trial", ["recomputed"] * 10))
+    results = {
+        "lines": lines(0.5, 0.1),
+        "dense_lines": xr.concat([lines(0.5, 3.0), again], "trial"),
+    }
+    found = decide("L1", results)
+    assert found.verdict == "partly"
+    assert found.ours.startswith("DenseVAE (decides): 10 of 10 lines")
+    assert "10 of 10 lines have one, 10 an over-regularised one. PodVAE: 10 of 10" in found.ours
+
+
 @pytest.mark.parametrize(
     ("count", "loss", "verdict"),
     [
@@ -38,16 +50,22 @@ def test_lines_need_an_over_regularised_minimum_inside(alpha, rate, verdict):
     ],
 )
 def test_random_directions_below_the_cut(count, loss, verdict):
+    assert decide("L2", {"directions": directions(count, loss)}).verdict == verdict
+    both = {"directions": directions(50, 5.0), "dense_directions": directions(count, loss)}
+    assert decide("L2", both).verdict == verdict
+
+
+def directions(count: int, loss: float) -> xr.Dataset:
+    """A hundred directions, the first of them with a minimum of this loss."""
     least = np.full((100, 1), np.nan)
     least[:count] = loss
-    data = xr.Dataset(
+    return xr.Dataset(
         {
             "minimum_loss": (("trial", "minimum"), least),
             "loss_per_node": (("trial", "point"), np.geomspace(1, 1e6, 7) * np.ones((100, 1))),
         },
         {"normalisation": ("trial", ["norm"] * 100)},
     )
-    assert decide("L2", {"directions": data}).verdict == verdict
 
 
 def test_the_bottom_of_the_solutions_own_basin_is_no_other_minimum():
@@ -106,7 +124,12 @@ def seed_pairs(
     ],
 )
 def test_two_seeds(values, verdict):
-    assert decide("L5", seed_pairs(*values)).verdict == verdict
+    results = seed_pairs(*values)
+    assert decide("L5", results).verdict == verdict
+    other = seed_pairs(0.97, 0.55, (0.0, 0.0), True)["seed_pairs"]  # not reproduced
+    found = decide("L5", results | {"dense_pairs": results["seed_pairs"], "seed_pairs": other})
+    assert found.verdict == verdict
+    assert found.ours.startswith("DenseVAE (decides): ")
 
 
 def collapsed(full: float, mini: float) -> xr.Dataset:
@@ -163,6 +186,8 @@ def test_captured_weights(captured, minima, vertices, verdict):
     found = decide("L4", {"rate_distortion": sweep(captured, minima, vertices)})
     assert found.verdict == verdict
     assert f"{vertices} of 98 models" in found.ours
+    other = {"rate_distortion": sweep(0, 9), "dense_sweep": sweep(captured, minima, vertices)}
+    assert decide("L4", other).verdict == verdict
 
 
 def paths(passing: dict[str, int], ending: dict[str, int]) -> xr.Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
@@ -75,19 +77,44 @@ def _t1_collapsed_decoder(results: Results) -> Finding:
     "to a desirable solution, the loss passes through over-regularised local minima.",
     "all of 10",
     "chapter-landscape",
+    "dense_lines",
     "lines",
 )
 def _l1_lines(results: Results) -> Finding:
-    """An over-regularised minimum strictly inside every line of eq. 26; partly, if there is a
-    minimum of any kind inside some."""
-    lines = select_trials(results["lines"], case="main", statistics="stored", variance="stored")
-    inside = (lines["minimum_alpha"].values > 0) & (lines["minimum_alpha"].values < LINE_END)
-    low = inside & (lines["minimum_rate"].values < OVER_REGULARISED)
-    n, k, over = lines.sizes["trial"], int(inside.any(1).sum()), int(low.any(1).sum())
+    """DenseVAE on 33 x 33 nodes decides where it has run, else PodVAE. An over-regularised minimum
+    strictly inside every line of eq. 26, with the running statistics of batch normalisation and the
+    decoder variance interpolated as the parameters are; partly, if there is a minimum of any kind
+    inside some."""
+    return by_kind(_by_network(results, "dense_lines", "lines", _on_lines))
+
+
+def _by_network(
+    results: Results, dense: str, pod: str, judge: Callable[[xr.Dataset], Finding]
+) -> dict[str, Finding]:
+    """Findings on DenseVAE, if it has run, and on PodVAE, from the experiments of these names."""
+    findings = {"DenseVAE": judge(results[dense])} if dense in results else {}
+    return findings | {"PodVAE": judge(results[pod])}
+
+
+def _on_lines(every: xr.Dataset) -> Finding:
+    def count(statistics: str) -> tuple[int, int, int]:
+        lines = select_trials(every, case="main", statistics=statistics, variance="stored")
+        places = lines["minimum_alpha"].values
+        inside = (places > 0) & (places < LINE_END)
+        low = inside & (lines["minimum_rate"].values < OVER_REGULARISED)
+        return lines.sizes["trial"], int(inside.any(1).sum()), int(low.any(1).sum())
+
+    n, k, over = count("stored")
     found = (
         f"{counted(k, n, 'lines')} have a local minimum of the loss inside. On {over} of them it "
         f"is an over-regularised one, with a rate below {OVER_REGULARISED} nats."
     )
+    if "recomputed" in every["statistics"].values:
+        again, inside, low = count("recomputed")
+        found += (
+            f" If batch normalisation has the statistics of each batch, as in training, {inside} "
+            f"of {again} lines have one, {low} an over-regularised one."
+        )
     return Finding(found, either(over == n, k > 0))
 
 
@@ -98,14 +125,20 @@ def _l1_lines(results: Results) -> Finding:
     "solution, the loss has no local minimum.",
     "none of 1000",
     "chapter-landscape",
+    "dense_directions",
     "directions",
 )
 def _l2_directions(results: Results) -> Finding:
-    """No minimum along any plain direction at a loss below 1000, where the figure ends; partly, if
-    along less than a tenth of them. A minimum to which the loss only falls is the bottom of the
-    solution's own basin, where training stopped beside it, and is counted apart (since a finer
-    spacing of the points showed such)."""
-    plain = select_trials(results["directions"], normalisation="norm")
+    """DenseVAE on 33 x 33 nodes decides where it has run, else PodVAE. No minimum along any plain
+    direction at a loss below 1000, where the figure ends; partly, if along less than a tenth of
+    them. A minimum to which the loss only falls is the bottom of the solution's own basin, where
+    training stopped beside it, and is counted apart (since a finer spacing of the points showed
+    such)."""
+    return by_kind(_by_network(results, "dense_directions", "directions", _along_directions))
+
+
+def _along_directions(directions: xr.Dataset) -> Finding:
+    plain = select_trials(directions, normalisation="norm")
     shallow = plain["minimum_loss"].values < SHOWN_LOSS
     # the first minimum is the basin's own if the lowest loss so far is always the last one
     loss = plain["loss_per_node"].values
@@ -198,15 +231,19 @@ def late_rates(paths: xr.Dataset) -> Float[np.ndarray, "run entry"]:
     "between models of neighbouring weights the loss with beta = 1 has no other minimum.",
     "many; none",
     "chapter-landscape",
+    "dense_sweep",
     "rate_distortion",
 )
 def _l4_weights(results: Results) -> Finding:
-    """Calibrated recipe, two parts. A tenth or more of the converged models with a weight clearly
-    below C / n, the linear limit for two latents that describe everything, are over-regularised. No
-    model of another weight is a minimum of the loss with beta = 1 on the lines to both of its
-    neighbours, higher by 0.05 nats per node or more one point away, and no line has a minimum
-    inside."""
-    sweep = results["rate_distortion"]
+    """DenseVAE on 33 x 33 nodes, recipe one-cycle, decides where it has run, else PodVAE, recipe
+    calibrated. Two parts. A tenth or more of the converged models with a weight clearly below C /
+    n, the linear limit for two latents that describe everything, are over-regularised. No model of
+    another weight is a minimum of the loss with beta = 1 on the lines to both of its neighbours,
+    higher by 0.05 nats per node or more one point away, and no line has a minimum inside."""
+    return by_kind(_by_network(results, "dense_sweep", "rate_distortion", _of_weights))
+
+
+def _of_weights(sweep: xr.Dataset) -> Finding:
     limit = BELOW_LIMIT * 3 / 2  # three channels, two latents
     below = sweep.isel(trial=np.flatnonzero(sweep["beta"].values < limit))
     over = int((below["rate"] < OVER_REGULARISED).sum())
@@ -244,18 +281,34 @@ def _vertex_minima(sweep: xr.Dataset) -> tuple[int, int]:
     "loss is higher.",
     "losses of about -9.50 and -9.42",
     "chapter-landscape",
+    "dense_pairs",
     "seed_pairs",
     "baselines",
 )
 def _l5_seeds(results: Results) -> Finding:
-    """Published recipe. Pairs with losses within 2 %, one end disentangled on training data and the
-    other lower in S_D by 0.3 or more, and a barrier of 0.1 nats per node or more (median) as
-    trained and after units were matched; partly, if only such a difference with a barrier;
-    undecided, if there is none and so few runs that random angles would give no disentangled one
-    with a probability of 5 % or more."""
-    pairs, data = results["seed_pairs"], results["baselines"]
-    with_variables(pairs, "first_disentangled", "second_disentangled")
+    """DenseVAE on 33 x 33 nodes, recipe one-cycle, decides where it has run, else PodVAE, recipe
+    published. Pairs with losses within 2 %, one end disentangled on training data and the other
+    lower in S_D by 0.3 or more, and a barrier of 0.1 nats per node or more (median) as trained and
+    after units (of DenseVAE: latents) were matched; partly, if only such a difference with a
+    barrier; undecided, if there is none and so few runs that random angles would give no
+    disentangled one with a probability of 5 % or more."""
+    data = results["baselines"]
     theta = select_trials(data, factors="standard-normal", data_seed=0)["theta_train"].values[0]
+    chance = chance_of_disentangled(theta)
+    findings = {}
+    if "dense_pairs" in results:
+        ways = (
+            "latents of the one network were put in the order of the other's and the statistics "
+            "of batch normalisation computed anew at every point"
+        )
+        findings["DenseVAE"] = _between_seeds(results["dense_pairs"], chance, ways)
+    ways = "units of the one network were put in the order of the other's"
+    findings["PodVAE"] = _between_seeds(results["seed_pairs"], chance, ways)
+    return by_kind(findings)
+
+
+def _between_seeds(pairs: xr.Dataset, chance: float, matched_how: str) -> Finding:
+    with_variables(pairs, "first_disentangled", "second_disentangled")
     loss, score = pairs["loss_per_node"].values, pairs["disentanglement"].values[:, 0]
     ends, walls = loss[:, 0][:, [0, -1]], barrier(loss)
     equal = np.abs(np.diff(ends)[:, 0]) <= EQUAL_LOSS * np.abs(ends).min(1)
@@ -265,7 +318,7 @@ def _l5_seeds(results: Results) -> Finding:
     )
     disentangled = apart & (best > 0)
     members = set(pairs["first"].values) | set(pairs["second"].values)
-    missed = (1 - chance_of_disentangled(theta)) ** len(members)
+    missed = (1 - chance) ** len(members)
     few = not disentangled.any() and missed >= SIGNIFICANT
     unlike = (
         f"of {len(apart)} pairs of runs have losses within {100 * EQUAL_LOSS:.0f} % of each other "
@@ -279,8 +332,7 @@ def _l5_seeds(results: Results) -> Finding:
         f"{apart.sum()} {unlike} In {disentangled.sum()} of these pairs one run is disentangled. "
         f"The best S_D among their {runs} runs is {score[apart][:, [0, -1]].max():.2f}. On the "
         f"line between two of them the loss rises by {trained:.2g} nats per node (median) above "
-        f"the higher end, and by {matched:.2g} after the units of the one network were put in the "
-        f"order of the other's."
+        f"the higher end, and by {matched:.2g} after the {matched_how}."
     )
     if few:
         return Finding(found, "undecided")
