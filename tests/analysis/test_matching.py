@@ -59,3 +59,53 @@ def test_hidden_units_are_matched_exactly():
     found = match_hidden_units(model, shuffled, y)
     for (name, a), b in zip(model.named_parameters(), found.parameters(), strict=True):
         torch.testing.assert_close(a, b, msg=name)
+
+
+def dense_models(**options) -> tuple[list[DenseVAE], torch.Tensor]:
+    """Two models whose batch normalisation is not that of the start."""
+    y = fields(16, 17, 3)
+    models = []
+    for seed in (0, 1):
+        model = initialise(DenseVAE(17, blocks=(2, 3, 1), growth=3, **options), seed)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, value in [*model.named_parameters(), *model.named_buffers()]:
+                if value.is_floating_point() and name.endswith(("weight", "bias", "running_mean")):
+                    value += 0.1 * torch.randn(value.shape, generator=generator)
+            for module in model.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.running_var *= 0.5 + torch.rand(
+                        module.running_var.shape, generator=generator
+                    )
+        models.append(model.eval())
+    return models, y
+
+
+@pytest.mark.parametrize("options", [{}, {"variance_network": True}])
+def test_feature_maps_are_matched_exactly(options):
+    (reference, model), y = dense_models(**options)
+    moved = match_hidden_units(reference, model, y)
+    changed = {
+        name
+        for (name, a), b in zip(model.named_parameters(), moved.parameters(), strict=True)
+        if not torch.equal(a, b)
+    }
+    assert len(changed) > 0.8 * len(list(model.parameters()))
+    z = torch.randn(16, 2, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        for one, other in (
+            (model.encoder(y).base_dist, moved.encoder(y).base_dist),
+            (model.decoder(z).base_dist, moved.decoder(z).base_dist),
+        ):
+            torch.testing.assert_close(one.loc, other.loc, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(one.scale, other.scale, rtol=1e-4, atol=1e-5)
+    # the way back, to a model that has the same activations in another order
+    back = match_hidden_units(model, moved, y)
+    for (name, a), b in zip(model.state_dict().items(), back.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_only_models_of_one_architecture_are_matched():
+    (reference, _), y = dense_models()
+    with pytest.raises(DataError, match="one architecture"):
+        match_hidden_units(reference, DenseVAE(17, blocks=(1, 1, 1)), y)

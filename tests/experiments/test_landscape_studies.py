@@ -7,7 +7,7 @@ import pytest
 
 from dvae.experiments import EXPERIMENTS
 from dvae.experiments.common import published_recipe
-from dvae.experiments.dense_landscape import DENSE_TREATMENTS
+from dvae.experiments.dense_landscape import WAYS
 from dvae.experiments.lines import TREATMENTS
 from dvae.experiments.paths import BETAS, PHASES, SPEED
 from dvae.loading import load_result
@@ -135,10 +135,10 @@ def test_pairs_and_planes(store):
         ends = pairs[name].values[:, :, [0, -1]]
         np.testing.assert_allclose(ends[:, 1:], ends[:, :1].repeat(2, 1), rtol=tolerance)
     dense = run("dense_pairs", store)
-    assert dense["treatment"].values.tolist() == list(DENSE_TREATMENTS)
+    assert dense["treatment"].values.tolist() == list(WAYS)
     for name, tolerance in (("rate", 1e-4), ("disentanglement", 1e-4), ("loss_per_node", 5e-3)):
-        ends = dense[name].values[:, :2, [0, -1]]  # with the statistics of training
-        np.testing.assert_allclose(ends[:, 1:], ends[:, :1], rtol=tolerance)
+        ends = dense[name].values[:, :3, [0, -1]]  # with the statistics of training
+        np.testing.assert_allclose(ends[:, 1:], ends[:, :1].repeat(2, 1), rtol=tolerance)
     planes = run("planes", store)
     x, y = planes["solution_x"].values, planes["solution_y"].values
     np.testing.assert_allclose(np.stack([x[:, 0], y[:, 0], y[:, 1]]), 0.0, atol=1e-6)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dvae.analysis._columns import correlations
 from dvae.errors import DataError
-from dvae.models.dense import DenseVAE
+from dvae.models.dense import DenseBlock, DenseVAE
 from dvae.models.pod import PodVAE
 from dvae.models.priors import GaussianPrior
 from dvae.models.vae import VAE
@@ -113,43 +113,145 @@ def _linear(module: nn.Module) -> nn.Linear:
 
 
 @torch.no_grad()
-def match_hidden_units(reference: PodVAE, model: PodVAE, fields: Tensor) -> PodVAE:
-    """The second of two PodVAEs with its hidden units permuted to fit the first, exactly.
+def match_hidden_units(
+    reference: VAE, model: VAE, fields: Float[Tensor, "sample channel x1 x2"]
+) -> VAE:
+    """The second of two models with its hidden units permuted to fit the first, exactly.
 
-    Layer by layer, units are paired by the correlation of their activations over the data (the
-    decoder's over the reference's latent means). Permuting hidden units changes the parameters
-    but not the function, the symmetry behind most barriers between two trained networks.
+    Layer by layer, units (of a convolution: feature maps) are paired by the correlation of their
+    activations over the data (the decoder's over the reference's latent means). Permuting hidden
+    units changes the parameters but not the function, the symmetry behind most barriers between
+    two trained networks.
 
     Parameters
     ----------
-    reference, model : PodVAE
+    reference, model : PodVAE or DenseVAE
         Of one architecture; match their latents first.
     fields : Tensor (sample, channel, x1, x2)
         Data.
 
     Returns
     -------
-    PodVAE
-        The same functions as ``model``.
+    PodVAE or DenseVAE
+        The same functions as ``model``, in evaluation mode.
+
+    Raises
+    ------
+    DataError
+        If the models are of another class or of two architectures.
 
     References
     ----------
     Ainsworth, Hayase and Srinivasa, Git Re-Basin, ICLR 2023 (activation matching).
     """
-    new = copy.deepcopy(model)
+    shapes = [[p.shape for p in one.parameters()] for one in (reference, model)]
+    if type(reference) is not type(model) or shapes[0] != shapes[1]:
+        raise DataError("hidden units are matched between two models of one architecture")
+    reference, new = copy.deepcopy(reference).eval(), copy.deepcopy(model).eval()
     features = reference.features(fields)
     latents = reference.encoder.from_features(features).base_dist.loc
-    inputs = {"encoder": features[:, :-1] / reference.encoder.basis.spread[0], "decoder": latents}
-    for part, x in inputs.items():
-        first, second = getattr(reference, part).network, getattr(new, part).network
-        a, b = x, x
-        for k in range(0, len(first) - 1, 2):  # linear, activation, linear, activation, ..., linear
-            a = first[k + 1](first[k](a))
-            b = second[k + 1](second[k](b))
-            order = linear_sum_assignment(-correlations(a.double().numpy(), b.double().numpy()))[1]
-            order = torch.from_numpy(order)
-            second[k].weight.copy_(second[k].weight[order])
-            second[k].bias.copy_(second[k].bias[order])
-            second[k + 2].weight.copy_(second[k + 2].weight[:, order])
-            b = b[:, order]
+    for (first, x), (second, _) in zip(
+        _networks(reference, features, latents), _networks(new, features, latents), strict=True
+    ):
+        _match_layers(first, second, x, x, torch.arange(x.shape[1]))
     return new
+
+
+def _networks(model: VAE, features: Tensor, latents: Tensor) -> list[tuple[nn.Module, Tensor]]:
+    """Networks of a model with what goes into them."""
+    if isinstance(model, PodVAE):
+        inputs = features[:, :-1] / model.encoder.basis.spread[0]
+        return [(model.encoder.network, inputs), (model.decoder.network, latents)]
+    if isinstance(model, DenseVAE):
+        encoder, decoder = model.encoder, model.decoder
+        networks = [(encoder.mean, features), (encoder.log_variance, features)]
+        others = [decoder.mean, decoder.variance_network]
+        return networks + [(one, latents) for one in others if one is not None]
+    raise DataError(
+        f"hidden units of {type(model).__name__} are not known, only those of PodVAE and DenseVAE"
+    )
+
+
+def _match_layers(
+    first: nn.Module, second: nn.Module, a: Tensor, b: Tensor, order: Tensor, inner: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Permute the units of a second network to fit the first; the last ones only if ``inner``.
+
+    ``a`` and ``b`` are what goes into the networks, unit by unit the same; unit i of it was
+    ``order[i]`` when the second network was trained. Returns the same three for what comes out.
+    """
+    layers = list(zip(_layers(first), _layers(second), strict=True))
+    for k, (one, other) in enumerate(layers):
+        following = layers[k + 1][0] if k + 1 < len(layers) else None
+        if isinstance(one, DenseBlock) and isinstance(other, DenseBlock):
+            for p, q in zip(one.layers, other.layers, strict=True):
+                grown_a, grown_b, grown = _match_layers(p, q, a, b, order, inner=True)
+                order = torch.cat([order, grown + a.shape[1]])
+                a, b = torch.cat([a, grown_a], 1), torch.cat([b, grown_b], 1)
+            continue
+        _take_inputs(other, order)
+        maps = a[0, 0].numel() if isinstance(one, nn.Flatten) else 1  # numbers of a unit
+        a, b = one(a), other(b)
+        if isinstance(one, nn.Flatten):
+            order = _every_number(order, maps)
+        elif isinstance(one, nn.Unflatten):
+            maps = a[0, 0].numel()
+            order = order[::maps] // maps
+        elif isinstance(other, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            order = torch.arange(b.shape[1])
+            if following is not None or inner:
+                order = _fitting(a, b, following)
+                _give_outputs(other, order)
+                b = b[:, order]
+    return a, b, order
+
+
+def _layers(network: nn.Module) -> list[nn.Module]:
+    """Layers of a network in turn, without those that only hold others."""
+    if not isinstance(network, nn.Sequential):
+        return [network]
+    return [layer for part in network for layer in _layers(part)]
+
+
+def _fitting(a: Tensor, b: Tensor, following: nn.Module | None) -> Int[Tensor, " unit"]:
+    """Which units of ``b`` are most like those of ``a``.
+
+    After a smooth activation that follows; before a rectifier, which is 0 for all samples in some
+    units.
+    """
+    maps = 1
+    if isinstance(following, nn.Unflatten):
+        a, b = following(a), following(b)
+        maps = a[0, 0].numel()
+    elif isinstance(following, nn.SiLU):
+        a, b = following(a), following(b)
+    rows = (x.movedim(1, -1).reshape(-1, x.shape[1]).double().numpy() for x in (a, b))
+    found = linear_sum_assignment(-correlations(*rows))[1]
+    return _every_number(torch.from_numpy(found), maps)
+
+
+def _every_number(order: Int[Tensor, " unit"], maps: int) -> Int[Tensor, " number"]:
+    """An order of units as one of the numbers that they consist of."""
+    return (order[:, None] * maps + torch.arange(maps)).flatten()
+
+
+def _take_inputs(layer: nn.Module, order: Tensor) -> None:
+    """Let a layer read its inputs in another order."""
+    if isinstance(layer, nn.BatchNorm2d):
+        for values in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
+            assert values is not None
+            values.copy_(values[order])
+    elif isinstance(layer, nn.Linear | nn.Conv2d):
+        layer.weight.copy_(layer.weight[:, order])
+    elif isinstance(layer, nn.ConvTranspose2d):
+        layer.weight.copy_(layer.weight[order])
+
+
+def _give_outputs(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, order: Tensor) -> None:
+    """Let a layer write its outputs in another order."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        layer.weight.copy_(layer.weight[:, order])
+    else:
+        layer.weight.copy_(layer.weight[order])
+    if layer.bias is not None:
+        layer.bias.copy_(layer.bias[order])

@@ -289,7 +289,7 @@ def _l5_seeds(results: Results) -> Finding:
     """DenseVAE on 33 x 33 nodes, recipe one-cycle, decides where it has run, else PodVAE, recipe
     published. Pairs with losses within 2 %, one end disentangled on training data and the other
     lower in S_D by 0.3 or more, and a barrier of 0.1 nats per node or more (median) as trained and
-    after units (of DenseVAE: latents) were matched; partly, if only such a difference with a
+    after units were matched; partly, if only such a difference with a
     barrier; undecided, if there is none and so few runs that random angles would give no
     disentangled one with a probability of 5 % or more."""
     data = results["baselines"]
@@ -297,17 +297,13 @@ def _l5_seeds(results: Results) -> Finding:
     chance = chance_of_disentangled(theta)
     findings = {}
     if "dense_pairs" in results:
-        ways = (
-            "latents of the one network were put in the order of the other's and the statistics "
-            "of batch normalisation computed anew at every point"
-        )
-        findings["DenseVAE"] = _between_seeds(results["dense_pairs"], chance, ways)
-    ways = "units of the one network were put in the order of the other's"
-    findings["PodVAE"] = _between_seeds(results["seed_pairs"], chance, ways)
+        anew = " and the statistics of batch normalisation computed anew at every point"
+        findings["DenseVAE"] = _between_seeds(results["dense_pairs"], chance, anew)
+    findings["PodVAE"] = _between_seeds(results["seed_pairs"], chance)
     return by_kind(findings)
 
 
-def _between_seeds(pairs: xr.Dataset, chance: float, matched_how: str) -> Finding:
+def _between_seeds(pairs: xr.Dataset, chance: float, anew: str = "") -> Finding:
     with_variables(pairs, "first_disentangled", "second_disentangled")
     loss, score = pairs["loss_per_node"].values, pairs["disentanglement"].values[:, 0]
     ends, walls = loss[:, 0][:, [0, -1]], barrier(loss)
@@ -332,7 +328,8 @@ def _between_seeds(pairs: xr.Dataset, chance: float, matched_how: str) -> Findin
         f"{apart.sum()} {unlike} In {disentangled.sum()} of these pairs one run is disentangled. "
         f"The best S_D among their {runs} runs is {score[apart][:, [0, -1]].max():.2f}. On the "
         f"line between two of them the loss rises by {trained:.2g} nats per node (median) above "
-        f"the higher end, and by {matched:.2g} after the {matched_how}."
+        f"the higher end, and by {matched:.2g} after the units of the one network were put in the "
+        f"order of the other's{anew}."
     )
     if few:
         return Finding(found, "undecided")

@@ -24,10 +24,11 @@ from dvae.experiments.common import (
 )
 from dvae.experiments.dense_studies import one_cycle
 from dvae.experiments.lines import (
+    TREATMENTS,
     compute_directions,
     compute_lines,
-    latents_matched,
     pair_dataset,
+    ways_to_write,
 )
 from dvae.experiments.paths import BETAS, sweep_dataset
 from dvae.models import VAE
@@ -41,7 +42,7 @@ __all__ = [
     "DENSE_LINES",
     "DENSE_PAIRS",
     "DENSE_SWEEP",
-    "DENSE_TREATMENTS",
+    "WAYS",
 ]
 
 BATCH_SIZE, DRAWS = 128, 2  # samples at a time, and latent draws of a sample, for every loss
@@ -50,7 +51,11 @@ DIRECTION_SAMPLES = BATCH_SIZE  # whose loss is looked at along a direction
 LOOKED_AT = 20  # directions that find where the axis ends
 # all pairs among six runs, four times over: more runs than the same number of pairs among few
 BLOCKS, MEMBERS = 4, 6
-DENSE_TREATMENTS = ("as trained", "latents matched", "latents matched, statistics recomputed")
+# how the second model of a pair is written, and which statistics batch normalisation has
+WAYS: dict[str, tuple[int, Literal["stored", "recomputed"]]] = {
+    **{name: (i, "stored") for i, name in enumerate(TREATMENTS)},
+    "all units matched, statistics recomputed": (2, "recomputed"),
+}
 
 
 def _settings(profile: str, **own: Any) -> dict:
@@ -151,16 +156,10 @@ def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
     trained = _in_turn(group, training, seeds, recipes, device=device, progress=progress)
     models = dict(zip(seeds, trained, strict=True))
     starts = [models[first] for first, _ in pairs]
-    ends = [models[second] for _, second in pairs]
-    matched = [
-        latents_matched(start, end, training.fields)
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    ends = [ways_to_write(models[i], models[j], training.fields) for i, j in pairs]
     alpha = np.linspace(0.0, 1.0, group.shared["points"])
-    ways: list[tuple[list[VAE], Literal["stored", "recomputed"]]]
-    ways = [(ends, "stored"), (matched, "stored"), (matched, "recomputed")]
     curves = []
-    for second, statistics in ways:
+    for way, statistics in WAYS.values():
         landscape = Landscape(
             trained[0],
             training.fields,
@@ -171,12 +170,13 @@ def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
             variance="calibrated",
             device=device,
         )
-        curves.append(landscape.line(landscape.states(starts), landscape.states(second), alpha))
+        states = landscape.states(starts), landscape.states([end[way] for end in ends])
+        curves.append(landscape.line(*states, alpha))
     lines = xr.concat(curves, "treatment", combine_attrs="override").rename(line="trial")
     lines = lines.transpose("trial", "treatment", "point", "draw")
     means = Ensemble(trained).encode(training.fields)[0].numpy()
     good = are_disentangled(means, factors_of(training)).tolist()
-    lines = lines.assign_coords(treatment=list(DENSE_TREATMENTS))
+    lines = lines.assign_coords(treatment=list(WAYS))
     return pair_dataset(group, lines, dict(zip(seeds, good, strict=True)))
 
 

@@ -32,7 +32,7 @@ from dvae.experiments.common import (
 )
 from dvae.experiments.over_regularised import COLLAPSING_BETA
 from dvae.experiments.paths import SPEED
-from dvae.models import VAE, PodVAE
+from dvae.models import VAE
 from dvae.results.trials import Experiment, Group
 from dvae.training import fit, initialise
 
@@ -44,8 +44,8 @@ __all__ = [
     "TREATMENTS",
     "compute_directions",
     "compute_lines",
-    "latents_matched",
     "pair_dataset",
+    "ways_to_write",
 ]
 
 SOLUTION_SEED = 0
@@ -238,20 +238,12 @@ def _pair_groups(profile: str) -> list[Group]:
     return [Group(shared, pairs)]
 
 
-def latents_matched(reference: VAE, model: VAE, fields: torch.Tensor) -> VAE:
-    """The second model with its latents in the order and with the signs of the first one's."""
+def ways_to_write(reference: VAE, model: VAE, fields: torch.Tensor) -> list[VAE]:
+    """A second model as it is, with its latents matched to a first one, and with all its units."""
     with torch.no_grad():
         means = [one.encoder(fields).mean.numpy() for one in (reference, model)]
-    return signed_permutation(model, *match_latents(*means))
-
-
-def _matched(reference: VAE, model: VAE, fields: torch.Tensor) -> list[VAE]:
-    """A second model as it is, with matched latents, and (PodVAE) with all units matched."""
-    latents = latents_matched(reference, model, fields)
-    every = latents
-    if isinstance(reference, PodVAE) and isinstance(latents, PodVAE):
-        every = match_hidden_units(reference, latents, fields)
-    return [model, latents, every]
+    latents = signed_permutation(model, *match_latents(*means))
+    return [model, latents, match_hidden_units(reference, latents, fields)]
 
 
 def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
@@ -267,7 +259,7 @@ def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
     starts, ends = [], []
     for trial in group.trials:
         reference = models[trial["first"]]
-        ends += _matched(reference, models[trial["second"]], training.fields)
+        ends += ways_to_write(reference, models[trial["second"]], training.fields)
         starts += [reference] * len(TREATMENTS)
     data = landscape.line(landscape.states(starts), landscape.states(ends), alpha)
     count = (len(group.trials), len(TREATMENTS))
@@ -279,9 +271,7 @@ def _pairs(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
     ).assign_coords(treatment=list(TREATMENTS), alpha=("point", alpha))
     means = result.ensemble.encode(training.fields)[0].numpy()
     good = dict(enumerate(are_disentangled(means, training.theta).tolist()))
-    reduced = pair_dataset(group, lines, good)
-    every = isinstance(models[0], PodVAE)
-    return reduced.assign_coords(hidden_units_matched=("trial", [every] * len(group.trials)))
+    return pair_dataset(group, lines, good)
 
 
 def pair_dataset(group: Group, lines: xr.Dataset, disentangled: dict[int, bool]) -> xr.Dataset:
@@ -364,7 +354,7 @@ def _planes(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Da
         "three seeds": [first, second, third],
         "three seeds, all units matched": [
             first,
-            *(_matched(first, other, fields)[-1] for other in (second, third)),
+            *(ways_to_write(first, other, fields)[-1] for other in (second, third)),
         ],
         # the two runs start from the same initialisation: it is the origin of the plane
         "initial, over-regularised, desirable": [
