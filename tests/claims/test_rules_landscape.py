@@ -30,14 +30,15 @@ def test_lines_need_an_over_regularised_minimum_inside(alpha, rate, verdict):
 
 def test_lines_of_the_papers_network_decide_and_batch_statistics_are_told_apart():
     again = lines(0.5, 0.1).assign_coords(statistics=("trial", ["recomputed"] * 10))
-    results = {
-        "lines": lines(0.5, 0.1),
-        "dense_lines": xr.concat([lines(0.5, 3.0), again], "trial"),
-    }
+    best = lines(1.0, 0.1).assign_coords(again.coords)
+    best = best.assign_coords(variance=("trial", ["calibrated"] * 10))
+    dense = xr.concat([lines(0.5, 3.0), again, best], "trial")
+    results = {"lines": lines(0.5, 0.1), "dense_lines": dense}
     found = decide("L1", results)
     assert found.verdict == "partly"
     assert found.ours.startswith("DenseVAE (decides): 10 of 10 lines")
-    assert "10 of 10 lines have one, 10 an over-regularised one. PodVAE: 10 of 10" in found.ours
+    assert "10 of 10 lines have one, 10 an over-regularised one. If" in found.ours
+    assert "0 of 10 have one, 0 an over-regularised one. PodVAE: 10 of 10" in found.ours
 
 
 @pytest.mark.parametrize(

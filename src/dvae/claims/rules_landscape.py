@@ -97,8 +97,8 @@ def _by_network(
 
 
 def _on_lines(every: xr.Dataset) -> Finding:
-    def count(statistics: str) -> tuple[int, int, int]:
-        lines = select_trials(every, case="main", statistics=statistics, variance="stored")
+    def count(statistics: str, variance: str = "stored") -> tuple[int, int, int]:
+        lines = select_trials(every, case="main", statistics=statistics, variance=variance)
         places = lines["minimum_alpha"].values
         inside = (places > 0) & (places < LINE_END)
         low = inside & (lines["minimum_rate"].values < OVER_REGULARISED)
@@ -111,9 +111,12 @@ def _on_lines(every: xr.Dataset) -> Finding:
     )
     if "recomputed" in every["statistics"].values:
         again, inside, low = count("recomputed")
+        best, best_inside, best_low = count("recomputed", "calibrated")
         found += (
             f" If batch normalisation has the statistics of each batch, as in training, {inside} "
-            f"of {again} lines have one, {low} an over-regularised one."
+            f"of {again} lines have one, {low} an over-regularised one. If the decoder variance is "
+            f"the best at every point as well, {best_inside} of {best} have one, {best_low} an "
+            f"over-regularised one."
         )
     return Finding(found, either(over == n, k > 0))
 
@@ -289,9 +292,9 @@ def _l5_seeds(results: Results) -> Finding:
     """DenseVAE on 33 x 33 nodes, recipe one-cycle, decides where it has run, else PodVAE, recipe
     published. Pairs with losses within 2 %, one end disentangled on training data and the other
     lower in S_D by 0.3 or more, and a barrier of 0.1 nats per node or more (median) as trained and
-    after units were matched; partly, if only such a difference with a
-    barrier; undecided, if there is none and so few runs that random angles would give no
-    disentangled one with a probability of 5 % or more."""
+    after units were matched; partly, if only such a difference with a barrier; undecided, if there
+    is none and so few runs that random angles would give no disentangled one with a probability of
+    5 % or more."""
     data = results["baselines"]
     theta = select_trials(data, factors="standard-normal", data_seed=0)["theta_train"].values[0]
     chance = chance_of_disentangled(theta)
