@@ -8,6 +8,7 @@ import pytest
 from dvae.experiments import EXPERIMENTS
 from dvae.experiments.common import published_recipe
 from dvae.experiments.dense_landscape import WAYS
+from dvae.experiments.dense_runs import COARSE_RECIPE, with_weight
 from dvae.experiments.lines import TREATMENTS
 from dvae.experiments.paths import BETAS, PHASES, SPEED
 from dvae.loading import load_result
@@ -24,6 +25,7 @@ NAMES = (
     "planes",
     "paths",
 )
+DENSE_NAMES = ("dense_lines", "dense_directions", "dense_sweep", "dense_pairs")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,20 @@ def test_declared_trials_are_those_of_the_paper():
     assert declared["rate_distortion"] == 2 * 3 * len(BETAS)
     (main,) = EXPERIMENTS["lines"].groups("laptop")
     assert [t["line"] for t in main.trials] == 2 * list(range(10))
+    dense = {n: EXPERIMENTS[n].groups("laptop") for n in DENSE_NAMES}
+    counts = {n: sum(len(g.trials) for g in groups) for n, groups in dense.items()}
+    assert counts == {
+        "dense_lines": 4 * 10,
+        "dense_directions": 1000,
+        "dense_sweep": 2 * 12,
+        "dense_pairs": 4 * 15,
+    }
+    assert all(1.0 in [t["beta"] for t in g.trials] for g in dense["dense_sweep"])
+    seeds = [{t[end] for t in g.trials for end in t} for g in dense["dense_pairs"]]
+    assert set.union(*seeds) == set(range(4 * 6)) and sum(map(len, seeds)) == 4 * 6
+    assert sorted(t["direction"] for g in dense["dense_directions"] for t in g.trials) == list(
+        range(1000)
+    )
     for name in NAMES:
         models = {g.shared["model"] for g in EXPERIMENTS[name].groups("paper")}
         assert models == {"dense"}
@@ -107,16 +123,30 @@ def test_lines_and_directions_of_the_papers_network(store):
         assert calibrated <= stored + 1e-6
     assert at_the_end["stored", "stored"] != pytest.approx(at_the_end["recomputed", "stored"])
     directions = run("dense_directions", store)
+    # two groups find the same solution and the same end of the axis
     assert np.ptp(directions["loss_per_node"].values[:, 0]) == pytest.approx(0, abs=1e-5)
     assert np.ptp(directions["alpha"].values, axis=0) == pytest.approx(0)
+    assert len(np.unique(directions["loss_per_node"].values[:, -1])) == directions.sizes["trial"]
 
 
-def test_sweep_and_paths(store):
+def test_sweep(store):
     for name, seeds in (("rate_distortion", 2 * 2), ("dense_sweep", 1)):
         sweep = run(name, store)
         last_of_a_seed = sweep["neighbour_minima"].values == -1
         assert (np.isnan(sweep["neighbour_barrier"].values) == last_of_a_seed).all()
         assert last_of_a_seed.sum() == seeds
+    assert (sweep["neighbour_minima"] == -1).equals(sweep["neighbour_minima_best"] == -1)
+
+
+def test_a_weight_below_the_recipes_first_one_is_reached():
+    recipe = with_weight(COARSE_RECIPE, BETAS[0])
+    assert recipe.beta == BETAS[0]
+    ratio = COARSE_RECIPE.beta_initial / COARSE_RECIPE.beta
+    assert recipe.beta_initial == pytest.approx(ratio * BETAS[0])
+    assert with_weight(COARSE_RECIPE, COARSE_RECIPE.beta) == COARSE_RECIPE
+
+
+def test_paths(store):
     paths = run("paths", store)
     for seed in np.unique(paths["seed"]):
         own = paths.isel(trial=np.flatnonzero(paths["seed"].values == seed))

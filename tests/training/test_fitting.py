@@ -69,6 +69,13 @@ RECIPES = {
         "beta_initial": 1e-4,
         "learning_rate_schedule": "one-cycle",
     },
+    "ramp to a smaller weight": {
+        "schedule": "ramp",
+        "ramp_steps": 9,
+        "reconstruction_steps": 6,
+        "beta": 1e-4,
+        "beta_initial": 0.02,
+    },
     "short gradients": {"gradient_norm": 0.3, "beta": 0.01},
     "floor": {"floor": (0.8, 0.05, 14), "beta": 0.01},
     "labels": {"label_weight": 0.3, "beta": 0.01},

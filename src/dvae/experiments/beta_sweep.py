@@ -17,7 +17,7 @@ from dvae.experiments.common import (
     train,
     with_settings,
 )
-from dvae.experiments.dense_runs import COARSE_RECIPE
+from dvae.experiments.dense_runs import COARSE_RECIPE, with_weight
 from dvae.results.dense import DENSE_NODES
 from dvae.results.trials import Experiment, Group
 from dvae.training import make_recipe
@@ -47,7 +47,7 @@ def _groups(profile: str) -> list[Group]:
             for factors in FACTORS[:1] if smoke else FACTORS:
                 data = data_settings(profile, factors)
                 data |= {} if smoke else {"n_nodes": DENSE_NODES}
-                recipe = make_recipe(COARSE_RECIPE, beta=weight / data["n_nodes"] ** 2)
+                recipe = with_weight(COARSE_RECIPE, weight / data["n_nodes"] ** 2)
                 shared = data | dense_settings(profile) | recipe_settings(profile, recipe)
                 groups.append(Group(shared | {"weight": weight}, ({"seed": seed},)))
     return groups

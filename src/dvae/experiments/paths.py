@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from torch import Tensor
 
 from dvae.analysis.landscape import Landscape, loss_per_node
 from dvae.analysis.minima import barrier, strict_minima
 from dvae.experiments.common import (
     chunks,
     data_settings,
+    load_data,
     model_settings,
     published_recipe,
     recipe_settings,
@@ -25,7 +24,15 @@ from dvae.results.trials import Experiment, Group
 from dvae.training import make_recipe
 from dvae.training.ensemble import Ensemble
 
-__all__ = ["BETAS", "PATHS", "PHASES", "RATE_DISTORTION", "SPEED", "sweep_dataset"]
+__all__ = [
+    "BETAS",
+    "PATHS",
+    "PHASES",
+    "RATE_DISTORTION",
+    "SPEED",
+    "neighbour_lines",
+    "sweep_dataset",
+]
 
 SPEED = 12  # laptop: the published recipe in 1/12 of its steps, at 12 times its learning rate
 PHASES = (1.0, 0.5, 0.25, 0.0)  # length of the reconstruction phase over the published length
@@ -105,10 +112,10 @@ def _sweep_groups(profile: str) -> list[Group]:
 def _sweep(group: Group, **arguments) -> xr.Dataset:
     betas = [trial["beta"] for trial in group.trials]
     result, training, _ = train(group, beta=betas, **arguments)
-    return sweep_dataset(group, result.ensemble, training.fields)
+    return sweep_dataset(group, result.ensemble, Landscape(result.ensemble, training.fields))
 
 
-def sweep_dataset(group: Group, ensemble: Ensemble, fields: Tensor, **options: Any) -> xr.Dataset:
+def sweep_dataset(group: Group, ensemble: Ensemble, landscape: Landscape) -> xr.Dataset:
     """Losses of models of many weights, and of lines from each to the next with its seed.
 
     Parameters
@@ -117,14 +124,46 @@ def sweep_dataset(group: Group, ensemble: Ensemble, fields: Tensor, **options: A
         With ``beta`` and ``seed`` of every trial, in the order of the weights for each seed.
     ensemble : Ensemble
         Its trained members.
-    fields : Tensor (sample, channel, x1, x2)
-        Training data.
-    **options
-        Of :class:`Landscape`.
+    landscape : Landscape
+        On the training data.
+
+    Returns
+    -------
+    xarray.Dataset
+        Losses on the training data, :func:`neighbour_lines`, and for PodVAE what the theory of
+        the linear VAE needs, over ``trial``.
     """
-    data = ensemble.evaluate(fields, relative_error=False).rename(member="trial")
-    # lines from every model to the one with the next larger beta and the same seed
-    landscape = Landscape(ensemble, fields, **options)
+    training, _ = load_data(group.shared)
+    data = ensemble.evaluate(training.fields, relative_error=False).rename(member="trial")
+    data = data.merge(neighbour_lines(group, ensemble, landscape))
+    m = len(group.trials)
+    model = ensemble.template
+    if isinstance(model, PodVAE):  # for the theory of the linear VAE
+        spread = model.encoder.basis.spread.double().numpy() ** 2
+        residual = float(landscape.features[:, -1].double().mean())
+        data["principal_variance"] = (("trial", "direction"), np.tile(spread, (m, 1)))
+        data["residual_variance"] = ("trial", np.full(m, residual))
+        jacobian = model.decoder.variance.log_jacobian
+        data["log_jacobian"] = ("trial", np.full(m, jacobian))
+    return data.assign_coords(
+        seed=("trial", [trial["seed"] for trial in group.trials]),
+        beta=("trial", [trial["beta"] for trial in group.trials]),
+        start=("trial", [group.shared["start"]] * m),
+        total_nodes=("trial", np.full(m, model.total_nodes)),
+    )
+
+
+def neighbour_lines(group: Group, ensemble: Ensemble, landscape: Landscape) -> xr.Dataset:
+    """The loss with beta = 1 from every model to the one with the next larger beta and its seed.
+
+    Arguments as :func:`sweep_dataset`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``trial``: ``neighbour_minima``, the number of minima inside (-1 for the last of a
+        seed), ``neighbour_barrier`` in nats per node and, over ``point`` too, ``neighbour_loss``.
+    """
     states = landscape.states(ensemble)
     seeds = np.array([trial["seed"] for trial in group.trials])
     has_next = np.append(seeds[1:] == seeds[:-1], False)
@@ -137,24 +176,12 @@ def sweep_dataset(group: Group, ensemble: Ensemble, fields: Tensor, **options: A
     minima[first] = [len(strict_minima(one.values.T).index) for one in loss]
     curve[first] = loss.mean("draw").values
     height[first] = barrier(curve[first])
-    data = data.assign(
-        neighbour_minima=("trial", minima.astype(np.int16)),
-        neighbour_barrier=("trial", height),
-        neighbour_loss=(("trial", "point"), curve.astype(np.float32)),
-    )
-    model = ensemble.template
-    if isinstance(model, PodVAE):  # for the theory of the linear VAE
-        spread = model.encoder.basis.spread.double().numpy() ** 2
-        residual = float(landscape.features[:, -1].double().mean())
-        data["principal_variance"] = (("trial", "direction"), np.tile(spread, (m, 1)))
-        data["residual_variance"] = ("trial", np.full(m, residual))
-        jacobian = model.decoder.variance.log_jacobian
-        data["log_jacobian"] = ("trial", np.full(m, jacobian))
-    return data.assign_coords(
-        seed=("trial", seeds),
-        beta=("trial", [trial["beta"] for trial in group.trials]),
-        start=("trial", [group.shared["start"]] * m),
-        total_nodes=("trial", np.full(m, model.total_nodes)),
+    return xr.Dataset(
+        {
+            "neighbour_minima": ("trial", minima.astype(np.int16)),
+            "neighbour_barrier": ("trial", height),
+            "neighbour_loss": (("trial", "point"), curve.astype(np.float32)),
+        }
     )
 
 

@@ -231,8 +231,9 @@ class Trainer:
         if recipe.schedule == "jump":
             grown = final
         elif recipe.schedule == "ramp":
-            factor = (final / recipe.beta_initial) ** (1 / recipe.ramp_steps)
-            grown = torch.minimum(final, beta * factor)
+            first = torch.full_like(final, recipe.beta_initial)  # the weight may fall from there
+            grown = beta * (final / first) ** (1 / recipe.ramp_steps)
+            grown = torch.clamp(grown, torch.minimum(first, final), torch.maximum(first, final))
         else:
             per_node = distortion / self.total_nodes
             sign = torch.where(per_node > 0, -1.0, torch.tanh(recipe.tau * (beta / final - 1)))
