@@ -109,3 +109,5 @@ def test_only_models_of_one_architecture_are_matched():
     (reference, _), y = dense_models()
     with pytest.raises(DataError, match="one architecture"):
         match_hidden_units(reference, DenseVAE(17, blocks=(1, 1, 1)), y)
+    with pytest.raises(DataError, match="one architecture"):
+        match_hidden_units(pod_models(1)[0][0], reference, y)

@@ -53,7 +53,7 @@ FIGURES = (
     Counterpart(
         "fig. 3 left",
         "Loss on lines from 10 random initialisations to a good solution",
-        ("fig-lines", "fig-line-rates"),
+        ("fig-lines-dense", "fig-lines", "fig-line-rates"),
         ("L1",),
     ),
     Counterpart(
@@ -71,13 +71,13 @@ FIGURES = (
     Counterpart(
         "fig. 4, points",
         "Converged models for many weights of the rate",
-        ("fig-rd-curve", "fig-sweep"),
+        ("fig-sweep-dense", "fig-rd-curve", "fig-sweep"),
         ("L4", "E12"),
     ),
     Counterpart(
         "fig. 5",
         "Loss and score on the line between two runs that differ in the seed",
-        ("fig-seeds", "fig-barriers"),
+        ("fig-seeds-dense", "fig-seeds", "fig-barriers"),
         ("L5",),
     ),
     Counterpart(

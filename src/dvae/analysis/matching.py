@@ -119,14 +119,14 @@ def match_hidden_units(
     """The second of two models with its hidden units permuted to fit the first, exactly.
 
     Layer by layer, units (of a convolution: feature maps) are paired by the correlation of their
-    activations over the data (the decoder's over the reference's latent means). Permuting hidden
-    units changes the parameters but not the function, the symmetry behind most barriers between
-    two trained networks.
+    values over the data (the decoder's over the reference's latent means): activations of PodVAE,
+    what goes into batch normalisation or a rectifier of DenseVAE. Permuting hidden units changes
+    the parameters but not the function, a symmetry behind barriers between trained networks.
 
     Parameters
     ----------
     reference, model : PodVAE or DenseVAE
-        Of one architecture; match their latents first.
+        Of one architecture and kind of variance; match their latents first.
     fields : Tensor (sample, channel, x1, x2)
         Data.
 
@@ -177,7 +177,7 @@ def _match_layers(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Permute the units of a second network to fit the first; the last ones only if ``inner``.
 
-    ``a`` and ``b`` are what goes into the networks, unit by unit the same; unit i of it was
+    ``a`` and ``b`` are what goes into the networks, matched unit by unit; unit i of ``b`` was
     ``order[i]`` when the second network was trained. Returns the same three for what comes out.
     """
     layers = list(zip(_layers(first), _layers(second), strict=True))

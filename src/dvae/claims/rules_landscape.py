@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -81,19 +82,27 @@ def _t1_collapsed_decoder(results: Results) -> Finding:
     "lines",
 )
 def _l1_lines(results: Results) -> Finding:
-    """DenseVAE on 33 x 33 nodes decides where it has run, else PodVAE. An over-regularised minimum
-    strictly inside every line of eq. 26, with the running statistics of batch normalisation and the
-    decoder variance interpolated as the parameters are; partly, if there is a minimum of any kind
-    inside some."""
+    """DenseVAE on 33 x 33 nodes, recipe one-cycle, decides where it has run, else PodVAE, recipe
+    published. An over-regularised minimum strictly inside every line of eq. 26, with the running
+    statistics of batch normalisation and the decoder variance interpolated as the parameters are;
+    partly, if there is a minimum of any kind inside some."""
     return by_kind(_by_network(results, "dense_lines", "lines", _on_lines))
 
 
 def _by_network(
-    results: Results, dense: str, pod: str, judge: Callable[[xr.Dataset], Finding]
+    results: Results, coarse: str, other: str, judge: Callable[[xr.Dataset], Finding]
 ) -> dict[str, Finding]:
-    """Findings on DenseVAE, if it has run, and on PodVAE, from the experiments of these names."""
-    findings = {"DenseVAE": judge(results[dense])} if dense in results else {}
-    return findings | {"PodVAE": judge(results[pod])}
+    """Findings by network, the one that decides in front, from the experiments of these names.
+
+    That is DenseVAE on 33 x 33 nodes, if it has run, before PodVAE; at the profile "paper" the
+    other experiment has DenseVAE on the paper's grid and comes first.
+    """
+    findings = {"DenseVAE": judge(results[coarse])} if coarse in results else {}
+    if other not in results and findings:
+        return findings
+    if results[other].attrs.get("profile") == "paper":
+        return {"DenseVAE, 65 x 65": judge(results[other])} | findings
+    return findings | {"PodVAE": judge(results[other])}
 
 
 def _on_lines(every: xr.Dataset) -> Finding:
@@ -113,10 +122,10 @@ def _on_lines(every: xr.Dataset) -> Finding:
         again, inside, low = count("recomputed")
         best, best_inside, best_low = count("recomputed", "calibrated")
         found += (
-            f" If batch normalisation has the statistics of each batch, as in training, {inside} "
-            f"of {again} lines have one, {low} an over-regularised one. If the decoder variance is "
-            f"the best at every point as well, {best_inside} of {best} have one, {best_low} an "
-            f"over-regularised one."
+            f" If batch normalisation has the statistics of batches of data and not the "
+            f"interpolated running ones, {inside} of {again} lines have one, {low} an "
+            f"over-regularised one. If the decoder variance is the best at every point as well, "
+            f"{best_inside} of {best} have one, {best_low} an over-regularised one."
         )
     return Finding(found, either(over == n, k > 0))
 
@@ -132,11 +141,11 @@ def _on_lines(every: xr.Dataset) -> Finding:
     "directions",
 )
 def _l2_directions(results: Results) -> Finding:
-    """DenseVAE on 33 x 33 nodes decides where it has run, else PodVAE. No minimum along any plain
-    direction at a loss below 1000, where the figure ends; partly, if along less than a tenth of
-    them. A minimum to which the loss only falls is the bottom of the solution's own basin, where
-    training stopped beside it, and is counted apart (since a finer spacing of the points showed
-    such)."""
+    """DenseVAE on 33 x 33 nodes (recipe one-cycle, 128 of the samples) decides where it has run,
+    else PodVAE, recipe published. No minimum along any plain direction at a loss below 1000, where
+    the figure ends; partly, if along less than a tenth of them. A minimum to which the loss only
+    falls is the bottom of the solution's own basin, where training stopped beside it, and is
+    counted apart (since a finer spacing of the points showed such)."""
     return by_kind(_by_network(results, "dense_directions", "directions", _along_directions))
 
 
@@ -238,11 +247,12 @@ def late_rates(paths: xr.Dataset) -> Float[np.ndarray, "run entry"]:
     "rate_distortion",
 )
 def _l4_weights(results: Results) -> Finding:
-    """DenseVAE on 33 x 33 nodes, recipe one-cycle, decides where it has run, else PodVAE, recipe
-    calibrated. Two parts. A tenth or more of the converged models with a weight clearly below C /
-    n, the linear limit for two latents that describe everything, are over-regularised. No model of
-    another weight is a minimum of the loss with beta = 1 on the lines to both of its neighbours,
-    higher by 0.05 nats per node or more one point away, and no line has a minimum inside."""
+    """DenseVAE on 33 x 33 nodes (recipe one-cycle, 600 steps whatever the weight) decides where it
+    has run, else PodVAE (recipe calibrated, converged). Two parts, on lines on which all is
+    interpolated as in eq. 26. A tenth or more of the models with a weight clearly below C / n, the
+    linear limit for two latents that describe everything, are over-regularised. No model of another
+    weight is a minimum of the loss with beta = 1 on the lines to both of its neighbours, higher by
+    0.05 nats per node or more one point away, and no line has a minimum inside."""
     return by_kind(_by_network(results, "dense_sweep", "rate_distortion", _of_weights))
 
 
@@ -250,30 +260,36 @@ def _of_weights(sweep: xr.Dataset) -> Finding:
     limit = BELOW_LIMIT * 3 / 2  # three channels, two latents
     below = sweep.isel(trial=np.flatnonzero(sweep["beta"].values < limit))
     over = int((below["rate"] < OVER_REGULARISED).sum())
-    lines = sweep["neighbour_minima"].values
-    lines = lines[lines >= 0]
-    k = int((lines > 0).sum())
-    ends, tested = _vertex_minima(sweep)
+    k, n, ends, tested = _neighbours(sweep)
     found = (
         f"{counted(over, below.sizes['trial'], 'models')} with a weight below {limit:g} per node "
         f"are over-regularised. In theory a model keeps two latents that describe everything "
         f"up to a weight of {limit / BELOW_LIMIT:g}. "
         f"{counted(ends, tested, 'models')} of another weight than 1 are minima of the loss with "
-        f"beta = 1 on the lines to both neighbours. {counted(k, len(lines), 'lines')} have a "
+        f"beta = 1 on the lines to both neighbours. {counted(k, n, 'lines')} have a "
         f"minimum of this loss inside."
     )
+    if "neighbour_loss_best" in sweep:
+        best, lines, vertices, models = _neighbours(sweep, "_best")
+        found += (
+            f" With the statistics of batches of data and the best decoder variance at every "
+            f"point these are {vertices} of {models} models and {best} of {lines} lines."
+        )
     return Finding(found, grade(over >= FEW * below.sizes["trial"], k + ends == 0))
 
 
-def _vertex_minima(sweep: xr.Dataset) -> tuple[int, int]:
-    """How many inner models of another weight than 1 are minima on both lines, and of how many."""
-    line, beta = sweep["neighbour_loss"].values, sweep["beta"].values
+def _neighbours(sweep: xr.Dataset, treatment: str = "") -> tuple[int, int, int, int]:
+    """Lines with a minimum inside, and of how many; inner models of another weight than 1 that are
+    minima on both of their lines, and of how many."""
+    minima = sweep[f"neighbour_minima{treatment}"].values
+    line, beta = sweep[f"neighbour_loss{treatment}"].values, sweep["beta"].values
     # model i lies between the lines i - 1 and i, if both are of its own seed and start
     inner = np.flatnonzero(np.isfinite(line[:-1, 0]) & np.isfinite(line[1:, 0])) + 1
     inner = inner[beta[inner] != 1.0]
     left = line[inner - 1, -2] - line[inner - 1, -1] > RISE
     right = line[inner, 1] - line[inner, 0] > RISE
-    return int((left & right).sum()), len(inner)
+    vertices = int((left & right).sum())
+    return int((minima > 0).sum()), int((minima >= 0).sum()), vertices, len(inner)
 
 
 @rule_of(
@@ -292,21 +308,20 @@ def _l5_seeds(results: Results) -> Finding:
     """DenseVAE on 33 x 33 nodes, recipe one-cycle, decides where it has run, else PodVAE, recipe
     published. Pairs with losses within 2 %, one end disentangled on training data and the other
     lower in S_D by 0.3 or more, and a barrier of 0.1 nats per node or more (median) as trained and
-    after units were matched; partly, if only such a difference with a barrier; undecided, if there
-    is none and so few runs that random angles would give no disentangled one with a probability of
-    5 % or more."""
+    after units were matched (of DenseVAE with the statistics of batch normalisation computed anew
+    at every point, too); partly, if only such a difference with a barrier; undecided, if there is
+    none and so few runs that random angles would give no disentangled one with a probability of 5 %
+    or more."""
     data = results["baselines"]
     theta = select_trials(data, factors="standard-normal", data_seed=0)["theta_train"].values[0]
-    chance = chance_of_disentangled(theta)
-    findings = {}
-    if "dense_pairs" in results:
-        anew = " and the statistics of batch normalisation computed anew at every point"
-        findings["DenseVAE"] = _between_seeds(results["dense_pairs"], chance, anew)
-    findings["PodVAE"] = _between_seeds(results["seed_pairs"], chance)
-    return by_kind(findings)
+    judge = functools.partial(_between_seeds, chance=chance_of_disentangled(theta))
+    return by_kind(_by_network(results, "dense_pairs", "seed_pairs", judge))
 
 
-def _between_seeds(pairs: xr.Dataset, chance: float, anew: str = "") -> Finding:
+def _between_seeds(every: xr.Dataset, chance: float) -> Finding:
+    matched, anew = "all units matched", "all units matched, statistics recomputed"
+    recomputed = anew in every["treatment"].values
+    pairs = every.sel(treatment=["as trained", anew if recomputed else matched])
     with_variables(pairs, "first_disentangled", "second_disentangled")
     loss, score = pairs["loss_per_node"].values, pairs["disentanglement"].values[:, 0]
     ends, walls = loss[:, 0][:, [0, -1]], barrier(loss)
@@ -325,16 +340,17 @@ def _between_seeds(pairs: xr.Dataset, chance: float, anew: str = "") -> Finding:
     )
     if not apart.any():
         return Finding(f"0 {unlike}", "undecided" if few else "not reproduced")
-    trained, matched = (np.median(walls[apart, k]) for k in (0, -1))
+    trained, after = (np.median(walls[apart, k]) for k in (0, 1))
     runs = len(set(pairs["first"].values[apart]) | set(pairs["second"].values[apart]))
     found = (
         f"{apart.sum()} {unlike} In {disentangled.sum()} of these pairs one run is disentangled. "
         f"The best S_D among their {runs} runs is {score[apart][:, [0, -1]].max():.2f}. On the "
         f"line between two of them the loss rises by {trained:.2g} nats per node (median) above "
-        f"the higher end, and by {matched:.2g} after the units of the one network were put in the "
-        f"order of the other's{anew}."
+        f"the higher end, and by {after:.2g} after the units of the one network were put in the "
+        f"order of the other's"
+        f"{' and the statistics of batch normalisation were computed anew' if recomputed else ''}."
     )
     if few:
         return Finding(found, "undecided")
-    lowest = np.median(walls[disentangled][:, [0, -1]], 0).min() if disentangled.any() else 0.0
+    lowest = np.median(walls[disentangled], 0).min() if disentangled.any() else 0.0
     return Finding(found, either(lowest >= BARRIER, trained >= BARRIER))

@@ -1,8 +1,8 @@
 """Rows L1, L2 and L5: lines, random directions and planes in parameter space (section 4).
 
 The computations serve the paper's network too, on the coarse grid (``dense_landscape``): where
-they differ there (samples in a batch, draws of the latents, directions that find the end of the
-axis), the group's settings say so.
+they differ there (samples, how many at a time, draws of the latents, directions that find the end
+of the axis), the group's settings say so.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _line_groups(profile: str) -> list[Group]:
     stored = {"statistics": "stored", "variance": "stored"}
     treatments = [stored, stored | {"variance": "calibrated"}]
     if profile == "paper":
-        treatments.append(stored | {"statistics": "recomputed"})
+        treatments += [t | {"statistics": "recomputed"} for t in treatments]
     trials = tuple({"line": i} | t for t in treatments for i in range(count))
     main = _published_settings(profile) | {"points": points, "n_samples": 10, "case": "main"}
     return [Group(main, trials)]
