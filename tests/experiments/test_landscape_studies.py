@@ -54,15 +54,15 @@ def test_declared_trials_are_those_of_the_paper():
     counts = {n: sum(len(g.trials) for g in groups) for n, groups in dense.items()}
     assert counts == {
         "dense_lines": 4 * 10,
-        "dense_directions": 1000,
-        "dense_sweep": 2 * 12,
-        "dense_pairs": 4 * 15,
+        "dense_directions": 250,
+        "dense_sweep": 2 * 10,
+        "dense_pairs": 3 * 15,
     }
     assert all(1.0 in [t["beta"] for t in g.trials] for g in dense["dense_sweep"])
     seeds = [{t[end] for t in g.trials for end in t} for g in dense["dense_pairs"]]
-    assert set.union(*seeds) == set(range(4 * 6)) and sum(map(len, seeds)) == 4 * 6
+    assert set.union(*seeds) == set(range(3 * 6)) and sum(map(len, seeds)) == 3 * 6
     assert sorted(t["direction"] for g in dense["dense_directions"] for t in g.trials) == list(
-        range(1000)
+        range(250)
     )
     for name in NAMES:
         models = {g.shared["model"] for g in EXPERIMENTS[name].groups("paper")}
@@ -138,7 +138,7 @@ def test_sweep(store):
     assert (sweep["neighbour_minima"] == -1).equals(sweep["neighbour_minima_best"] == -1)
 
 
-def test_a_weight_below_the_recipes_first_one_is_reached():
+def test_another_weight_starts_as_far_below_it():
     recipe = with_weight(COARSE_RECIPE, BETAS[0])
     assert recipe.beta == BETAS[0]
     ratio = COARSE_RECIPE.beta_initial / COARSE_RECIPE.beta

@@ -23,7 +23,7 @@ from dvae.experiments.common import (
     make_model,
     recipe_from,
 )
-from dvae.experiments.dense_runs import COARSE_RECIPE, with_weight
+from dvae.experiments.dense_runs import COARSE_RECIPE
 from dvae.experiments.dense_studies import one_cycle
 from dvae.experiments.lines import (
     TREATMENTS,
@@ -36,7 +36,7 @@ from dvae.experiments.paths import BETAS, neighbour_lines, sweep_dataset
 from dvae.models import VAE
 from dvae.physics import DarcyDataset
 from dvae.results.trials import Experiment, Group
-from dvae.training import Recipe, fit
+from dvae.training import Recipe, fit, make_recipe
 from dvae.training.ensemble import Ensemble
 
 __all__ = [
@@ -49,11 +49,11 @@ __all__ = [
 
 BATCH_SIZE, DRAWS = 128, 2  # samples at a time, and latent draws of a sample, for every loss
 SWEEP_SEEDS, SWEEP_DRAWS = 2, 5
-DIRECTIONS, DIRECTIONS_AT_ONCE = 1000, 250
+DIRECTIONS, DIRECTIONS_AT_ONCE = 250, 125
 DIRECTION_SAMPLES = BATCH_SIZE  # whose loss is looked at along a direction
 LOOKED_AT = 20  # directions that find where the axis ends
-# all pairs among six runs, four times over: more runs than the same number of pairs among few
-BLOCKS, MEMBERS = 4, 6
+# all pairs among six runs, three times over: more runs than the same number of pairs among few
+BLOCKS, MEMBERS = 3, 6
 # how the second model of a pair is written, and which statistics batch normalisation has
 WAYS: dict[str, tuple[int, Literal["stored", "recomputed"]]] = {
     **{name: (i, "stored") for i, name in enumerate(TREATMENTS)},
@@ -193,14 +193,18 @@ DENSE_PAIRS = Experiment(
 
 
 def _sweep_groups(profile: str) -> list[Group]:
+    """Weights from the recipe's first one on, with which all start.
+
+    Neighbours then share the reconstruction phase, as in ``rate_distortion``. With first weights in
+    proportion they are other runs altogether: walls of a hundred nats between them.
+    """
     smoke = profile == "smoke"
     shared = _settings(profile, start="ramp") | {"n_samples": SWEEP_DRAWS}
-    # the recipe's first weight goes with the last one (``with_weight``)
-    shared |= {"first_weight": COARSE_RECIPE.beta_initial}
+    betas = [beta for beta in BETAS[::2] if beta > COARSE_RECIPE.beta_initial]
     return [
         Group(
             shared,
-            tuple({"beta": beta, "seed": seed} for beta in BETAS[:: 8 if smoke else 2]),
+            tuple({"beta": beta, "seed": seed} for beta in betas[:: 4 if smoke else 1]),
         )
         for seed in range(1 if smoke else SWEEP_SEEDS)
     ]
@@ -210,7 +214,7 @@ def _sweep(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dat
     training, _ = load_data(group.shared)
     base = recipe_from(group.shared)
     seeds = [trial["seed"] for trial in group.trials]
-    recipes = [with_weight(base, trial["beta"]) for trial in group.trials]
+    recipes = [make_recipe(base, beta=trial["beta"]) for trial in group.trials]
     trained = _in_turn(group, training, seeds, recipes, device=device, progress=progress)
     ensemble = Ensemble(trained)
     options = {name: group.shared[name] for name in ("n_samples", "batch_size")}
