@@ -154,6 +154,13 @@ def test_at_the_profile_paper_the_network_on_the_papers_grid_decides():
     assert alone.verdict == "not reproduced"
 
 
+def test_a_part_of_the_trials_of_the_papers_network_does_not_decide():
+    dense = lines(1.0, 0.1).assign_attrs(trials="10", declared="40")
+    found = decide("L1", {"lines": lines(0.5, 0.1), "dense_lines": dense})
+    assert found.verdict == "reproduced"
+    assert found.ours.startswith("PodVAE (decides): 10 of 10") and "DenseVAE: 0 of" in found.ours
+
+
 def collapsed(full: float, mini: float) -> xr.Dataset:
     """Deviations from theorem 1 with all data in a step, and of the mean with mini-batches."""
     kinds = ["full batch", "mini-batch"]
