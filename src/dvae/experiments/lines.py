@@ -124,7 +124,22 @@ def _line_groups(profile: str) -> list[Group]:
 
 
 def compute_lines(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
-    """Loss and rate on lines from Xavier initialisations to a solution, and their minima."""
+    """Loss and rate on lines from Xavier initialisations to a solution, and their minima.
+
+    Parameters
+    ----------
+    group : Group
+        Trials with ``line``, ``statistics`` and ``variance`` (the last two as for
+        :class:`Landscape`); shared settings with ``points``, ``n_samples`` and ``case``.
+    device, progress, checkpoint
+        As for :func:`dvae.training.fit`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over ``trial``: losses and rates at every ``point``; place, climb, loss and rate of the
+        first few ``minimum``; how many there are.
+    """
     model, training = _solution(group, device, progress, checkpoint)
     alpha = np.linspace(0.0, 1.2, group.shared["points"])
     keys = ("statistics", "variance")
@@ -187,7 +202,21 @@ def _direction_groups(profile: str) -> list[Group]:
 
 
 def compute_directions(group: Group, device: str, progress: bool, checkpoint=None) -> xr.Dataset:
-    """Loss and rate along random directions from a solution, and their minima."""
+    """Loss and rate along random directions from a solution, and their minima.
+
+    Parameters
+    ----------
+    group : Group
+        Trials with ``direction``; shared settings with ``points``, ``n_samples``,
+        ``normalisation`` and ``cut``, the loss at which half of the first directions end.
+    device, progress, checkpoint
+        As for :func:`dvae.training.fit`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`compute_lines`.
+    """
     model, training = _solution(group, device, progress, checkpoint)
     landscape = Landscape(
         model,
@@ -239,7 +268,21 @@ def _pair_groups(profile: str) -> list[Group]:
 
 
 def ways_to_write(reference: VAE, model: VAE, fields: torch.Tensor) -> list[VAE]:
-    """A second model as it is, with its latents matched to a first one, and with all its units."""
+    """A second model in three ways: as it is, with its latents matched to a first one, all units.
+
+    Parameters
+    ----------
+    reference, model : PodVAE or DenseVAE
+        The first and the second model.
+    fields : Tensor (sample, channel, x1, x2)
+        On which they are matched.
+
+    Returns
+    -------
+    list of VAE
+        In the order of ``TREATMENTS``; the same functions, but for the order and the signs of
+        the latents.
+    """
     with torch.no_grad():
         means = [one.encoder(fields).mean.numpy() for one in (reference, model)]
     latents = signed_permutation(model, *match_latents(*means))
@@ -285,6 +328,13 @@ def pair_dataset(group: Group, lines: xr.Dataset, disentangled: dict[int, bool])
         Of a landscape, over (trial, treatment, point) and ``draw``.
     disentangled : dict of int to bool
         By seed.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over (trial, treatment, point): ``loss_per_node``, ``rate``, ``disentanglement``; over
+        (trial, treatment) ``minima``, the number inside a line; over trial whether the ``first``
+        and the ``second`` end are disentangled.
     """
     loss = loss_per_node(lines)
     minima = [[len(strict_minima(one.values.T).index) for one in pair] for pair in loss]
