@@ -132,7 +132,7 @@ def compute_lines(group: Group, device: str, progress: bool, checkpoint=None) ->
         Trials with ``line``, ``statistics`` and ``variance`` (the last two as for
         :class:`Landscape`); shared settings with ``points``, ``n_samples`` and ``case``.
     device, progress, checkpoint
-        As for :func:`dvae.training.fit`.
+        As for :func:`dvae.fit`.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def compute_directions(group: Group, device: str, progress: bool, checkpoint=Non
         Trials with ``direction``; shared settings with ``points``, ``n_samples``,
         ``normalisation`` and ``cut``, the loss at which half of the first directions end.
     device, progress, checkpoint
-        As for :func:`dvae.training.fit`.
+        As for :func:`dvae.fit`.
 
     Returns
     -------
