@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dvae.experiments import EXPERIMENTS
+from dvae.experiments.beta_sweep import with_weight
 from dvae.experiments.common import published_recipe
 from dvae.experiments.dense_landscape import WAYS
-from dvae.experiments.dense_runs import COARSE_RECIPE, with_weight
+from dvae.experiments.dense_runs import COARSE_RECIPE
 from dvae.experiments.lines import TREATMENTS
 from dvae.experiments.paths import BETAS, PHASES, SPEED
 from dvae.loading import load_result

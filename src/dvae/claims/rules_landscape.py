@@ -85,7 +85,8 @@ def _l1_lines(results: Results) -> Finding:
     """DenseVAE on 33 x 33 nodes, recipe one-cycle, decides where it has run in full, else PodVAE,
     recipe published. An over-regularised minimum strictly inside every line of eq. 26, with the
     running statistics of batch normalisation and the decoder variance interpolated as the
-    parameters are; partly, if there is a minimum of any kind inside some."""
+    parameters are; partly, if there is a minimum of any kind inside some. Other treatments are
+    printed, not judged, the last of them since its result was seen."""
     return by_kind(_by_network(results, "dense_lines", "lines", _on_lines))
 
 
@@ -150,10 +151,10 @@ def _on_lines(every: xr.Dataset) -> Finding:
     "directions",
 )
 def _l2_directions(results: Results) -> Finding:
-    """DenseVAE on 33 x 33 nodes (recipe one-cycle, 128 of the samples) decides where it has run,
-    else PodVAE, recipe published. No minimum along any plain direction at a loss below 1000, where
-    the figure ends; partly, if along less than a tenth of them. A minimum to which the loss only
-    falls is the bottom of the solution's own basin, where training stopped beside it, and is
+    """DenseVAE on 33 x 33 nodes (recipe one-cycle, 128 of the samples) decides where it has run in
+    full, else PodVAE, recipe published. No minimum along any plain direction at a loss below 1000,
+    where the figure ends; partly, if along less than a tenth of them. A minimum to which the loss
+    only falls is the bottom of the solution's own basin, where training stopped beside it, and is
     counted apart (since a finer spacing of the points showed such)."""
     return by_kind(_by_network(results, "dense_directions", "directions", _along_directions))
 
@@ -257,7 +258,7 @@ def late_rates(paths: xr.Dataset) -> Float[np.ndarray, "run entry"]:
 )
 def _l4_weights(results: Results) -> Finding:
     """DenseVAE on 33 x 33 nodes (recipe one-cycle, 600 steps whatever the weight) decides where it
-    has run, else PodVAE (recipe calibrated, converged). Two parts, on lines on which all is
+    has run in full, else PodVAE (recipe calibrated, converged). Two parts, on lines on which all is
     interpolated as in eq. 26. A tenth or more of the models with a weight clearly below C / n, the
     linear limit for two latents that describe everything, are over-regularised. No model of another
     weight is a minimum of the loss with beta = 1 on the lines to both of its neighbours, higher by

@@ -17,18 +17,32 @@ from dvae.experiments.common import (
     train,
     with_settings,
 )
-from dvae.experiments.dense_runs import COARSE_RECIPE, with_weight
+from dvae.experiments.dense_runs import COARSE_RECIPE
 from dvae.results.dense import DENSE_NODES
 from dvae.results.trials import Experiment, Group
-from dvae.training import make_recipe
+from dvae.training import Recipe, make_recipe
 
-__all__ = ["BETA_SWEEP", "DENSE_WEIGHTS", "WEIGHTS"]
+__all__ = ["BETA_SWEEP", "DENSE_WEIGHTS", "WEIGHTS", "with_weight"]
 
 # per sample (eq. 5): the ELBO has 1; the paper's code on its grid 4225 with a hierarchical prior,
 # and half of it without, where it averages the rate over the two latents
 WEIGHTS = (0.1, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 2112.5, 4225.0, 6000.0)
 DENSE_WEIGHTS = (1.0, 10.0, 100.0, 1089.0)  # 1089 nodes: the code's on the coarse grid
 FACTORS = ("standard-normal", "shifted-normal")
+
+
+def with_weight(recipe: Recipe, beta: float) -> Recipe:
+    """A recipe with another weight of the rate, which starts as far below it as before.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Such as ``COARSE_RECIPE``, which ramps the weight from a hundredth of its final value.
+    beta : float
+        Final weight, per node.
+    """
+    first = recipe.beta_initial / recipe.beta
+    return make_recipe(recipe, beta=beta, beta_initial=first * beta)
 
 
 def _groups(profile: str) -> list[Group]:

@@ -31,14 +31,7 @@ from dvae.results.dense import DENSE_NODES, PUBLISHED
 from dvae.results.trials import Experiment, Group
 from dvae.training import RECIPES, Recipe, make_recipe
 
-__all__ = [
-    "COARSE_ANNEALED",
-    "COARSE_RECIPE",
-    "DENSE_RUNS",
-    "FIRST",
-    "PUBLISHED_SPEED",
-    "with_weight",
-]
+__all__ = ["COARSE_ANNEALED", "COARSE_RECIPE", "DENSE_RUNS", "FIRST", "PUBLISHED_SPEED"]
 
 COARSE, FINE = DENSE_NODES, 65  # nodes per side
 RECIPE = RECIPES["one-cycle"]
@@ -111,20 +104,6 @@ def _compute(group: Group, **arguments) -> xr.Dataset:
         **{name: [group.shared[name]] * m for name in shared},
     }
     return data.assign_coords({name: ("trial", values) for name, values in labels.items()})
-
-
-def with_weight(recipe: Recipe, beta: float) -> Recipe:
-    """A recipe with another weight of the rate, which starts as far below it as before.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Such as ``COARSE_RECIPE``, which ramps the weight from a hundredth of its final value.
-    beta : float
-        Final weight, per node.
-    """
-    first = recipe.beta_initial / recipe.beta
-    return make_recipe(recipe, beta=beta, beta_initial=first * beta)
 
 
 DENSE_RUNS = Experiment(
