@@ -38,6 +38,8 @@ def test_phases_differ_from_the_published_runs_in_the_phase_alone():
     seen = set()
     for group in DENSE_PHASES.groups("paper"):
         own, other = dict(group.shared), dict(whole[group.shared["prior"]])
+        factors = own.pop("factors")  # row E8 compares two sets; the published runs have one
+        assert other.pop("factors") == "four-modes"
         arm, phase = own.pop("arm"), own.pop("phase")
         assert other.pop("recipe_name") == "published"
         recipe, published = dict(own.pop("recipe")), dict(other.pop("recipe"))
@@ -47,8 +49,11 @@ def test_phases_differ_from_the_published_runs_in_the_phase_alone():
         assert published.pop("schedule") == "published"
         assert recipe == published
         assert own == other
-        seen.add((own["prior"], arm, phase))
-    assert len(seen) == 8
+        seen.add((factors, own["prior"], arm, phase))
+    assert len(seen) == 9
+    assert [case for case in seen if case[0] != "four-modes"] == [
+        ("standard-normal", "standard", "phase", 0.25)
+    ]
 
 
 def test_a_variance_network_is_all_that_differs_from_a_constant_weight():

@@ -1,4 +1,4 @@
-"""Rows S1, S2, P1, M1, L3, P3 and E6 on the paper's network: DenseVAE on a grid of 33 x 33 nodes.
+"""Rows S1, S2, P1, M1, L3, P3, E6 and E8 on the network of the paper, on a grid of 33 x 33 nodes.
 
 Labels and numbers of samples with the recipe of ``dense_runs`` on standardised fields; lengths of
 the reconstruction phase with the published recipe on the fields as they are, in an eighth of its
@@ -110,11 +110,12 @@ DENSE_SIZES = Experiment(
 def _phase_groups(profile: str) -> list[Group]:
     smoke = profile == "smoke"
     seeds = [{"seed": seed} for seed in range(1 if smoke else PHASE_RUNS)]
+    cases = [(*cell, *arm) for cell in FIRST for arm in ARMS]
+    cases.append(("standard-normal", "standard", "phase", 0.25))  # row E8, beside the four modes
     groups = []
-    for factors, prior in FIRST[:1] if smoke else FIRST:
-        for arm, phase in ARMS[:1] if smoke else ARMS:
-            shared = _phase_settings(profile, factors, prior, arm, phase)
-            groups += _grouped(profile, shared, seeds)
+    for factors, prior, arm, phase in cases[:1] if smoke else cases:
+        shared = _phase_settings(profile, factors, prior, arm, phase)
+        groups += _grouped(profile, shared, seeds)
     return groups
 
 

@@ -86,7 +86,7 @@ def dense_table(runs: pd.DataFrame) -> pd.DataFrame:
 def phase_arms(
     runs: xr.Dataset, phases: xr.Dataset, prior: str = "standard"
 ) -> dict[str, xr.Dataset]:
-    """DenseVAEs of the published recipe by the length of their reconstruction phase.
+    """DenseVAEs of the published recipe on four modes by the length of their reconstruction phase.
 
     Parameters
     ----------
@@ -104,7 +104,8 @@ def phase_arms(
     whole = (runs["recipe"] == PUBLISHED) & (runs["n_nodes"] == DENSE_NODES)
     whole &= (runs["factors"] == "four-modes") & (runs["prior"] == prior)
     arms = {"phase 1": runs.isel(trial=np.flatnonzero(whole.values))}
-    own = phases.isel(trial=np.flatnonzero((phases["prior"] == prior).values))
+    chosen = (phases["factors"] == "four-modes") & (phases["prior"] == prior)
+    own = phases.isel(trial=np.flatnonzero(chosen.values))
     kinds = sorted(set(zip(own["arm"].values.tolist(), own["phase"].values.tolist(), strict=True)))
     for arm, phase in reversed(kinds):
         chosen = np.flatnonzero((own["arm"] == arm).values & (own["phase"] == phase).values)
