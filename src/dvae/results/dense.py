@@ -104,8 +104,8 @@ def phase_arms(
     whole = (runs["recipe"] == PUBLISHED) & (runs["n_nodes"] == DENSE_NODES)
     whole &= (runs["factors"] == "four-modes") & (runs["prior"] == prior)
     arms = {"phase 1": runs.isel(trial=np.flatnonzero(whole.values))}
-    chosen = (phases["factors"] == "four-modes") & (phases["prior"] == prior)
-    own = phases.isel(trial=np.flatnonzero(chosen.values))
+    four = (phases["factors"] == "four-modes") & (phases["prior"] == prior)
+    own = phases.isel(trial=np.flatnonzero(four.values))
     kinds = sorted(set(zip(own["arm"].values.tolist(), own["phase"].values.tolist(), strict=True)))
     for arm, phase in reversed(kinds):
         chosen = np.flatnonzero((own["arm"] == arm).values & (own["phase"] == phase).values)

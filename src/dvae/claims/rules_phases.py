@@ -1,0 +1,275 @@
+"""Rows E5 to E8: phases of the training, and what may avoid over-regularisation (section 4).
+
+Each rule was written before its result was looked at; where one was changed then, it says so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from dvae.analysis.p_values import fisher
+from dvae.claims.frame import (
+    Finding,
+    Results,
+    by_kind,
+    either,
+    grade,
+    rule_of,
+    select_trials,
+)
+from dvae.claims.parts import (
+    combine,
+    exceeds_part,
+    power_text,
+)
+from dvae.claims.rules_disentanglement import variance_left_of
+from dvae.claims.rules_elbo import more_often
+from dvae.claims.words import FACTORS, counted, listed, p_text, sized
+from dvae.conventions import (
+    ABOUT,
+    ACCURATE,
+    ALWAYS,
+    EQUAL_LOSS,
+    OVER_REGULARISED,
+    SIGNIFICANT,
+)
+from dvae.errors import ResultError
+
+__all__ = ["converged_curve"]
+
+TEXT_WEIGHT = 1e-7  # per node: "typically around" this, section 4
+CODE_FIRST_WEIGHT = 1e-9  # per node, in the code of the authors
+FACTORS_OF_E8 = ("standard-normal", "four-modes")
+
+
+@rule_of(
+    "E5",
+    "section 4.2, fig. 4",
+    "The path of a training that ends well reaches the curve of rate and distortion on which the "
+    "models of all weights lie. It does not stop there but goes on to its final solution.",
+    "reaches; continues",
+    "chapter-landscape",
+    "paths",
+    "rate_distortion",
+)
+def _e5_curve(results: Results) -> Finding:
+    """Calibrated recipe with its whole first phase, against the curve of converged models with
+    other weights: most runs come within 2 % of the final loss per node of it while their rate is a
+    tenth or more away from its final value. How many stay so near from there on is printed beside
+    it. (Changed after the result was seen: at first the rule asked that the rate fall to its final
+    value, and that the path stay near the curve, which the paper does not say.)"""
+    paths = select_trials(results["paths"], arm="calibrated, phase 1")
+    points = converged_curve(results)
+    per_node, nodes = points["per_node"], float(points["total_nodes"].iloc[0])
+    reach, stay = [], []
+    for rate, distortion, loss in zip(
+        paths["history_rate"].values,
+        paths["history_distortion"].values / nodes,
+        paths["loss_per_node"].values,
+        strict=True,
+    ):
+        kept = np.isfinite(rate)
+        rate, distortion = rate[kept], distortion[kept]
+        inside = (rate >= points["rate"].min()) & (rate <= points["rate"].max())
+        gap = distortion - np.interp(rate, points["rate"], per_node)
+        near = inside & (abs(gap) <= EQUAL_LOSS * abs(loss))
+        early = near & (abs(rate - rate[-1]) > ABOUT * rate[-1])
+        reach.append(early.any())
+        stay.append(early.any() and bool(near[early.argmax() :].all()))
+    n = len(reach)
+    found = (
+        f"{counted(sum(reach), n, 'runs')} come near the curve while their rate is still a tenth "
+        f"or more from its final value, and {sum(stay)} of them stay near it to the end. Near is a "
+        f"distance of at most {100 * EQUAL_LOSS:.0f} % of the final loss."
+    )
+    return Finding(found, grade(sum(reach) > n / 2))
+
+
+def converged_curve(results: Results) -> pd.DataFrame:
+    """Converged models from the reconstruction phase: medians by weight, in the order of rates."""
+    curve = select_trials(results["rate_distortion"], start="reconstruction")
+    columns = ["rate", "distortion", "total_nodes"]
+    models = pd.DataFrame({name: curve[name].values for name in columns})
+    points = models.groupby(curve["beta"].values).median().sort_values("rate")
+    return points.assign(per_node=points["distortion"] / points["total_nodes"])
+
+
+@rule_of(
+    "E6",
+    "section 4.2",
+    "An additional network for the variance of what is decoded may help to avoid "
+    "over-regularisation.",
+    "may",
+    "chapter-landscape",
+    "variance_network",
+    "dense_phases",
+)
+def _e6_variance_network(results: Results) -> Finding:
+    """DenseVAE on 33 x 33 nodes, four modes, standard prior, published recipe in fewer steps with
+    the whole weight of the rate from the first one on, where a constant variance over-regularises:
+    of the runs with a network for the variance, in a tenth of these steps, fewer do (Fisher's
+    exact test, one-sided, 5 %; undecided, if nine in ten against none would not have been found
+    with a probability of 0.8)."""
+    arms = {
+        "constant": select_trials(
+            results["dense_phases"], arm="constant beta", prior="standard", factors="four-modes"
+        ),
+        "network": results["variance_network"],
+    }
+    counts, texts, losses = {}, [], []
+    for name, runs in arms.items():
+        kept = runs["diverged"].values == 0
+        counts[name] = int((runs["rate"].values[kept] < OVER_REGULARISED).sum()), int(kept.sum())
+        loss = np.median(runs["loss_per_node"].values[kept]) if kept.any() else np.nan
+        count, total = counts[name]
+        texts.append(f"{count} of {total}")
+        losses.append(f"{loss:.2f}")
+    part = exceeds_part(*counts["constant"], *counts["network"], ALWAYS)
+    table = [[count, runs - count] for count, runs in counts.values()]
+    found = (
+        f"{texts[1]} runs with a network for the variance are over-regularised at the end of a "
+        f"tenth of the steps, and {texts[0]} with a constant variance at the end of all "
+        f"({p_text(fisher(table, 'greater'))}). The median losses there are {losses[1]} and "
+        f"{losses[0]} nats per node.{power_text(part)}"
+    )
+    return Finding(found, combine(part))
+
+
+@rule_of(
+    "E7",
+    "section 4",
+    "If the weight of the rate in the first phase of the training is too small, the rate can grow "
+    "so large that the training does not converge.",
+    "typically around 1e-7",
+    "chapter-landscape",
+    "first_phase",
+)
+def _e7_first_weight(results: Results) -> Finding:
+    """PodVAE, published recipe in fewer steps, whole first phase: at some first weight below 1e-7
+    most runs fail, and at 1e-7 most do not; partly, if at some smaller one more fail (Fisher's
+    exact test, one-sided, Holm's correction, 5 %). Failing: it diverged, leaves more than 5 % of
+    the variance of test fields, or ends with a loss more than 2 % above the median at 1e-7."""
+    runs = select_trials(results["first_phase"], factors="standard-normal", phase=1.0)
+    names = ["first_weight", "loss_per_node", "diverged", "largest_rate"]
+    frame = runs[names].to_dataframe().assign(left=variance_left_of(runs))
+    usual = frame.loc[frame["first_weight"] == TEXT_WEIGHT, "loss_per_node"].median()
+    worse = ~(frame["loss_per_node"] <= usual + EQUAL_LOSS * abs(usual))
+    frame["fails"] = (frame["diverged"] > 0) | ~(frame["left"] <= ACCURATE) | worse
+    table = frame.groupby("first_weight").agg(
+        count=("fails", "sum"), size=("fails", "size"), rate=("largest_rate", "median")
+    )
+    if TEXT_WEIGHT not in table.index:
+        raise ResultError("no run with a first weight of 1e-7 is stored")
+    base = table.loc[TEXT_WEIGHT]
+    smaller = table[table.index < TEXT_WEIGHT]
+    counts = {w: (int(row["count"]), int(row["size"])) for w, row in smaller.iterrows()}
+    if not counts:
+        raise ResultError("no run with a first weight below 1e-7 is stored")
+    texts = [
+        f"{row['count']:.0f} of {row['size']:.0f} at {sized(w)} ({row['rate']:.3g} nats)"
+        for w, row in table.iterrows()
+    ]
+    most = (smaller["count"] > smaller["size"] / 2).any() and base["count"] < base["size"] / 2
+    more = more_often(counts, (int(base["count"]), int(base["size"])))
+    worst = max(counts.values(), key=lambda own: own[0] / own[1])
+    found = (
+        f"{base['count']:.0f} of {base['size']:.0f} runs fail to converge with the first "
+        f"weight of {sized(TEXT_WEIGHT)} per node that the paper names, and at most {worst[0]} of "
+        f"{worst[1]} with a smaller one. Failed runs by first weight, with the largest rate on the "
+        f"way (median): {listed(texts)}."
+    )
+    return Finding(found, either(most, more))
+
+
+@rule_of(
+    "E8",
+    "section 5.3",
+    "If the factors have four separate modes, the training needs a longer first phase for "
+    "reconstruction than with standard normal factors.",
+    "longer",
+    "chapter-landscape",
+    "first_phase",
+    "dense_phases",
+)
+def _e8_longer_phase(results: Results) -> Finding:
+    """Published recipe in fewer steps, standard prior; DenseVAE on 33 x 33 nodes decides where both
+    sets of factors have their runs with a quarter of the phase, else PodVAE. DenseVAE: with the
+    four modes more of these runs end over-regularised (Fisher's exact test, two-sided, 5 %); not
+    reproduced, if fewer do, or if the runs are not told apart though nine in ten against none would
+    have been with a probability of 0.8; undecided, if more than nine in ten or less than one in ten
+    of all do, where a phase of another length might tell. PodVAE: the shortest of the phases (0,
+    1/4, 1/2 and 1 of the published length) from which on nine in ten runs succeed is longer for the
+    four modes; undecided, if both sets need no phase at all, or none of these is enough for either.
+    Succeeding: not over-regularised, and at most 5 % of the variance of test fields left."""
+    pod = _least_phases(results["first_phase"])
+    dense = {
+        factors: select_trials(
+            results["dense_phases"], arm="phase", phase=0.25, prior="standard", factors=factors
+        )
+        for factors in FACTORS_OF_E8
+    }
+    fewest, most = sorted(own.sizes["trial"] for own in dense.values())
+    if fewest < most or not most:
+        return by_kind({"PodVAE": pod})
+    return by_kind({"DenseVAE": _short_phase(dense), "PodVAE": pod})
+
+
+def _short_phase(runs: dict[str, xr.Dataset]) -> Finding:
+    """How many DenseVAEs end over-regularised after a quarter of the phase, by set of factors."""
+    texts, table = [], []
+    for factors in reversed(FACTORS_OF_E8):
+        rate = runs[factors]["rate"].values[runs[factors]["diverged"].values == 0]
+        ends = int((rate < OVER_REGULARISED).sum())
+        table.append([ends, len(rate) - ends])
+        texts.append(counted(ends, len(rate), f"runs with {FACTORS[factors]}"))
+    p_value = fisher(table)
+    (four, four_not), (standard, standard_not) = table
+    found = f"After a quarter of the published phase {listed(texts)} end over-regularised "
+    found += f"({p_text(p_value)})."
+    if p_value < SIGNIFICANT:
+        longer = four / (four + four_not) > standard / (standard + standard_not)
+        return Finding(found, grade(longer))
+    share = (four + standard) / sum(map(sum, table))
+    if not 1 - ALWAYS <= share <= ALWAYS:
+        return Finding(f"{found} A phase of another length might tell.", "undecided")
+    part = exceeds_part(four, sum(table[0]), standard, sum(table[1]), ALWAYS)
+    return Finding(f"{found}{power_text(part)}", combine(part))
+
+
+def _least_phases(runs: xr.Dataset) -> Finding:
+    """The shortest phases that are enough for PodVAE, by set of factors."""
+    runs = runs.isel(trial=np.flatnonzero(runs["first_weight"].values == CODE_FIRST_WEIGHT))
+    needed, texts = {}, []
+    for factors in FACTORS_OF_E8:
+        own = select_trials(runs, factors=factors)
+        good = (own["rate"].values >= OVER_REGULARISED) & (variance_left_of(own) <= ACCURATE)
+        share = pd.Series(good, own["phase"].values).groupby(level=0).mean().sort_index()
+        if share.empty:
+            raise ResultError(f"no run of {factors} is stored")
+        enough = (share >= ALWAYS)[::-1].cummin()[::-1]
+        needed[factors] = float(enough.index[enough].min()) if enough.any() else np.inf
+        shares = listed([f"{100 * value:.0f} % at {phase:g}" for phase, value in share.items()])
+        texts.append(
+            f"Successful runs with {FACTORS[factors]}, by share of the published phase: {shares}."
+        )
+    four, standard = (_least(needed[factors]) for factors in ("four-modes", "standard-normal"))
+    others = "as with standard normal factors"
+    if four != standard:
+        others = f"and with standard normal factors {standard}"
+    found = f"With four modes at least nine in ten runs succeed {four}, {others}."
+    alike = needed["four-modes"] == needed["standard-normal"] in (0.0, np.inf)
+    if alike:
+        found += " So these runs cannot tell which of the two needs the longer one."
+    found = f"{found} {' '.join(texts)}"
+    if alike:
+        return Finding(found, "undecided")
+    return Finding(found, grade(needed["four-modes"] > needed["standard-normal"]))
+
+
+def _least(phase: float) -> str:
+    """The least share of the published phase that is enough, in words."""
+    if np.isfinite(phase):
+        return f"from {phase:g} of the published phase on" if phase else "without such a phase"
+    return "after none of the phases that were tried"
