@@ -281,9 +281,14 @@ def dense(passing: dict[str, int], ending: dict[str, int]) -> dict[str, xr.Datas
     phases = every.isel(trial=np.flatnonzero(every["phase"].values < 1))
     phases = phases.isel(trial=np.flatnonzero(phases["seed"].values < 40)[::-1])
     arm = np.where(phases["phase"].values > 0, "phase", "constant beta")
+    phases = phases.assign_coords(arm=("trial", arm))
+    # runs on other factors, which rows on the four modes must not see
+    other = phases.assign_coords(factors=("trial", ["standard-normal"] * phases.sizes["trial"]))
+    other = other.isel(trial=np.flatnonzero(arm == "phase"))
+    other = other.assign(rate=xr.full_like(other["rate"], 7.0))
     return {
         "dense_runs": every.isel(trial=np.arange(50)).drop_vars(["arm", "phase"]),
-        "dense_phases": phases.assign_coords(arm=("trial", arm)),
+        "dense_phases": xr.concat([other, phases], "trial"),
     }
 
 
