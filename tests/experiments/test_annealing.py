@@ -1,11 +1,13 @@
 """Studies beyond the paper: what they declare, and that the theory enters where it should."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 
 from dvae.experiments import annealing, find_experiment
-from dvae.experiments.common import data_settings, load_data, train
+from dvae.experiments.common import load_data, train
 
 
 def test_the_levels_are_those_of_the_spectrum():
@@ -23,8 +25,9 @@ def test_the_levels_are_those_of_the_spectrum():
     assert basis.n_modes == len(levels) >= 2
 
 
-def test_schedules_start_at_the_first_level_and_end_behind_the_last(monkeypatch):
-    experiment = find_experiment("schedules")
+@pytest.mark.parametrize("name", ["schedules", "dense_schedules"])
+def test_schedules_start_at_a_level_and_end_behind_the_last(name, monkeypatch):
+    experiment = find_experiment(name)
     seen = []
 
     def watched(group, **arguments):
@@ -34,13 +37,26 @@ def test_schedules_start_at_the_first_level_and_end_behind_the_last(monkeypatch)
     monkeypatch.setattr(annealing, "train", watched)
     group = experiment.groups("smoke")[0]
     data = experiment.compute(group, device="cpu", progress=False, checkpoint=None)
-    training, _ = load_data(data_settings("smoke"))
+    training, _ = load_data(group.shared)
     levels = annealing.spectrum(training.fields)[1]
-    assert seen[0][:2] == pytest.approx((levels[0], levels[2]))
-    np.testing.assert_allclose(data["floor"].values, [levels[[0, 2]]] * 2)
-    starts = {g.shared["start"] for g in experiment.groups("laptop")}
-    assert starts == {"derived", "4", "1", "0.3", "0.1", "0.03"}
-    assert {len(g.trials) for g in experiment.groups("laptop")} == {50}
+    start = levels[0] if name == "schedules" else levels[1] / 4  # one bit
+    assert seen[0][:2] == pytest.approx((start, levels[2]))
+    np.testing.assert_allclose(data["floor"].values, [[start, levels[2]]] * len(group.trials))
+
+
+def test_schedules_have_fifty_runs_or_are_a_control():
+    groups = find_experiment("schedules").groups("laptop")
+    assert {g.shared["start"] for g in groups} == {"derived", "4", "1", "0.3", "0.1", "0.03"}
+    assert {len(g.trials) for g in groups} == {50}
+    runs = Counter(
+        (g.shared["start"], g.shared["length"], g.shared["recipe"]["learning_rate"])
+        for g in find_experiment("dense_schedules").groups("laptop")
+    )
+    assert set(runs.values()) == {2 * 50, 2 * 10}
+    (main,) = [arm for arm, count in runs.items() if arm[0] == "one bit" and count == 100]
+    controls = {arm for arm, count in runs.items() if count == 20}
+    # each differs from the main arm in one thing
+    assert all(sum(a != b for a, b in zip(main, own, strict=True)) == 1 for own in controls)
 
 
 def test_latent_rates_are_those_of_the_whole():
