@@ -127,7 +127,7 @@ def test_reference_checks_something(path):
         for kind in output.get("data", {})
     }
     assert kinds <= set(KEPT)
-    assert path.stat().st_size < 150_000
+    assert path.stat().st_size < 100_000
 
 
 def test_every_reference_is_compared(root):

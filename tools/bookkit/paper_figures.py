@@ -217,7 +217,7 @@ STATEMENTS = (
     Counterpart(
         "4",
         "A first weight that is too small prevents convergence",
-        ("table-landscape",),
+        ("table-paths",),
         ("E7",),
     ),
     Counterpart(
@@ -289,7 +289,7 @@ STATEMENTS = (
     Counterpart(
         "5.3",
         "Four modes need a longer reconstruction phase",
-        ("table-landscape",),
+        ("table-paths",),
         ("E8",),
     ),
     Counterpart(

@@ -187,7 +187,7 @@ def _along_directions(directions: xr.Dataset) -> Finding:
     "A training that ends in a desirable solution and one that ends over-regularised first follow "
     "the same path of rate and distortion, and part later.",
     "shared, then apart",
-    "chapter-landscape",
+    "chapter-paths",
     "dense_phases",
     "dense_runs",
     "paths",
@@ -252,7 +252,7 @@ def late_rates(paths: xr.Dataset) -> Float[np.ndarray, "run entry"]:
     "For many values of the weight beta of the rate the training ends over-regularised. On lines "
     "between models of neighbouring weights the loss with beta = 1 has no other minimum.",
     "many; none",
-    "chapter-landscape",
+    "chapter-paths",
     "dense_sweep",
     "rate_distortion",
 )

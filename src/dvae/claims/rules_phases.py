@@ -50,7 +50,7 @@ FACTORS_OF_E8 = ("standard-normal", "four-modes")
     "The path of a training that ends well reaches the curve of rate and distortion on which the "
     "models of all weights lie. It does not stop there but goes on to its final solution.",
     "reaches; continues",
-    "chapter-landscape",
+    "chapter-paths",
     "paths",
     "rate_distortion",
 )
@@ -102,7 +102,7 @@ def converged_curve(results: Results) -> pd.DataFrame:
     "An additional network for the variance of what is decoded may help to avoid "
     "over-regularisation.",
     "may",
-    "chapter-landscape",
+    "chapter-paths",
     "variance_network",
     "dense_phases",
 )
@@ -143,7 +143,7 @@ def _e6_variance_network(results: Results) -> Finding:
     "If the weight of the rate in the first phase of the training is too small, the rate can grow "
     "so large that the training does not converge.",
     "typically around 1e-7",
-    "chapter-landscape",
+    "chapter-paths",
     "first_phase",
 )
 def _e7_first_weight(results: Results) -> Finding:
@@ -189,7 +189,7 @@ def _e7_first_weight(results: Results) -> Finding:
     "If the factors have four separate modes, the training needs a longer first phase for "
     "reconstruction than with standard normal factors.",
     "longer",
-    "chapter-landscape",
+    "chapter-paths",
     "first_phase",
     "dense_phases",
 )

@@ -165,7 +165,7 @@ def _e11_total_correlation(results: Results) -> Finding:
     "The models that training finds for different weights beta of the rate lie, by rate and "
     "distortion, along one convex curve.",
     "convex",
-    "chapter-landscape",
+    "chapter-paths",
     "rate_distortion",
 )
 def _e12_convex(results: Results) -> Finding:

@@ -95,7 +95,7 @@ def _p2_architecture(results: Results) -> Finding:
     "The path of a training with the published schedule, which starts with a phase for "
     "reconstruction, avoids the over-regularised minima.",
     "avoids",
-    "chapter-landscape",
+    "chapter-paths",
     "dense_phases",
     "dense_runs",
     "paths",

@@ -13,7 +13,7 @@ Studies of PodVAE and the theory of the linear VAE (``dvae.analysis.linear_vae``
   run: where the noise falls in 480 steps it is then below both levels, and as few runs find the
   axes as with the recipe "annealed-dense" (16 and 10 of 50); where it falls in 2280 both latents
   are still to come alive, and most runs should find them, as those of PodVAE do. (They did not: 2
-  of the first 12, and the others had a latent less.) So a third way starts below the second level,
+  of the first 12; the others described less.) So a third way starts below the second level,
   where both latents are alive when the reconstruction phase ends, at the noise at which the second
   one is worth a bit. What it needs was found on a draw and on seeds that are not evaluated: at the
   learning rate of the recipe runs of 1200 steps turned half of the way, at four times that rate
