@@ -307,7 +307,7 @@ STATEMENTS = (
     Counterpart(
         "7",
         "Total correlation is a simpler score of disentanglement",
-        ("table-prior-claims",),
+        ("table-variations",),
         ("E11",),
     ),
 )

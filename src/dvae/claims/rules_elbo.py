@@ -55,7 +55,7 @@ HP = ("hierarchical", AS_CODED)
     "Disentanglement is studied without modifying the usual loss of a VAE, the evidence lower "
     "bound (ELBO): the weight beta of the rate in eq. 5 is 1.",
     "beta = 1",
-    "chapter-runs",
+    "chapter-variations",
     "beta_sweep",
 )
 def _e1_elbo(results: Results) -> Finding:
@@ -91,7 +91,7 @@ def _e1_elbo(results: Results) -> Finding:
     "If the factors are shifted and scaled, disentanglement without a hierarchical prior fails "
     "perhaps because the weight beta of the rate is not large enough.",
     "a larger beta would help",
-    "chapter-runs",
+    "chapter-variations",
     "beta_sweep",
 )
 def _e2_larger_beta(results: Results) -> Finding:

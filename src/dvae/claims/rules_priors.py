@@ -361,7 +361,7 @@ def hp_models(looks: xr.Dataset, factors: str) -> dict[str, xr.Dataset]:
     "S_KL, which measures in nats how badly the shape of the aggregated posterior fits that of the "
     "factors' distribution, rises as the latent space becomes more entangled.",
     "rises",
-    "chapter-runs",
+    "chapter-variations",
     "shape_score",
 )
 def _m6_shapes(results: Results) -> Finding:

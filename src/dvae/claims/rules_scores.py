@@ -117,7 +117,7 @@ def _e10_few_labels(results: Results) -> Finding:
     "says how much the latents depend on each other, is a useful and simpler measure of "
     "disentanglement.",
     "useful",
-    "chapter-runs",
+    "chapter-variations",
     "disentanglement",
     "baselines",
 )
