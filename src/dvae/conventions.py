@@ -96,6 +96,7 @@ DISENTANGLED = 0.9  # S_D as independent factors give it: see dvae.analysis.are_
 FOLLOWS = 0.5
 TWISTED = 0.6  # MCC of a run one of whose latents follows a factor and the other none, at most
 NEARLY_ENTANGLED, NEARLY_PERFECT = 0.25, 0.95  # of the way from 0.5 to the ceiling; of the ceiling
+NEAR_CEILING = 0.02  # S_D below that of the factors themselves, at most: as good as they are
 UNLIKE = 0.3  # difference in S_D of a disentangled and an entangled run, at least
 AS_PREDICTED = 0.05  # difference of a score from the one that theory gives, at most
 GOOD_SCORE = 0.9  # S_D of a training that works, where no latents are stored (row S4)
