@@ -21,8 +21,9 @@ Studies of PodVAE and the theory of the linear VAE (``dvae.analysis.linear_vae``
   find the axes. Of the first eight four did, the others were still on their way; so the runs of
   1200 steps are a control, and 2400 steps are the main arm, in which one more run of the other
   draw turned all of the way. Said before any evaluated run of it: at least 45 of 50 find the axes
-  of both sets. Controls of ten runs change back one thing each: the learning rate (few find them,
-  too slow), the start (latents stay dead: one such run of the other draw had none), the length.
+  of both sets. Three controls of ten runs change back one thing each: the learning rate (few find
+  them, too slow), the start (latents stay dead: one such run of the other draw had none), the
+  length. The other arms change more and have ten runs each as well.
 """
 
 from __future__ import annotations
