@@ -7,29 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dvae.analysis import (
-    holm,
-    kendall_trend,
-    total_correlation,
-)
+from dvae.analysis import holm, kendall_trend, total_correlation
 from dvae.analysis.p_values import fisher
-from dvae.claims.frame import (
-    Finding,
-    Network,
-    Results,
-    either,
-    grade,
-    rule_of,
-    select_trials,
-)
-from dvae.claims.parts import (
-    Part,
-    combine,
-    exceeds_part,
-    lower_part,
-    over_kinds,
-    power_text,
-)
+from dvae.claims.frame import Finding, Network, Results, either, grade, rule_of, select_trials
+from dvae.claims.parts import Part, combine, exceeds_part, lower_part, over_kinds, power_text
 from dvae.claims.rules_disentanglement import variance_left_of
 from dvae.claims.words import counted, direction, listed, p_text
 from dvae.conventions import (

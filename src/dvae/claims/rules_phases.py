@@ -11,20 +11,8 @@ import xarray as xr
 
 from dvae.analysis import compare_proportions
 from dvae.analysis.p_values import fisher
-from dvae.claims.frame import (
-    Finding,
-    Results,
-    by_kind,
-    either,
-    grade,
-    rule_of,
-    select_trials,
-)
-from dvae.claims.parts import (
-    combine,
-    exceeds_part,
-    power_text,
-)
+from dvae.claims.frame import Finding, Results, by_kind, either, grade, rule_of, select_trials
+from dvae.claims.parts import combine, exceeds_part, power_text
 from dvae.claims.rules_disentanglement import variance_left_of
 from dvae.claims.rules_elbo import more_often
 from dvae.claims.words import FACTORS, counted, listed, p_text, sized

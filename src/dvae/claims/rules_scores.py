@@ -14,29 +14,11 @@ from dvae.analysis import (
     rotation_angles,
     total_correlation,
 )
-from dvae.claims.frame import (
-    Finding,
-    Results,
-    either,
-    grade,
-    rule_of,
-    select_trials,
-)
-from dvae.claims.parts import (
-    Part,
-    combine,
-    equal_part,
-    no_trend_part,
-    power_text,
-)
+from dvae.claims.frame import Finding, Results, either, grade, rule_of, select_trials
+from dvae.claims.parts import Part, combine, equal_part, no_trend_part, power_text
 from dvae.claims.rules_phases import converged_curve
 from dvae.claims.words import FACTORS, direction, p_text
-from dvae.conventions import (
-    FACTORISED,
-    IDENTICAL,
-    RISE,
-    SIGNIFICANT,
-)
+from dvae.conventions import FACTORISED, IDENTICAL, RISE, SIGNIFICANT
 from dvae.errors import ResultError
 from dvae.results.conditions import factors_by_set
 from dvae.results.labelled import by_labels, run_similarity
