@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from bookkit.lint import lost_tables, oversized
+from bookkit.lint import lost_tables, oversized, wide_examples
 
 LONG = "\n".join(f"x{row} = {row}" for row in range(16))
 WIDE = f"x = '{'w' * 76}'"
@@ -29,6 +29,15 @@ def test_sizes_of_visible_cells():
 def test_folded_cells_may_be_larger(tag):
     assert oversized(notebook(f"{LONG}\n{WIDE}", tag)) == []
     assert len(oversized(notebook(f"{LONG}\n{WIDE}", "nbval-ignore-output"))) == 2
+
+
+@pytest.mark.parametrize(("width", "wide"), [(79, 0), (80, 1)])
+def test_python_in_prose_fits_the_page(width, wide):
+    page = f"---\nkernelspec: {{}}\n---\n\n{WIDE}\n\n```{{code-cell}}\n{WIDE}\n```\n\n"
+    page += f"```python\ny = 1\n{WIDE[:width]}\n```\n"
+    row = page.splitlines().index(WIDE[:width]) + 1
+    expected = [f"line {row}: 80 characters of Python, at most 79"]
+    assert wide_examples(page) == expected[:wide]
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,19 @@ import sys
 from pathlib import Path
 
 import nbformat
+from markdown_it import MarkdownIt
 
 from .chapters import ROOT, Chapter, all_chapters, code_cells, read
 
-__all__ = ["MOST_COLUMNS", "MOST_LINES", "lint", "lost_tables", "oversized", "replace_cells"]
+__all__ = [
+    "MOST_COLUMNS",
+    "MOST_LINES",
+    "lint",
+    "lost_tables",
+    "oversized",
+    "replace_cells",
+    "wide_examples",
+]
 
 # What a page shows at 1280 pixels without cutting a line off, and what is read at one go.
 MOST_COLUMNS, MOST_LINES = 79, 15
@@ -39,6 +48,17 @@ def oversized(notebook: nbformat.NotebookNode) -> list[str]:
             if len(line) > MOST_COLUMNS
         ]
     return problems
+
+
+def wide_examples(page: str) -> list[str]:
+    """Return a line for every line too wide in the Python that a page's prose shows, unexecuted."""
+    return [
+        f"line {row}: {len(line)} characters of Python, at most {MOST_COLUMNS}"
+        for fence in MarkdownIt().parse(page)
+        if fence.type == "fence" and fence.info == "python" and fence.map
+        for row, line in enumerate(fence.content.splitlines(), start=fence.map[0] + 2)
+        if len(line) > MOST_COLUMNS
+    ]
 
 
 def lost_tables(notebook: nbformat.NotebookNode) -> list[str]:
@@ -122,5 +142,9 @@ def lint(fix: bool = False, root: Path = ROOT) -> int:
         for problem in oversized(notebook) + lost_tables(notebook):
             good = False
             print(f"book/{chapter.path.name}, {problem}")
+    for path in sorted((root / "book").glob("*.md")):
+        for problem in wide_examples(path.read_text(encoding="utf-8")):
+            good = False
+            print(f"book/{path.name}, {problem}")
     print(f"code cells of {len(chapters)} chapters: {'clean' if good else 'see above'}")
     return int(not good)
