@@ -304,11 +304,10 @@ def _m4_turned(results: Results) -> Finding:
     "priors",
 )
 def _m5_rates(results: Results) -> Finding:
-    """PodVAE; the published recipe in fewer steps decides where it has runs, by which the failed
-    runs of row M3 were trained, else calibrated. Two parts: of the HP models on the four modes most
-    have a rate that changes by more than 0.05 nats; and most of these have a minimum within 10
-    degrees of 45. (That the rate under N(0, I) does not change is an identity, and printed beside
-    them.)"""
+    """PodVAE; the published recipe in fewer steps decides where it has runs, else calibrated. Two
+    parts: of the HP models on the four modes most have a rate that changes by more than 0.05 nats;
+    and most of these have a minimum within 10 degrees of 45. (That the rate under N(0, I) does not
+    change is an identity, and printed beside them.)"""
     looks = results["priors"]
     standard = select_trials(looks, prior="standard")["curve_rate_standard"].values
     constant = float(np.ptp(standard, axis=1).max())

@@ -328,8 +328,9 @@ RECIPES: dict[str, Recipe] = {
     # Noise annealing for DenseVAE. Under "annealed" it over-regularises from the first step: at a
     # noise of the data variance the second direction hardly pays for its rate (linear_collapse),
     # and a network that has learned nothing yet switches it off, and itself with it. Here the
-    # weight starts low, so that both latents are alive when the noise is high, and the noise then
-    # falls through the levels of the two directions. Found on draws and seeds that no result uses.
+    # weight starts low, so that both latents are alive in spite of the noise; when it is full, the
+    # noise is already below the levels of both directions. Found on draws and seeds that no result
+    # uses.
     "annealed-dense": Recipe(
         "annealed-dense",
         steps=1200,
