@@ -63,6 +63,19 @@ def test_statements_and_findings_are_sentences_that_stand_alone():
         assert len(re.findall(r"\. [A-Z]", row["statement"])) < 2, name
 
 
+def test_every_finding_names_its_network():
+    untrained = {"D1", "D2"}  # of the data
+    for name, row in claims_table().iterrows():
+        named = re.search(r"\b(Pod|Dense)VAEs?\b", row["ours"])
+        assert row["verdict"] == "not yet run" or (named is None) == (name in untrained), name
+
+
+def test_the_network_stands_before_a_finding_and_not_before_what_is_missing(tmp_path):
+    assert CLAIMS["E5"].network == "PodVAE"
+    assert decide("E5").ours.startswith("PodVAE: ")
+    assert "PodVAE" not in decide("E5", Results(Store(tmp_path))).ours
+
+
 def test_unknown_row():
     with pytest.raises(UnknownNameError, match=r"X1.*choose one of D1"):
         decide("X1")

@@ -191,6 +191,13 @@ def test_turned_latents(turn, rate, m4, m5):
     assert decide("M5", results).verdict == m5
 
 
+def test_models_with_a_prior_of_ours_are_not_among_those_turned():
+    models = turned(0.52, -np.cos(ANGLE))
+    priors = ["mixture", *models["prior"].values[1:]]
+    found = decide("M4", {"priors": models.assign_coords(prior=("trial", priors))})
+    assert found.ours.startswith("PodVAE: S_D of 3 disentangled models")
+
+
 def test_the_published_recipe_decides_where_it_has_models():
     models = turned(0.52, -np.cos(ANGLE), 0.0)
     published = turned(0.52, -np.cos(8 * ANGLE), 0.0).assign_coords(

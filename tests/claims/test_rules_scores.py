@@ -64,6 +64,7 @@ def test_few_labels(shift, spread, runs, verdict):
     labels = xr.Dataset(
         {
             "disentanglement": ("trial", score),
+            "relative_error": ("trial", 0.01 + 0.05 * (count == 2)),
             "latent_mean": (("trial", "sample", "latent"), latent),
         },
         {
@@ -77,6 +78,7 @@ def test_few_labels(shift, spread, runs, verdict):
     found = decide("E10", {"labels": labels})
     assert found.verdict == verdict
     assert "with 2 labels and" in found.ours
+    assert "is 6 % of their norm with labels and 1 % without." in found.ours
     assert ("power" in found.ours) == (runs == 10)
 
 

@@ -97,6 +97,7 @@ FIGURES = (
         "Shifted factors: a reconstruction without and with a hierarchical prior",
         ("fig-shifted-reconstruction",),
         ("G1",),
+        "Both reconstruct the fields; G1 is about disentanglement.",
     ),
     Counterpart(
         "fig. 9 upper",
@@ -203,7 +204,7 @@ SUPPLEMENT = (
 
 STATEMENTS = (
     Counterpart(
-        "abstract, 1",
+        "1, 2.2",
         "The evidence lower bound is not modified",
         ("fig-weights", "table-weights"),
         ("E1",),

@@ -204,6 +204,9 @@ class Claim:
         Label of the chapter of the book that treats it.
     experiments : tuple of str
         Stored results that decide it.
+    network : str
+        The network of all runs that it speaks of, which then stands before what was found; empty
+        where the finding names it, or where none is trained.
     decide : callable
         ``decide(results) -> Finding``.
     """
@@ -214,6 +217,7 @@ class Claim:
     paper: str
     chapter: str
     experiments: tuple[str, ...]
+    network: str
     decide: Callable[[Results], Finding]
 
     @property
@@ -231,12 +235,18 @@ Rule = Callable[[Results], Finding]
 
 
 def rule_of(
-    name: str, where: str, statement: str, paper: str, chapter: str, *experiments: str
+    name: str,
+    where: str,
+    statement: str,
+    paper: str,
+    chapter: str,
+    *experiments: str,
+    network: str = "",
 ) -> Callable[[Rule], Rule]:
     """Decorator that registers a rule with the claim that it decides; see :class:`Claim`."""
 
     def register(decide: Rule) -> Rule:
-        CLAIMS[name] = Claim(name, where, statement, paper, chapter, experiments, decide)
+        CLAIMS[name] = Claim(name, where, statement, paper, chapter, experiments, network, decide)
         return decide
 
     return register
@@ -330,9 +340,11 @@ def decide(name: str, results: Results | None = None) -> Finding:
     if name not in CLAIMS:
         raise UnknownNameError(f"unknown claim {name!r}; choose one of {', '.join(CLAIMS)}")
     try:
-        return CLAIMS[name].decide(results or Results())
+        found = CLAIMS[name].decide(results or Results())
     except ResultError as error:
         return Finding(str(error), "not yet run")
+    network = CLAIMS[name].network
+    return found._replace(ours=f"{network}: {found.ours}") if network else found
 
 
 def claims_table(names: Sequence[str] | None = None, store: Store | None = None) -> pd.DataFrame:

@@ -38,6 +38,7 @@ __all__ = ["dense_runs_of", "variance_left_of"]
     "one run shown (two runs of section 4.3 have losses of -9.50 and -9.42)",
     "chapter-disentanglement",
     "dense_vae",
+    network="DenseVAE",
 )
 def _n1_reconstruction(results: Results) -> Finding:
     """Three parts, of every DenseVAE of the published recipe, or as long as there are none of

@@ -28,16 +28,23 @@ from dvae.results.conditions import AS_CODED, SHORT_NAMES
 __all__ = ["more_often"]
 
 HP = ("hierarchical", AS_CODED)
+LOWER = {"holds": "lower", "fails": "not lower", "undecided": "perhaps lower"}
+SMALL = {
+    "holds": "and so small more often",
+    "fails": "and so small no more often or in fewer than nine of ten",
+    "undecided": "and so small perhaps more often",
+}
 
 
 @rule_of(
     "E1",
-    "abstract, section 1",
+    "sections 1 and 2.2",
     "Disentanglement is studied without modifying the usual loss of a VAE, the evidence lower "
     "bound (ELBO): the weight beta of the rate in eq. 5 is 1.",
     "beta = 1",
     "chapter-variations",
     "beta_sweep",
+    network="PodVAE",
 )
 def _e1_elbo(results: Results) -> Finding:
     """PodVAE, calibrated recipe, standard normal factors, beta of eq. 5 of 1 against the 2112.5
@@ -74,6 +81,7 @@ def _e1_elbo(results: Results) -> Finding:
     "a larger beta would help",
     "chapter-variations",
     "beta_sweep",
+    network="PodVAE",
 )
 def _e2_larger_beta(results: Results) -> Finding:
     """PodVAE, calibrated recipe, shifted factors: at some beta above 2112.5 per sample at which the
@@ -186,7 +194,7 @@ def _e4_factorised(results: Results) -> Finding:
         open_parts += [part, consistent]
         texts.append(
             f"{small} of {len(own)} runs with {SHORT_NAMES[prior]} (median {np.median(own):.2f} "
-            f"nats)"
+            f"nats; {LOWER[part.outcome]} than without, {SMALL[consistent.outcome]})"
         )
     texts.insert(
         0, f"{plain_small} of {len(plain)} runs without HP (median {np.median(plain):.2f} nats)"

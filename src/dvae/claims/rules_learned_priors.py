@@ -54,7 +54,7 @@ def _e13_matching(results: Results) -> Finding:
             f"what two samples of the same distribution give."
         )
         half = len(near) / 2
-        found[f"Recipe `{recipe}`"] = Finding(text, grade(close > half, apart > half))
+        found[f"PodVAE, recipe `{recipe}`"] = Finding(text, grade(close > half, apart > half))
     return by_kind(found)
 
 
@@ -85,5 +85,5 @@ def _e14_aligned(results: Results) -> Finding:
             f"of those of the latent space."
         )
         often = 2 * aligned >= shaped > 0
-        found[f"Recipe `{recipe}`"] = Finding(text, grade(2 * shaped >= n, often))
+        found[f"PodVAE, recipe `{recipe}`"] = Finding(text, grade(2 * shaped >= n, often))
     return by_kind(found)

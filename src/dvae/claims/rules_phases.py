@@ -44,6 +44,7 @@ FACTORS_OF_E8 = ("standard-normal", "four-modes")
     "chapter-paths",
     "paths",
     "rate_distortion",
+    network="PodVAE",
 )
 def _e5_curve(results: Results) -> Finding:
     """Calibrated recipe with its whole first phase, against the curve of converged models with
@@ -79,11 +80,13 @@ def _e5_curve(results: Results) -> Finding:
 
 
 def converged_curve(results: Results) -> pd.DataFrame:
-    """Converged models from the reconstruction phase: medians by weight, in the order of rates."""
+    """Converged models from the reconstruction phase: medians by weight, in the order of rates, and
+    of how many ``models``."""
     curve = select_trials(results["rate_distortion"], start="reconstruction")
     columns = ["rate", "distortion", "total_nodes"]
     models = pd.DataFrame({name: curve[name].values for name in columns})
-    points = models.groupby(curve["beta"].values).median().sort_values("rate")
+    by_weight = models.groupby(curve["beta"].values)
+    points = by_weight.median().assign(models=by_weight.size()).sort_values("rate")
     return points.assign(per_node=points["distortion"] / points["total_nodes"])
 
 
@@ -96,6 +99,7 @@ def converged_curve(results: Results) -> pd.DataFrame:
     "chapter-paths",
     "variance_network",
     "dense_phases",
+    network="DenseVAE",
 )
 def _e6_variance_network(results: Results) -> Finding:
     """DenseVAE on 33 x 33 nodes, four modes, standard prior, published recipe in fewer steps with
@@ -136,6 +140,7 @@ def _e6_variance_network(results: Results) -> Finding:
     "typically around 1e-7",
     "chapter-paths",
     "first_phase",
+    network="PodVAE",
 )
 def _e7_first_weight(results: Results) -> Finding:
     """PodVAE, published recipe in fewer steps, whole first phase: at some first weight below 1e-7

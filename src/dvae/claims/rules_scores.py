@@ -68,6 +68,7 @@ def _e9_loss(results: Results) -> Finding:
     "similar; random",
     "chapter-labels",
     "labels",
+    network="PodVAE",
 )
 def _e10_few_labels(results: Results) -> Finding:
     """Calibrated recipe, the fewest labels that were tried, two parts: S_D is not different from
@@ -83,11 +84,14 @@ def _e10_few_labels(results: Results) -> Finding:
     alike = float(np.median(run_similarity(latents)))
     part = equal_part(*scores)
     varied = Part("holds" if alike < IDENTICAL else "fails", 1.0)
+    errors = [f"{100 * float(runs['relative_error'].median()):.2g}" for runs in (without, few)]
     ranges = [f"{s.min():.2f} to {s.max():.2f} (median {np.median(s):.2f})" for s in scores]
     found = (
         f"S_D is {ranges[1]} with {count} label{'s' * (count != 1)} and {ranges[0]} without, in "
         f"{len(scores[1])} runs each.{power_text(part)} The latents of two runs with labels agree "
-        f"to {alike:.2f} (median concordance, 1 if they are identical)."
+        f"to {alike:.2f} (median concordance, 1 if they are identical). Not judged: the median "
+        f"error of test fields is {errors[1]} % of their norm with labels and {errors[0]} % "
+        f"without."
     )
     return Finding(found, combine(part, varied))
 
@@ -102,6 +106,7 @@ def _e10_few_labels(results: Results) -> Finding:
     "chapter-variations",
     "disentanglement",
     "baselines",
+    network="PodVAE",
 )
 def _e11_total_correlation(results: Results) -> Finding:
     """PodVAE, calibrated recipe, standard prior, each of the three sets: the total correlation of
@@ -149,6 +154,7 @@ def _e11_total_correlation(results: Results) -> Finding:
     "convex",
     "chapter-paths",
     "rate_distortion",
+    network="PodVAE",
 )
 def _e12_convex(results: Results) -> Finding:
     """PodVAE, calibrated recipe, medians over seeds of converged models by weight: none lies more
@@ -171,12 +177,13 @@ def _e12_convex(results: Results) -> Finding:
     ]
     excess = distortion - hull
     above = float(excess.max())
+    count = int(points["models"].min())
     rise = float((distortion - np.minimum.accumulate(distortion)).max())
     found = (
-        f"The models of {n} weights lie up to {above:.2g} nats per node of distortion above the "
-        f"convex curve below all of them, where up to {RISE:g} counts as on it. They lie up to "
-        f"{rise:.2g} nats per node above a model with a smaller rate. Their rates are "
-        f"{rate.min():.2g} to {rate.max():.3g} nats."
+        f"The models of {n} weights ({count} of each, medians) lie up to {above:.2g} nats per node "
+        f"of distortion above the convex curve below all of them, where up to {RISE:g} counts as "
+        f"on it. They lie up to {rise:.2g} nats per node above a model with a smaller rate. Their "
+        f"rates are {rate.min():.2g} to {rate.max():.3g} nats."
     )
     if above > RISE:
         off = points.index[excess > RISE]

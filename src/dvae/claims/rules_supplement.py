@@ -131,6 +131,7 @@ def _avoided(arms: dict[str, xr.Dataset]) -> Finding:
     "stated",
     "chapter-supplement",
     "correlated_factors",
+    network="PodVAE",
 )
 def _p4_correlated(results: Results) -> Finding:
     """At every correlation above 0: every run without labels, with either prior, is rotated more
@@ -146,9 +147,9 @@ def _p4_correlated(results: Results) -> Finding:
         shaped.append(shape[~labelled].min() > shape[labelled].max())
         text.append(
             f"At a correlation of {level:g} the median angle between latents and factors is "
-            f"{np.median(angle[~labelled]):.0f} degrees without labels and "
-            f"{np.median(angle[labelled]):.0f} with them, and the median S_KL is "
-            f"{np.median(shape[~labelled]):.2f} and {np.median(shape[labelled]):.2f} nats."
+            f"{np.median(angle[~labelled]):.0f} degrees without labels ({(~labelled).sum()} runs) "
+            f"and {np.median(angle[labelled]):.0f} with them ({labelled.sum()}), and the median "
+            f"S_KL is {np.median(shape[~labelled]):.2f} and {np.median(shape[labelled]):.2f} nats."
         )
     summary = (
         f"Every run without labels is turned farther from the factors than all runs with 3 % of "
