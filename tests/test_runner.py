@@ -1,12 +1,15 @@
 """Trials and their store: idempotent, atomic, verified, the same for any number of workers."""
 
 import json
+import operator
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +19,13 @@ import torch
 import xarray as xr
 
 from dvae import experiments
-from dvae.errors import DataError, DeviceError, ResultError, UnknownNameError
+from dvae.errors import DataError, DeviceError, DvaeError, ResultError, UnknownNameError
 from dvae.loading import load_result
 from dvae.models import PodVAE
 from dvae.results.store import Store, read_result
 from dvae.results.trials import Experiment, Group, trial_hash
-from dvae.runner import run_experiment, summarise
+from dvae.runner import _in_processes, run_experiment, summarise
+from dvae.storage import atomic_path
 from dvae.training import Recipe, fit
 from dvae.verification import verify_experiment
 
@@ -219,7 +223,7 @@ def test_a_failing_group_is_recorded_and_the_others_go_on(tiny, store):
     tiny.failing = {"b"}
     status = run(store)
     assert tiny.calls == ["a", "b", "c", "d"]
-    assert (status["stored"], status["missing"]) == (6, 2)
+    assert (status["stored"], status["missing"], status["computed"]) == (6, 2, 3)
     assert list(status["failed"].values()) == ["RuntimeError: group b is\nbroken"]
     assert "1 failed" in summarise([status])
     tiny.calls.clear()
@@ -228,6 +232,34 @@ def test_a_failing_group_is_recorded_and_the_others_go_on(tiny, store):
     assert tiny.calls == ["b"] and not status["failed"] and status["missing"] == 0
     assert load_result("tiny", "smoke", store)["kind"].values.tolist() == list("aabbccdd")
     assert not list(store.parts("tiny", "smoke").glob("*.json"))
+
+
+def test_a_call_that_is_killed_takes_no_other_with_it():
+    """A killed process breaks its pool, and with it what runs beside it and what waits."""
+    calls = {index: (abs, -index) for index in range(6)} | {1: (os._exit, 137)}
+    found: dict[int, int | str] = {}
+
+    def collect(call, index):
+        assert index not in found
+        try:
+            found[index] = call()
+        except BrokenProcessPool:
+            found[index] = "killed"
+
+    _in_processes(operator.call, calls, 2, collect)
+    assert found == {0: 0, 1: "killed", 2: 2, 3: 3, 4: 4, 5: 5}
+
+
+def test_a_given_pool_that_breaks_is_no_failure_of_a_group(tiny, store):
+    class Broken(Executor):
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool("gone"))
+            return future
+
+    with pytest.raises(DvaeError, match="the workers are gone"):
+        run(store, executor=Broken())
+    assert not store.status(tiny.experiment, "smoke")["failed"]
 
 
 def test_what_a_killed_run_had_stored_is_kept(tiny, store):
@@ -379,6 +411,11 @@ def test_a_damaged_checkpoint_is_set_aside(tiny, store):
     (aside,) = status["set_aside"]
     assert Path(aside).read_bytes() == b"no checkpoint" and "checkpoint.damaged" in aside
     assert run(store)["set_aside"] == []
+    # what another process is writing is not looked at
+    with atomic_path(checkpoint) as being_written:
+        being_written.write_bytes(b"half of a checkpoint")
+        assert run(store)["set_aside"] == []
+    assert checkpoint.read_bytes() == b"half of a checkpoint"
 
 
 # --- several writers and workers ------------------------------------------------------------

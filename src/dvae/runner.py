@@ -8,8 +8,19 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -126,7 +137,7 @@ def run_experiment(
     UnknownNameError, DeviceError
         Before anything runs. A group that fails is recorded and reported, the others go on.
     DvaeError
-        If the executor drops its work because its workers are gone.
+        If the given executor drops its work because its workers are gone.
     """
     experiment, store = find_experiment(name), store or Store.default()
     check_profile(profile)
@@ -145,42 +156,91 @@ def run_experiment(
     bar = progress_bar(
         total=len(todo), desc=f"{name} {profile}", unit="group", disable=not progress
     )
+    failed = 0
+
+    def collect(call: Callable[[], Any], index: int) -> None:
+        nonlocal failed
+        failed += not _guard(call, experiment, profile, groups[index], store)
+        bar.update()
+
     with bar:
-        if executor is None and (workers == 1 or len(todo) == 1):
+        if executor is not None:
+            futures = {
+                executor.submit(compute_group, *argument): index
+                for index, argument in zip(todo, arguments, strict=True)
+            }
+            for future in as_completed(futures):
+                _check_workers(future)
+                collect(future.result, futures[future])
+        elif workers == 1 or len(todo) == 1:
             for index, argument in zip(todo, arguments, strict=True):
-                _guard(
-                    functools.partial(compute_group, *argument, progress),
-                    experiment,
-                    profile,
-                    groups[index],
-                    store,
-                )
-                bar.update()
-        elif todo:
-            own = None
-            if executor is None:
-                size = min(workers, len(todo))
-                executor = own = ProcessPoolExecutor(
-                    size, mp_context=get_context("spawn"), initializer=_end_with_parent
-                )
-            try:
-                futures = {
-                    executor.submit(compute_group, *argument): index
-                    for index, argument in zip(todo, arguments, strict=True)
-                }
-                for future in as_completed(futures):
-                    _guard(future.result, experiment, profile, groups[futures[future]], store)
-                    bar.update()
-            finally:
-                if own is not None:
-                    own.shutdown(cancel_futures=True)
+                collect(functools.partial(compute_group, *argument, progress), index)
+        else:
+            _in_processes(compute_group, dict(zip(todo, arguments, strict=True)), workers, collect)
     store.merge(experiment, profile)
     status = store.status(experiment, profile)
     return status | {
-        "computed": len(todo),
+        "computed": len(todo) - failed,
         "seconds": time.perf_counter() - start,
         "set_aside": [str(path) for path in aside],
     }
+
+
+def _check_workers(future: Future) -> None:
+    """Raise DvaeError if an executor that was given has lost its workers, and this call with it."""
+    try:
+        lost = future.exception()
+    except CancelledError as error:
+        lost = error
+    if isinstance(lost, CancelledError | BrokenExecutor):
+        raise DvaeError(
+            "the workers are gone: their scheduler has ended, or cannot be reached any more; what "
+            "is stored is kept, start the same command again with a scheduler that runs"
+        ) from lost
+
+
+def _in_processes(
+    function: Callable[..., Any],
+    arguments: Mapping[int, tuple],
+    workers: int,
+    collect: Callable[[Callable[[], Any], int], None],
+) -> None:
+    """Call a function in processes of our own and hand every result, or error, to ``collect``.
+
+    When a process is killed, as where memory runs out, every call that runs is lost with the pool.
+    Those calls are made again one at a time, each in a process of its own, so that only the one
+    that is killed once more has failed; the others go on in a new pool.
+    """
+    waiting = deque(arguments)
+    while waiting:
+        running: dict[Future, int] = {}
+        lost: list[int] = []
+        with _pool(min(workers, len(waiting))) as pool:
+            while (waiting and not lost) or running:
+                while waiting and not lost and len(running) < workers:
+                    index = waiting.popleft()
+                    try:
+                        running[pool.submit(function, *arguments[index])] = index
+                    except BrokenProcessPool:
+                        lost.append(index)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    index = running.pop(future)
+                    if isinstance(future.exception(), BrokenProcessPool):
+                        lost.append(index)
+                    else:
+                        collect(future.result, index)
+        for index in lost:
+            with _pool(1) as alone:
+                collect(alone.submit(function, *arguments[index]).result, index)
+
+
+@contextlib.contextmanager
+def _pool(size: int) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(size, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _end_with_parent() -> None:
@@ -204,20 +264,19 @@ def _is_sound(checkpoint: Path) -> bool:
     return True
 
 
-def _guard(call, experiment: Experiment, profile: str, group: Group, store: Store) -> None:
-    """Run or collect a group; keep the error of one that fails."""
+def _guard(
+    call: Callable[[], Any], experiment: Experiment, profile: str, group: Group, store: Store
+) -> bool:
+    """Run or collect a group; keep the error of one that fails. Whether it went well."""
     try:
         call()
-    except CancelledError as error:
-        raise DvaeError(
-            "the workers are gone: their scheduler has ended, or cannot be reached any more; what "
-            "is stored is kept, start the same command again with a scheduler that runs"
-        ) from error
     except Exception as error:  # one group's failure must not stop the others
         failure = store.failure(experiment, profile, group)
         with atomic_path(failure) as temporary:
             message = f"{type(error).__name__}: {error}"
             temporary.write_text(json.dumps({"error": message, "shared": group.shared}))
+        return False
+    return True
 
 
 def summarise(statuses: Sequence[dict[str, Any]]) -> str:

@@ -17,6 +17,7 @@ from dvae.analysis.minima import strict_minima
 from dvae.errors import DataError
 from dvae.models import VAE, DenseVAE, PodVAE
 from dvae.models.priors import LOG_2PI, diagonal_normal
+from dvae.models.units import FieldUnits, UnitsVAE
 from dvae.models.vae import Decoder, DecoderVariance, Encoder
 from dvae.training import Ensemble, initialise
 
@@ -121,6 +122,27 @@ def test_ends_of_a_line_are_the_models_and_batches_do_not_matter(kind, monkeypat
     again = landscape.line(states[:2], states[2], np.array([0.0, 0.3, 1.0]))
     for name in data.data_vars:
         np.testing.assert_allclose(again[name], data[name], rtol=2e-6)
+
+
+def test_fields_with_a_large_mean_are_read_as_the_model_reads_them():
+    y = 101325 + 0.01 * torch.randn(N, 1, 5, 5, dtype=torch.float64)
+    units = FieldUnits.from_fields(y)
+    scaled = units(y)
+    models = [
+        UnitsVAE(initialise(PodVAE.from_fields(scaled, 4, hidden=(5,)), seed), units).eval()
+        for seed in (0, 1)
+    ]
+    landscape = Landscape(models[0], y, n_samples=4, seed=5)
+    found = landscape.evaluate(landscape.states(models))
+    expected = Ensemble(models).evaluate(y, n_samples=4, seed=5)
+    for name in ("rate", "distortion"):
+        np.testing.assert_allclose(found[name].mean("draw"), expected[name], rtol=1e-5)
+
+
+def test_a_variance_that_depends_on_z_is_refused():
+    model = DenseVAE(17, blocks=(1, 1, 1), variance_network=True).eval()
+    with pytest.raises(DataError, match="network for the decoder's variance"):
+        Landscape(model, torch.zeros(4, 3, 17, 17))
 
 
 def test_model_of_a_state_is_the_model():

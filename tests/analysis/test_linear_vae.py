@@ -64,6 +64,10 @@ def test_limits_of_the_linear_theory():
     assert limits[2] <= m / 2
     with pytest.raises(DataError, match="decreasing"):
         linear_collapse(np.array([1.0, 2.0]), m, 1, 1.0)
+    # where the latents can describe everything nothing is left for the noise
+    for n_latents in (2, 3):
+        exact = linear_collapse(np.array([2.0, 1.0]), 10, n_latents, 0.1)
+        assert [s.active for s in exact] == [0, 1]
 
 
 # ------------------------------------------------------- noise levels and the price of a rotation

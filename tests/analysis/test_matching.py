@@ -13,14 +13,17 @@ from dvae.models import DenseVAE
 from dvae.training import initialise
 
 
-@pytest.mark.parametrize("kind", ["pod", "dense"])
+@pytest.mark.parametrize("kind", ["pod", "dense", "variance network"])
 def test_signed_permutation_changes_axes_and_nothing_else(kind):
     if kind == "pod":
         models, y = pod_models(1, n_latents=3)
         model = models[0]
     else:
         y = fields(8, 17, 3)
-        model = initialise(DenseVAE(17, n_latents=3, blocks=(1, 1, 1)), 0).eval()
+        options = {"blocks": (1, 1, 1), "variance_network": kind == "variance network"}
+        model = initialise(DenseVAE(17, n_latents=3, **options), 0).eval()
+        if kind == "variance network":  # which starts from no effect
+            torch.nn.init.normal_(model.decoder.variance_network[-1].weight)
     permutation, sign = np.array([2, 0, 1]), np.array([1, -1, -1])
     new = signed_permutation(model, permutation, sign)
     with torch.no_grad():
@@ -29,6 +32,9 @@ def test_signed_permutation_changes_axes_and_nothing_else(kind):
         torch.testing.assert_close(after.scale, before.scale[:, permutation])
         torch.testing.assert_close(
             new.decoder(after.loc).mean, model.decoder(before.loc).mean, rtol=1e-4, atol=1e-5
+        )
+        torch.testing.assert_close(
+            new.decoder(after.loc).stddev, model.decoder(before.loc).stddev, rtol=1e-4, atol=1e-5
         )
     found = match_latents(after.loc.numpy(), before.loc.numpy())
     assert found[0].tolist() == permutation.tolist()

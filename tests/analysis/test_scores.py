@@ -471,6 +471,14 @@ def test_total_correlation_refuses_what_it_cannot_score():
 
 
 @pytest.mark.parametrize("score", [analysis.factor_vae_score, analysis.beta_vae_score])
+@pytest.mark.parametrize(("samples", "share"), [(200, 0.5), (200, 0.2), (512, 0.2)])
+def test_held_factors_of_two_values_are_held(score, samples, share):
+    """A bin that held both values would not hold the factor."""
+    theta = (np.random.default_rng(0).random((samples, 2)) < share).astype(float)
+    assert score(theta, theta) == 1
+
+
+@pytest.mark.parametrize("score", [analysis.factor_vae_score, analysis.beta_vae_score])
 def test_interventions_on_three_factors(score):
     """With two, the latent that varies most would tell the factor as well as the one that least."""
     theta = np.random.default_rng(0).standard_normal((512, 3))

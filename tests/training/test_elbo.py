@@ -19,6 +19,7 @@ def test_the_weight_is_per_sample():
     recipe = elbo_recipe(spectrum(), total_nodes=25)
     assert recipe.beta * 25 == pytest.approx(1)  # eq. 5 with beta = 1
     assert elbo_recipe(spectrum(), 25, beta=4.0).beta * 25 == pytest.approx(4)
+    assert recipe.label_weight == recipe.beta  # as in eq. 28
     with pytest.raises(DataError, match="beta"):
         elbo_recipe(spectrum(), 25, beta=float("nan"))
 

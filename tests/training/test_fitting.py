@@ -264,6 +264,22 @@ def test_calibrated_variance_ends_at_the_training_error():
 # --- members that diverge -------------------------------------------------------------------
 
 
+def test_a_gradient_whose_square_overflows_is_a_divergence():
+    """Adam would keep an infinite second moment, and the member would stand still unnoticed."""
+    fields = 1e12 * torch.randn(8, 3, 17, 17, generator=torch.Generator().manual_seed(0))
+    model = DenseVAE(17, blocks=(1, 1, 1)).use_variance("learned")
+    result = fit(model, fields, Recipe("r", 5, 4, variance="learned"), 0, progress=False)
+    assert result.diverged.tolist() == [True]
+
+
+def test_a_ramp_without_a_phase_begins_at_its_first_weight():
+    changes = {"schedule": "ramp", "ramp_steps": 4, "beta_initial": 1e-2, "beta": 1.0}
+    recipe = recipe_of(steps=8, reconstruction_steps=0, **changes)
+    history = fit(pod(), FIELDS, recipe, 0, progress=False, record_every=1).history
+    weights = history["beta"].values[0] / history["beta"].values[0, -1]
+    np.testing.assert_allclose(weights[:5], 10.0 ** np.linspace(-2, 0, 5), rtol=1e-6)
+
+
 @pytest.mark.parametrize("make", [pod, dense])
 @pytest.mark.parametrize("how", ["nan", "inf", "rate"])
 def test_a_diverging_member_is_frozen_and_the_others_go_on(make, how):

@@ -223,6 +223,7 @@ def test_latents_far_outside_are_said_to_be_extrapolation(line, tmp_path, dvae_c
 
 BAD_TABLES = {
     "no column": ("sample,z1\n0,1\n", "column z2 is missing; the model has 2 latents"),
+    "decimal commas": ("z1,z2\n0,5,1,5\n", "rows have more cells than the header"),
     "words": ("z1,z2\na,b\n", "does not hold numbers only"),
     "gap": ("z1,z2\n0,1\n1,\n", r"row 1 \(from 0\) holds a value that is not finite"),
     "no rows": ("z1,z2\n", r"has shape \(0, 2\)"),

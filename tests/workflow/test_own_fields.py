@@ -16,9 +16,11 @@ from dvae import DarcyDataset, DataError, load_model
 from dvae.models import FieldUnits
 from dvae.physics import FieldDataset
 from dvae.physics.samples import Samples
-from dvae.workflow import train, train_file
+from dvae.workflow import load_run, train, train_file
 from dvae.workflow._findings import describe_fields
+from dvae.workflow._scores import lowest_loss
 from dvae.workflow._summary import _overfitted
+from dvae.workflow.train import _csv
 
 QUIET = {"progress": False}
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -177,6 +179,50 @@ def test_a_sentence_for_what_is_odd_in_fields():
     assert "channel 2 holds -9e+33 in sample 5 at node (2, 3)" in describe(wrong)
     with pytest.raises(DataError, match="the fields do not vary"):
         describe(np.ones((5, 1, 3, 3)))
+
+
+@pytest.mark.parametrize("value", [1e20, 9.96921e36])
+def test_a_test_sample_that_no_model_can_read_is_said_and_nothing_is_lost(tmp_path, value):
+    """The netCDF fill value among them: found after training, which must not have been in vain."""
+    rng = np.random.default_rng(1)
+    fields = (rng.standard_normal((80, 2)) @ rng.standard_normal((2, 64))).reshape(80, 1, 8, 8)
+    n_test = np.sort(np.random.default_rng(0).permutation(80)[-10:])
+    fields[n_test[0], 0, 3, 4] = value
+    path = write(tmp_path / "fill.h5", fields)
+    out = tmp_path / "out"
+    text = train_file(path, out, members=2, steps=30, test_fraction=0.125, **QUIET)
+    assert "the loss of the test samples is not a finite number for 2 of 2 members" in text
+    assert (out / "summary.txt").exists() and len(pd.read_csv(out / "scores.csv")) == 2
+    assert load_run(out).member == 0
+    assert train_file(path, out, members=2, steps=30, test_fraction=0.125, **QUIET) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": -1}, "seed must be from 0 to"),
+        ({"seed": 2**63}, "seed must be from 0 to"),
+        ({"recipe": "calibrated", "beta": float("inf")}, "beta must be a positive number"),
+    ],
+)
+def test_what_cannot_be_trained_leaves_no_settings_behind(tmp_path, changes, message):
+    path = write(tmp_path / "bumps.h5", bumps(40)[0])
+    with pytest.raises(DataError, match=message):
+        train_file(path, tmp_path / "out", steps=5, **changes, **QUIET)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_best_member_is_told_by_finite_losses_to_the_last_digit(tmp_path):
+    table = pd.DataFrame({"member": [0, 1, 2, 3], "diverged": [False, False, False, True]})
+    for losses, best in (
+        ([np.nan, 3.0, 2.0, 1.0], 2),
+        ([np.nan, np.inf, np.nan, 1.0], 0),
+        ([-138214.1, -138214.4, 0.0, 0.0], 1),
+    ):
+        own = table.assign(loss=losses)
+        assert lowest_loss(own) == best
+        (tmp_path / "scores.csv").write_text(_csv(own))
+        assert lowest_loss(pd.read_csv(tmp_path / "scores.csv")) == best
 
 
 def test_a_factor_that_does_not_vary_is_left_out_of_the_scores(tmp_path):

@@ -16,9 +16,15 @@ __all__ = ["beta_vae_score", "factor_vae_score"]
 def _factor_batches(
     column: np.ndarray, n_bins: int, shape: tuple[int, ...], rng: np.random.Generator
 ) -> Int[np.ndarray, "vote ..."]:
-    """Samples that share a quantile bin of one factor, one bin per vote, with replacement."""
-    bins = np.array_split(np.argsort(column, kind="stable"), n_bins)
-    choice = [rng.choice(bins[b], shape[1:]) for b in rng.integers(n_bins, size=shape[0])]
+    """Samples that share a quantile bin of one factor, one bin per vote, with replacement.
+
+    Of a factor with so few values every value is a bin of its own.
+    """
+    order = np.argsort(column, kind="stable")
+    changes = np.flatnonzero(np.diff(column[order])) + 1
+    few = len(changes) < n_bins
+    bins = np.split(order, changes) if few else np.array_split(order, n_bins)
+    choice = [rng.choice(bins[b], shape[1:]) for b in rng.integers(len(bins), size=shape[0])]
     return np.stack(choice)
 
 

@@ -104,12 +104,21 @@ class Landscape:
             if value.is_floating_point()
         }
         template = self._ensemble.template
+        if (
+            template.decoder.variance_shift(torch.zeros(1, template.n_latents).to(where))
+            is not None
+        ):
+            raise DataError(
+                "the landscape of a model with a network for the decoder's variance is not "
+                "computed: its distortion is not a function of mean squared errors"
+            )
         self.total_nodes = template.total_nodes
         self.statistics, self.variance = statistics, variance
         self.theta = None if theta is None else np.asarray(theta, dtype=float)
         self.batch_size, self.n_samples = batch_size, n_samples
         with torch.no_grad():
-            self.features = template.features(fields.to(self._ensemble.parameters))
+            features = template.features(fields.to(where, template.field_dtype))
+            self.features = features.to(self._ensemble.parameters)
         generator = torch.Generator().manual_seed(seed)
         sizes = [len(batch) for batch in self.features.split(batch_size)]
         noise = [

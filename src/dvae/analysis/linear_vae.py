@@ -68,7 +68,7 @@ def linear_collapse(
     Returns
     -------
     list of LinearCollapse
-        For q = 0, 1, ..., those that exist at this beta.
+        For q = 0, 1, ..., those that exist at this beta and leave something of the variance.
 
     References
     ----------
@@ -78,8 +78,10 @@ def linear_collapse(
     if (np.diff(variances) > 0).any() or (variances < 0).any():
         raise DataError("principal variances must be decreasing and not negative")
     solutions = []
-    for q in range(n_latents + 1):
+    for q in range(min(n_latents, len(variances)) + 1):
         rest = variances[q:].sum()
+        if not rest > 0:  # nothing is left to be noise
+            break
         limit = math.inf if q == 0 else n_values * variances[q - 1] / (rest + q * variances[q - 1])
         if not beta < limit:
             continue

@@ -87,12 +87,13 @@ def signed_permutation(
         raise DataError("only an isotropic normal prior is unchanged by permuting and signing axes")
     new = copy.deepcopy(model)
     if isinstance(new, PodVAE):
-        head, entrance = _linear(new.encoder.network[-1]), _linear(new.decoder.network[0])
+        head, entrances = _linear(new.encoder.network[-1]), [_linear(new.decoder.network[0])]
         heads = [(head, 0, True), (head, n, False)]
     elif isinstance(new, DenseVAE):
         trunks = ((new.encoder.mean, True), (new.encoder.log_variance, False))
         heads = [(_linear(trunk[-1]), 0, signed) for trunk, signed in trunks]
-        entrance = _linear(new.decoder.mean[0])
+        networks = [new.decoder.mean, new.decoder.variance_network]
+        entrances = [_linear(network[0]) for network in networks if network is not None]
     else:
         raise DataError(
             f"latent axes of {type(model).__name__} are not known, only Pod and DenseVAE"
@@ -102,7 +103,8 @@ def signed_permutation(
         factor = signs.to(layer.weight) if signed else torch.ones(n).to(layer.weight)
         layer.weight[rows] = factor[:, None] * layer.weight[rows][order]
         layer.bias[rows] = factor * layer.bias[rows][order]
-    entrance.weight.copy_(signs.to(entrance.weight) * entrance.weight[:, order])
+    for entrance in entrances:
+        entrance.weight.copy_(signs.to(entrance.weight) * entrance.weight[:, order])
     return new
 
 

@@ -375,6 +375,11 @@ def _csv_factors(path: Path, count: int) -> tuple[Num[np.ndarray, "sample factor
         raise DataError(f"factors {path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # pandas' own and UnicodeDecodeError are such
         raise DataError(f"factors {path} are not a CSV table: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # then pandas made one of the first cells
+        raise DataError(
+            f"factors {path}: rows have more cells than the header; numbers need decimal points, "
+            "not commas, and cells commas between them, not semicolons."
+        )
     if len(table) != count:
         raise DataError(
             f"factors {path} have {len(table)} rows under their header, but there are {count} "
@@ -385,6 +390,11 @@ def _csv_factors(path: Path, count: int) -> tuple[Num[np.ndarray, "sample factor
             raise DataError(
                 f"factors {path}: column {table.columns.get_loc(name) + 1} has no name; leave it "
                 "out if it numbers the rows (pandas: to_csv with index=False), else name it."
+            )
+        if ";" in str(name):
+            raise DataError(
+                f"factors {path}: the header {name!r} has semicolons; put commas between the "
+                "cells, and decimal points in the numbers."
             )
         if table[name].dtype.kind not in "fiu":
             raise DataError(f"factors {path}: column {name!r} does not hold numbers only.")

@@ -215,7 +215,8 @@ class Store:
         """Rename damaged results and checkpoints to ``*.damaged-*``; return their new names."""
         with self._lock(name, profile):
             damaged = self._read_hashes(name, profile)[1]
-            for path in sorted(self.parts(name, profile).glob("*.checkpoint*")):
+            # not those of a name with a dot, which another process is writing (`atomic_path`)
+            for path in sorted(self.parts(name, profile).glob("[!.]*.checkpoint*")):
                 known = ".damaged-" in path.name
                 if not known and not checkpoint_is_sound(path) and path.exists():
                     damaged.append(path)

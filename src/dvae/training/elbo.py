@@ -76,7 +76,8 @@ def elbo_recipe(spectrum: Spectrum, total_nodes: int, beta: float = 1.0) -> Reci
 
     The decoder variance is calibrated and kept above a floor, which falls from where the first
     principal direction begins to carry information (at least the data variance) to where the last
-    of the leading ones does: the directions switch on one after the other.
+    of the leading ones does: the directions switch on one after the other. Labels, if there are
+    any, weigh as much as the rate, as in eq. 28.
 
     Parameters
     ----------
@@ -102,5 +103,6 @@ def elbo_recipe(spectrum: Spectrum, total_nodes: int, beta: float = 1.0) -> Reci
         learning_rate=2e-3,
         learning_rate_steps=((4500, 5e-4), (5500, 1e-4)),
         beta=beta / total_nodes,
+        label_weight=beta / total_nodes,
         floor=(start, end, ANNEALED),
     )

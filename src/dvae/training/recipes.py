@@ -52,7 +52,9 @@ class Recipe:
     beta_initial : float
         Weight during the reconstruction phase, per node.
     reconstruction_steps : int
-        Length of the reconstruction phase; 0 for none.
+        Length of the reconstruction phase; 0 for none. The weight changes after the step of this
+        number, counted from 0, so that a phase has one step more. Without one a feedback scheduler
+        starts at the final weight.
     schedule : {"published", "jump", "ramp"}
         After that phase: the published feedback scheduler
         ``beta <- min(beta_final, beta exp(nu f L_rec))`` with L_rec the distortion per node and

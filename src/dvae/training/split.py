@@ -49,14 +49,15 @@ class Scaling:
             )
         if raw:
             return cls(np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
-        scale = theta.std(0)
-        if len(theta) < 2 or not (scale > 0).all():
+        # of equal numbers a spread computed in floating point need not be 0
+        varies = np.ptp(theta, axis=0) > 1e-12 * np.abs(theta).max(0)
+        if len(theta) < 2 or not varies.all():
             raise DataError(
                 "labels are standardised by their own mean and spread, which takes two labelled "
                 "samples or more with different values of every factor; label more samples, or "
                 "use --raw-labels if the factors have about zero mean and unit variance"
             )
-        return cls(theta.mean(0), scale)
+        return cls(theta.mean(0), theta.std(0))
 
     def __call__(self, theta: Float[np.ndarray, "sample factor"]) -> np.ndarray:
         return (theta - self.shift) / self.scale

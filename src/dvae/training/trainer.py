@@ -102,7 +102,7 @@ class Trainer:
         self.final_beta = tensor(members.beta)
         self.data_variance = template.decoder.data_variance(features)
         beta = self.final_beta.clone()
-        if recipe.reconstruction_steps:
+        if recipe.reconstruction_steps or recipe.schedule == "ramp":
             beta.fill_(recipe.beta_initial)
         self.state = TrainingState(
             parameters=ensemble.parameters.detach().clone(),
@@ -204,12 +204,13 @@ class Trainer:
         before = {name: value.clone() for name, value in state.buffers.items()}
         gradient, loss, rate, distortion, label = self._gradient()
         with torch.no_grad():
-            finite = torch.isfinite(loss) & torch.isfinite(gradient.abs().amax(1))
+            # squares too must be finite, for Adam sums them up: they would never come back
+            norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+            finite = torch.isfinite(loss) & torch.isfinite(norm[:, 0])
             state.alive &= finite
             alive = state.alive
             gradient = torch.where(alive[:, None], gradient, 0.0)
             if self.recipe.gradient_norm is not None:
-                norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
                 shorter = self.recipe.gradient_norm / (norm + 1e-6)  # as torch's clip_grad_norm_
                 gradient = gradient * shorter.clamp_max(1.0)
             state.first_moment.lerp_(gradient, 1 - b1)

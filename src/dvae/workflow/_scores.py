@@ -65,9 +65,23 @@ def losses(
 
 
 def lowest_loss(table: pd.DataFrame) -> int:
-    """Number of the member with the lowest loss that did not diverge."""
-    row = table["loss"].where(~table["diverged"]).idxmin()
-    return int(table["member"].loc[row])
+    """Number of the member with the lowest loss, a finite one if there is one, and not diverged."""
+    alive = table[~table["diverged"].astype(bool)]
+    row = alive["loss"].where(np.isfinite(alive["loss"]), np.inf).idxmin()
+    return int(alive["member"].loc[row])
+
+
+def lost_losses(table: pd.DataFrame) -> list[str]:
+    """A sentence, if the loss of test samples is not finite for members that did not diverge."""
+    alive = table[~table["diverged"].astype(bool)]
+    if not (count := int((~np.isfinite(alive["loss"])).sum())):
+        return []
+    return [
+        f"note: the loss of the test samples is not a finite number for {count} of {len(table)} "
+        "members, and no best one can be told by it: a test sample holds values so far outside "
+        "those of the training samples that the model overflows; drop it, or replace a fill value "
+        "by NaN"
+    ]
 
 
 def _relative_error(

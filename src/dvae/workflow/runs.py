@@ -297,6 +297,11 @@ def _latents(
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
         except ValueError as error:
             raise DataError(f"{path} is not a CSV table: {error}") from error
+        if not isinstance(z.index, pd.RangeIndex):  # then pandas made one of the first cells
+            raise DataError(
+                f"{path}: rows have more cells than the header; numbers need decimal points, not "
+                "commas"
+            )
     if isinstance(z, pd.DataFrame):
         columns = [f"z{i + 1}" for i in range(n_latents)]
         if missing := [name for name in columns if name not in z]:

@@ -31,6 +31,7 @@ from dvae.workflow._scores import (
     MIN_SCORED,
     information,
     losses,
+    lost_losses,
     lowest_loss,
     make_latents,
     score_models,
@@ -42,6 +43,7 @@ __all__ = ["train_file"]
 
 POD_MODES, POD_HIDDEN = 40, (64, 64)
 CHECKPOINT = "training.checkpoint"
+MOST_SEED = 2**63  # torch takes no larger one
 LABELLING = ("labels", "label_fraction", "raw_labels")  # settings that say what is labelled
 
 
@@ -145,6 +147,8 @@ def train_file(
     loaded = FieldDataset.load(data, **reading, factors=factors, exact=True, progress=progress)
     if members < 1:
         raise DataError(f"members must be at least 1, got {members}")
+    if not 0 <= seed <= MOST_SEED - members:
+        raise DataError(f"seed must be from 0 to {MOST_SEED - members}, got {seed}")
     split = split_samples(
         loaded,
         n_latents,
@@ -196,8 +200,11 @@ def _recipe(
     elif name not in RECIPES:
         raise UnknownNameError(f"unknown recipe {name!r}; choose one of elbo, {', '.join(RECIPES)}")
     else:
-        changes = {} if beta is None else {"beta": beta / total_nodes}
-        recipe = make_recipe(name, **changes)
+        if beta is not None and not 0 < beta < np.inf:
+            raise DataError(f"beta must be a positive number, got {beta}")
+        # the label term weighs what the rate does, as in eq. 28
+        weight = {} if beta is None else dict.fromkeys(("beta", "label_weight"), beta / total_nodes)
+        recipe = make_recipe(name, **weight)
     if steps is None:
         return recipe
     if steps < 1:
@@ -339,7 +346,7 @@ def _keep(
         raise DvaeError(_unsaved(outputs))
     if split.labels is not None:
         notes += _without_labels(folder, table)
-    notes += describe_fields(fields.samples, _units(result)) + outputs.notes()
+    notes += lost_losses(table) + describe_fields(fields.samples, _units(result)) + outputs.notes()
     lines = make_summary(fields, result, table, split, spectrum, notes, source)
     lines.append(f"lowest loss: member {best}; the figures show it")
     lines.append(f"wrote {folder}: models/, scores.csv, history.nc, latents.nc, *.png")
@@ -399,7 +406,8 @@ def _without_labels(folder: Path, table: pd.DataFrame) -> list[str]:
 
 
 def _csv(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False, float_format="%.6g")
+    # as many digits as a loss of a large grid needs to tell members apart
+    return table.to_csv(index=False, float_format="%.10g")
 
 
 def _units(result: Fit) -> FieldUnits:
