@@ -225,7 +225,9 @@ def _short_phase(runs: dict[str, xr.Dataset]) -> Finding:
     four_less_standard = compare_proportions(*counts)
     found = (
         f"After a quarter of the published phase {listed(texts)} end over-regularised "
-        f"({p_text(four_less_standard.p_value)})."
+        f"({p_text(four_less_standard.p_value)}). The difference of the two shares is "
+        f"{four_less_standard.difference:+.2f}, with a 95 % interval of "
+        f"{four_less_standard.low:+.2f} to {four_less_standard.high:+.2f}."
     )
     if four_less_standard.p_value < SIGNIFICANT:
         return Finding(found, grade(four_less_standard.difference > 0))
