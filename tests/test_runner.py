@@ -257,8 +257,13 @@ def test_a_given_pool_that_breaks_is_no_failure_of_a_group(tiny, store):
             future.set_exception(BrokenProcessPool("gone"))
             return future
 
-    with pytest.raises(DvaeError, match="the workers are gone"):
-        run(store, executor=Broken())
+    class Closed(Executor):
+        def submit(self, *_):
+            raise BrokenProcessPool("gone")
+
+    for executor in Broken(), Closed():
+        with pytest.raises(DvaeError, match="the workers are gone"):
+            run(store, executor=executor)
     assert not store.status(tiny.experiment, "smoke")["failed"]
 
 

@@ -41,6 +41,10 @@ from dvae.training.ensemble import check_device
 
 __all__ = ["compute_group", "compute_trials", "run_experiment", "summarise"]
 
+WORKERS_GONE = (
+    "the workers are gone: their scheduler has ended, or cannot be reached any more; what is "
+    "stored is kept, start the same command again with a scheduler that runs"
+)
 _TURN = threading.Lock()
 
 
@@ -130,7 +134,8 @@ def run_experiment(
     Returns
     -------
     dict
-        :meth:`Store.status` after the run, with ``seconds`` and the files ``set_aside``.
+        :meth:`Store.status` after the run, with ``seconds``, the number of groups that were
+        ``computed`` (without those that failed) and the files ``set_aside``.
 
     Raises
     ------
@@ -165,10 +170,13 @@ def run_experiment(
 
     with bar:
         if executor is not None:
-            futures = {
-                executor.submit(compute_group, *argument): index
-                for index, argument in zip(todo, arguments, strict=True)
-            }
+            try:
+                futures = {
+                    executor.submit(compute_group, *argument): index
+                    for index, argument in zip(todo, arguments, strict=True)
+                }
+            except BrokenExecutor as error:
+                raise DvaeError(WORKERS_GONE) from error
             for future in as_completed(futures):
                 _check_workers(future)
                 collect(future.result, futures[future])
@@ -193,10 +201,7 @@ def _check_workers(future: Future) -> None:
     except CancelledError as error:
         lost = error
     if isinstance(lost, CancelledError | BrokenExecutor):
-        raise DvaeError(
-            "the workers are gone: their scheduler has ended, or cannot be reached any more; what "
-            "is stored is kept, start the same command again with a scheduler that runs"
-        ) from lost
+        raise DvaeError(WORKERS_GONE) from lost
 
 
 def _in_processes(

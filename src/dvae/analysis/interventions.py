@@ -18,7 +18,7 @@ def _factor_batches(
 ) -> Int[np.ndarray, "vote ..."]:
     """Samples that share a quantile bin of one factor, one bin per vote, with replacement.
 
-    Of a factor with so few values every value is a bin of its own.
+    Of a factor with ``n_bins`` values or fewer every value is a bin of its own.
     """
     order = np.argsort(column, kind="stable")
     changes = np.flatnonzero(np.diff(column[order])) + 1

@@ -31,7 +31,7 @@ HP = ("hierarchical", AS_CODED)
 LOWER = {"holds": "lower", "fails": "not lower", "undecided": "perhaps lower"}
 SMALL = {
     "holds": "and so small more often",
-    "fails": "and so small no more often or in fewer than nine of ten",
+    "fails": "and so small no more often",
     "undecided": "and so small perhaps more often",
 }
 
@@ -188,13 +188,14 @@ def _e4_factorised(results: Results) -> Finding:
     for prior, own in correlations.items():
         part, small = lower_part(own, plain), int((own <= FACTORISED).sum())
         consistent = exceeds_part(small, len(own), plain_small, len(plain), ALWAYS)
+        often = SMALL[consistent.outcome]
         if small < ALWAYS * len(own):
-            consistent = Part("fails", 1.0)
+            consistent, often = Part("fails", 1.0), "and so small in fewer than nine of ten"
         verdicts.append(combine(part, consistent))
         open_parts += [part, consistent]
         texts.append(
             f"{small} of {len(own)} runs with {SHORT_NAMES[prior]} (median {np.median(own):.2f} "
-            f"nats; {LOWER[part.outcome]} than without, {SMALL[consistent.outcome]})"
+            f"nats; {LOWER[part.outcome]} than without, {often})"
         )
     texts.insert(
         0, f"{plain_small} of {len(plain)} runs without HP (median {np.median(plain):.2f} nats)"

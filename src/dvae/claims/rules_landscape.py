@@ -63,11 +63,11 @@ def _t1_collapsed_decoder(results: Results) -> Finding:
     variance = float(abs(full["variance_error"]).max())
     mean = float(mini["mean_error"].max())
     found = (
-        f"In {full.sizes['trial']} models whose every step takes all data the decoded mean is off, "
-        f"and changes with the latents, by at most {100 * worst:.2g} % of the standard deviation "
-        f"of the data, and the decoded variance by at most {100 * variance:.2g} % of the variance "
-        f"of the data (root mean squares over the nodes). In {mini.sizes['trial']} models whose "
-        f"steps take a part of the data the decoded mean field is off by at most "
+        f"In {full.sizes['trial']} models whose every step takes all data, the decoded mean is "
+        f"off, and changes with the latents, by at most {100 * worst:.2g} % of the standard "
+        f"deviation of the data, and the decoded variance by at most {100 * variance:.2g} % of the "
+        f"variance of the data (root mean squares over the nodes). In {mini.sizes['trial']} models "
+        f"whose steps take a part of the data, the decoded mean field is off by at most "
         f"{100 * mean:.2g} % of the norm of the mean field of the data."
     )
     return Finding(found, either(worst < EQUAL_MEAN, mean < EQUAL_MEAN))

@@ -64,7 +64,7 @@ UNIFORM_SHARE = DIAGONAL_WIDTH / (DIAGONAL - np.degrees(np.arctan(1 / DISENTANGL
 
 @rule_of(
     "G1",
-    "section 5.2, figs 8, 9",
+    "section 5.2, fig. 9",
     "If the factors are shifted and scaled, with the distribution N([1, 1], 0.5 I), a VAE with the "
     "standard normal prior never disentangles. With a hierarchical prior (HP) it does.",
     "never; yes",

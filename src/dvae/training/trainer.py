@@ -204,7 +204,7 @@ class Trainer:
         before = {name: value.clone() for name, value in state.buffers.items()}
         gradient, loss, rate, distortion, label = self._gradient()
         with torch.no_grad():
-            # squares too must be finite, for Adam sums them up: they would never come back
+            # the sum of squares too must be finite: an infinite second moment never comes back
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
             finite = torch.isfinite(loss) & torch.isfinite(norm[:, 0])
             state.alive &= finite

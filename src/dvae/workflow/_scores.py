@@ -76,11 +76,11 @@ def lost_losses(table: pd.DataFrame) -> list[str]:
     alive = table[~table["diverged"].astype(bool)]
     if not (count := int((~np.isfinite(alive["loss"])).sum())):
         return []
+    unknown = ", and no best one can be told by it" if count == len(alive) else ""
     return [
         f"note: the loss of the test samples is not a finite number for {count} of {len(table)} "
-        "members, and no best one can be told by it: a test sample holds values so far outside "
-        "those of the training samples that the model overflows; drop it, or replace a fill value "
-        "by NaN"
+        f"members{unknown}: a test sample holds values so far outside those of the training "
+        "samples that the model overflows; mend or drop it"
     ]
 
 

@@ -43,7 +43,7 @@ __all__ = ["train_file"]
 
 POD_MODES, POD_HIDDEN = 40, (64, 64)
 CHECKPOINT = "training.checkpoint"
-MOST_SEED = 2**63  # torch takes no larger one
+MOST_SEED = 2**63  # stored as signed numbers of 64 bits
 LABELLING = ("labels", "label_fraction", "raw_labels")  # settings that say what is labelled
 
 
@@ -202,7 +202,7 @@ def _recipe(
     else:
         if beta is not None and not 0 < beta < np.inf:
             raise DataError(f"beta must be a positive number, got {beta}")
-        # the label term weighs what the rate does, as in eq. 28
+        # with a weight of one's own the label term weighs what the rate does, as in eq. 28
         weight = {} if beta is None else dict.fromkeys(("beta", "label_weight"), beta / total_nodes)
         recipe = make_recipe(name, **weight)
     if steps is None:
