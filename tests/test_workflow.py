@@ -229,7 +229,7 @@ def test_labels_are_read_in_their_order(tmp_path):
         ({"members": 10**8}, DataError, "members of .* GiB of memory"),
         ({"n_latents": 200_000}, DataError, "200000 latents are more than the 48 training"),
         ({"beta": 0.0}, DataError, "beta must be a positive"),
-        ({"recipe": "annealed", "beta": -1.0}, DataError, "beta must be positive"),
+        ({"recipe": "annealed", "beta": -1.0}, DataError, "beta must be a positive number"),
         ({"n_latents": 0}, DataError, "latents"),
         ({"steps": 0}, DataError, "steps"),
         ({"prior": "flat"}, UnknownNameError, "unknown prior"),

@@ -204,11 +204,11 @@ class Claim:
         Label of the chapter of the book that treats it.
     experiments : tuple of str
         Stored results that decide it.
+    decide : callable
+        ``decide(results) -> Finding``.
     network : str
         The network of all runs that it speaks of, which then stands before what was found; empty
         where the finding names it, or where none is trained.
-    decide : callable
-        ``decide(results) -> Finding``.
     """
 
     name: str
@@ -217,8 +217,8 @@ class Claim:
     paper: str
     chapter: str
     experiments: tuple[str, ...]
-    network: str
     decide: Callable[[Results], Finding]
+    network: str = ""
 
     @property
     def rule(self) -> str:
@@ -246,7 +246,7 @@ def rule_of(
     """Decorator that registers a rule with the claim that it decides; see :class:`Claim`."""
 
     def register(decide: Rule) -> Rule:
-        CLAIMS[name] = Claim(name, where, statement, paper, chapter, experiments, network, decide)
+        CLAIMS[name] = Claim(name, where, statement, paper, chapter, experiments, decide, network)
         return decide
 
     return register
