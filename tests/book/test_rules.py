@@ -6,6 +6,7 @@ import re
 
 import nbformat
 import pytest
+import yaml
 
 from bookkit.chapters import ROOT, Chapter, all_chapters, code_cells, parameters, read, toc_pages
 from bookkit.lint import lost_tables, oversized
@@ -43,6 +44,16 @@ def test_numbered_chapters_stand_in_the_order_of_their_prefixes():
     assert prefixes == sorted(set(prefixes))
     numbers = [int(prefix) for prefix in prefixes if prefix.isdigit()]
     assert numbers == list(range(len(numbers)))  # 00 is the primer, before chapter 1
+
+
+def test_the_first_page_introduces_every_other_in_the_order_and_with_the_number_of_the_toc():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    first = (ROOT / f"{toc['root']}.md").read_text()
+    introduced = re.findall(r"^(-|\d+\.) \{doc\}`(\w+)`", first, flags=re.MULTILINE)
+    assert [f"book/{name}" for _, name in introduced] == toc_pages()[1:]
+    numbered = [len(part["chapters"]) for part in toc["parts"] if part["numbered"]]
+    numbers = [mark for mark, _ in introduced if mark != "-"]
+    assert numbers == [f"{number}." for number in range(1, sum(numbered) + 1)]
 
 
 @each_chapter
