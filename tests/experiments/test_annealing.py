@@ -59,6 +59,26 @@ def test_schedules_have_fifty_runs_or_are_a_control():
     assert sorted(row.index(True) for row in changed if sum(row) == 1) == [0, 1, 2]
 
 
+def test_agreement_is_asked_of_fifty_runs_that_no_other_study_has():
+    names = ("factors", "start", "length")
+    asked, stored = (
+        {
+            (*(g.shared[name] for name in names), g.shared["recipe"]["learning_rate"], t["seed"])
+            for g in find_experiment(experiment).groups("laptop")
+            for t in g.trials
+        }
+        for experiment in ("dense_agreement", "dense_schedules")
+    )
+    assert len(asked) == 100 and not asked & stored
+    main = {(*row[:-1], seed) for row in stored for seed in range(50, 100) if row[-1] == 49}
+    assert asked == main  # the schedule of which fifty runs of each set are stored
+    experiment = find_experiment("dense_agreement")
+    data = experiment.compute(
+        experiment.groups("smoke")[0], device="cpu", progress=False, checkpoint=None
+    )
+    assert data["latent_mean"].dims == ("trial", "sample", "latent")
+
+
 def test_latent_rates_are_those_of_the_whole():
     experiment = find_experiment("noise_levels")
     group = experiment.groups("smoke")[-1]  # the least noise

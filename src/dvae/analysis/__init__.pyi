@@ -1,4 +1,8 @@
 # What `dvae.analysis` offers; its __init__.py reads it.
+from .agreement import agreement_of_runs as agreement_of_runs
+from .agreement import agreement_of_turned as agreement_of_turned
+from .agreement import latent_agreement as latent_agreement
+from .agreement import typical_run as typical_run
 from .baselines import ica_latents as ica_latents
 from .baselines import linear_regression_latents as linear_regression_latents
 from .baselines import pca_latents as pca_latents

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dvae.errors import UnknownNameError
-from dvae.experiments.annealing import DENSE_SCHEDULES, NOISE_LEVELS, PRINCIPAL_AXES, SCHEDULES
+from dvae.experiments.annealing import (
+    DENSE_AGREEMENT,
+    DENSE_SCHEDULES,
+    NOISE_LEVELS,
+    PRINCIPAL_AXES,
+    SCHEDULES,
+)
 from dvae.experiments.architecture import ARCHITECTURE
 from dvae.experiments.baselines import BASELINES
 from dvae.experiments.beta_sweep import BETA_SWEEP
@@ -90,6 +96,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         NOISE_LEVELS,
         SCHEDULES,
         DENSE_SCHEDULES,
+        DENSE_AGREEMENT,
         MANY_FACTORS,
         CORRELATED_PRIORS,
         TASKS,
