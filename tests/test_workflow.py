@@ -15,11 +15,13 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from dvae import DarcyDataset, DataError, UnknownNameError, load_model
+from dvae.analysis import agreement_of_runs, latent_agreement
 from dvae.cli import app
 from dvae.storage import digest_path
 from dvae.training.split import load_labels
 from dvae.workflow import train as workflow
 from dvae.workflow import train_file
+from dvae.workflow._summary import _agreement
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,36 @@ def test_reference_layout(reference_file, tmp_path):
         assert history["rate"].shape == (2, 60)
     figures = {"history", "reconstruction", "traversals", "latents", "distributions"}
     assert figures == {path.stem for path in out.glob("*.png")}
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("members", [1, 2, 3])
+def test_models_are_compared_with_each_other(reference_file, tmp_path, members):
+    path, _ = reference_file
+    options = {"orientation": "reference", "test_fraction": 0.5, "progress": False}
+    text = train_file(path, tmp_path / "out", steps=40, members=members, **options)
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert ("agreement" in scores) == (members > 1) == ("latents of two models agree" in text)
+    if members > 1:
+        with xr.open_dataset(tmp_path / "out" / "latents.nc", engine="h5netcdf") as latents:
+            test = latents["role"].values == "test"
+            mean = latents["latent_mean"].values[:, test]
+        table = latent_agreement(mean)
+        np.testing.assert_allclose(scores["agreement"], agreement_of_runs(table), rtol=1e-6)
+
+
+@pytest.mark.parametrize("agreement", [0.8, 0.99])
+def test_a_typical_model_is_named_where_the_models_have_something_in_common(agreement):
+    scores = pd.DataFrame(
+        {"member": [0, 1, 2, 3], "agreement": [agreement, np.nan, agreement + 1e-3, agreement]}
+    )
+    line = _agreement(scores, False, 2)
+    assert f"agree to {agreement:.2g} in the median" in line and "0.89: turned at random" in line
+    assert ("most like the others: member 2." in line) == (agreement > 0.9)
+    assert ("no model is typical" in line) == (agreement < 0.9)
+    assert "member" not in _agreement(scores, True, 2)  # labels say which latents are right
+    assert "member" not in _agreement(scores[:3], False, 2)  # two cannot outvote each other
+    assert _agreement(scores, False, 1) == ""
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -9,9 +9,11 @@ import xarray as xr
 from jaxtyping import Float
 
 from dvae.analysis import (
+    agreement_of_runs,
     ceiling,
     disentanglement_score,
     join_classes,
+    latent_agreement,
     mean_correlation_coefficient,
     modularity_score,
     mutual_information_gap,
@@ -131,8 +133,9 @@ def score_models(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Scores of the test samples' latents, and a sentence on each that does not apply.
 
-    NaN for members that are not ``alive``, and where a score does not apply. ``theta`` holds the
-    factors of the same samples, all of which vary, if they are known.
+    NaN for members that are not ``alive``, and where a score does not apply; ``agreement`` is there
+    if there are two members to agree. ``theta`` holds the factors of the same samples, all of which
+    vary, if they are known.
     """
     table, reasons = pd.DataFrame(index=range(len(mean))), {}
 
@@ -144,6 +147,9 @@ def score_models(
             reasons[name] = str(error)
 
     add("total_correlation", total_correlation)
+    if alive.sum() > 1:
+        table["agreement"] = np.nan
+        table.loc[alive, "agreement"] = agreement_of_runs(latent_agreement(mean[alive]))
     if theta is None or not theta.shape[1]:
         return table, []
     theta, classes = join_classes(theta)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dvae.analysis import linear_collapse
+from dvae.analysis import agreement_of_turned, linear_collapse
 from dvae.conventions import OVERFITTED
 from dvae.physics import FieldDataset
 from dvae.training import Fit, Recipe, Spectrum
 from dvae.training.split import Split
 
 COLUMNS = ("member", "seed", "rate", "distortion", "relative_error", "latents_in_use")
-SCORES = ("s_d", "s_d_ceiling", "mcc", "s_kl", "mig")
+SCORES = ("agreement", "s_d", "s_d_ceiling", "mcc", "s_kl", "mig")
 FEW_ERRORS = 0.1  # relative error below which nobody is told what to change
+FEWEST_VOTERS = 3  # models of which one can be more typical than another
 NO_WEIGHT = 1e-9  # a beta at which every solution of the linear theory exists
 
 
@@ -58,6 +59,8 @@ def make_summary(
         lines.append(line)
     if line := _overfitted(scores):
         lines.append(line)
+    if line := _agreement(scores, split.labels is not None, result.ensemble.template.n_latents):
+        lines.append(line)
     dead = scores["over_regularised"] & ~scores["diverged"]
     if dead.any():
         lines += _advice(int(dead.sum()), len(scores), recipe, n1 * n2, spectrum)
@@ -87,6 +90,26 @@ def _overfitted(scores: pd.DataFrame) -> str:
         f"{test[first]:.2g} on test and {training[first]:.2g} on training samples (member "
         f"{first}); try more samples, fewer --steps, or in Python a smaller network (hidden of "
         "PodVAE)"
+    )
+
+
+def _agreement(scores: pd.DataFrame, labelled: bool, n_latents: int) -> str:
+    """How far the models have the same latents, and which one is most like the others."""
+    if "agreement" not in scores or n_latents < 2:
+        return ""
+    known, chance = scores["agreement"].dropna(), agreement_of_turned(n_latents)
+    line = (
+        f"latents of two models agree to {known.median():.2g} in the median (1: the same up to "
+        f"order, sign and scale; {chance:.2g}: turned at random)"
+    )
+    if labelled or len(known) < FEWEST_VOTERS:
+        return line
+    if known.median() <= chance:
+        return f"{line}; no model is typical of the others"
+    typical = int(scores["member"][known.idxmax()])
+    return (
+        f"{line}; most like the others: member {typical}. Where most models find the factors that "
+        "is one of them, but models can agree on latents that are not the factors"
     )
 
 
