@@ -1,6 +1,6 @@
 # What `dvae.analysis` offers; its __init__.py reads it.
+from .agreement import agreement_by_chance as agreement_by_chance
 from .agreement import agreement_of_runs as agreement_of_runs
-from .agreement import agreement_of_turned as agreement_of_turned
 from .agreement import latent_agreement as latent_agreement
 from .agreement import typical_run as typical_run
 from .baselines import ica_latents as ica_latents
@@ -11,6 +11,7 @@ from .degenerate import is_diverged as is_diverged
 from .degenerate import score_runs as score_runs
 from .directions import random_direction as random_direction
 from .divergence import kl_divergence_knn as kl_divergence_knn
+from .information import latent_information as latent_information
 from .information import modularity_score as modularity_score
 from .information import mutual_information as mutual_information
 from .information import mutual_information_gap as mutual_information_gap

@@ -12,7 +12,27 @@ from dvae.analysis._checks import Latents, Samples, as_pair, varying
 from dvae.analysis._columns import MIN_SAMPLES, checked_bins, mean_gap, quantile_bins
 from dvae.errors import DataError
 
-__all__ = ["modularity_score", "mutual_information", "mutual_information_gap"]
+__all__ = [
+    "latent_information",
+    "modularity_score",
+    "mutual_information",
+    "mutual_information_gap",
+]
+
+
+def latent_information(
+    mean: Float[np.ndarray, "*run sample latent"], scale: Float[np.ndarray, "*run sample latent"]
+) -> Float[np.ndarray, "*run latent"]:
+    r"""Nats that each latent tells of a sample, were its means normal.
+
+    .. math:: \tfrac12 \log(1 + \mathrm{var}_y[\mu_i(y)] / \mathrm{mean}_y[\sigma_i^2(y)])
+
+    Parameters
+    ----------
+    mean, scale : array (..., sample, latent)
+        Means and standard deviations of q(z|y), of one model or of several.
+    """
+    return 0.5 * np.log1p(mean.var(-2) / (scale**2).mean(-2))
 
 
 def mutual_information(

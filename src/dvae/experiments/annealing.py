@@ -28,9 +28,9 @@ Studies of PodVAE and the theory of the linear VAE (``dvae.analysis.linear_vae``
   ``dense_schedules`` (45 and 33 of the first fifty found the axes) and keeps their latents, to see
   whether the run to keep can be told without labels. Said before any run: the same shares within
   their intervals; of ten runs, in the order of their seeds, the one whose latents agree best with
-  those of the others (``analysis.typical_run``) is disentangled in every ten of the standard normal
-  set and in at least four of five of the four modes, and the one with the lowest loss is
-  disentangled as often as any.
+  those of the others (``analysis.typical_run``) is disentangled in all five groups of ten with the
+  standard normal set, and in at least four of the five with the four modes; the one with the lowest
+  loss as often as a run taken at random (which so few groups hardly test).
 """
 
 from __future__ import annotations

@@ -55,9 +55,9 @@ def chosen_runs(
     Parameters
     ----------
     agreement : array (run, run)
-        From :func:`dvae.analysis.latent_agreement`: NaN for runs that diverged.
+        From :func:`dvae.analysis.latent_agreement`; a run with NaN is never chosen.
     loss : array (run,)
-        Loss of every run; one that is not finite is never chosen.
+        Loss of every run; by it a run whose loss is not finite is not chosen either.
     groups : array of int (group, size)
         Numbers of runs, two or more in a group.
 
@@ -65,19 +65,22 @@ def chosen_runs(
     -------
     pandas.DataFrame
         A row for each group, with the numbers of the runs: ``loss``, that with the lowest loss,
-        and ``agreement``, that whose median agreement with the others of its group is largest.
+        and ``agreement``, that whose median agreement with the others of its group is largest (the
+        first one of equals, as always of two).
 
     Raises
     ------
     DataError
-        If a group has fewer than two runs that did not diverge.
+        If a group has fewer than two runs with finite latents, or none of them a finite loss.
     """
     among = agreement[groups[:, :, None], groups[:, None, :]]
     among[:, np.eye(groups.shape[1], dtype=bool)] = np.nan
     finite = np.isfinite(among).any(2)
-    losses = np.where(np.isfinite(loss), loss, np.inf)[groups]
+    losses = np.where(np.isfinite(loss)[groups] & finite, loss[groups], np.inf)
     if (finite.sum(1) < 2).any() or np.isinf(losses).all(1).any():
-        raise DataError("a group has fewer than two runs that did not diverge")
+        raise DataError(
+            "a group has fewer than two runs with finite latents, or none with a finite loss"
+        )
     median = np.full(finite.shape, -np.inf)
     median[finite] = np.nanmedian(among[finite], axis=1)
     rows = np.arange(len(groups))

@@ -72,8 +72,8 @@ MEANINGS = {
     "all of them, more may tell more (--latents).",
     "total_correlation": "How much the latents tell about each other, in nats. "
     "0 for independent latents.",
-    "agreement": "How far the latents are those of the other models, up to order, sign and scale "
-    "(absolute rank correlation, median over the other models): 1 if they are the same.",
+    "agreement": "How far the latents in use are those of the other models, up to order, sign and "
+    "scale (absolute rank correlation, median over the other models): 1 if they are the same.",
     "s_d": "Disentanglement score of eq. 6 for standardised factors; to be compared with "
     "s_d_ceiling.",
     "s_d_ceiling": "The score that the factors themselves would have.",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dvae.analysis import (
     agreement_of_runs,
@@ -14,6 +14,7 @@ from dvae.analysis import (
     disentanglement_score,
     join_classes,
     latent_agreement,
+    latent_information,
     mean_correlation_coefficient,
     modularity_score,
     mutual_information_gap,
@@ -46,9 +47,9 @@ def losses(
     ``loss`` is what was trained, the distortion plus the rate times the recipe's final beta per
     sample. ``relative_error`` is about the mean field, in units of the channels' spreads: 1 for a
     model that answers with the mean field; ``training_error`` is the same of about as many
-    training samples. ``knows`` is from :func:`information`; a model none of whose latents is in
-    use is over-regularised here, whatever its rate: that of a posterior which is the same for
-    every sample, and not the prior, is not small.
+    training samples. ``knows`` is from :func:`dvae.analysis.latent_information`; a model none of
+    whose latents is in use is over-regularised here, whatever its rate: that of a posterior which
+    is the same for every sample, and not the prior, is not small.
     """
     ensemble, test = result.ensemble, samples[split.test]
     seen = split.training[:: max(1, len(split.training) // len(split.test))]
@@ -102,14 +103,6 @@ def _relative_error(
     return (error / size).sqrt().numpy()
 
 
-def information(mean: Encoded, scale: Encoded) -> Float[np.ndarray, "member latent"]:
-    r"""Nats that each latent tells of a sample, were its means normal.
-
-    .. math:: \tfrac12 \log(1 + \mathrm{var}_y[\mu_i(y)] / \mathrm{mean}_y[\sigma_i^2(y)])
-    """
-    return 0.5 * np.log1p(mean.var(1) / (scale**2).mean(1))
-
-
 def scored_factors(
     theta: Float[np.ndarray, "sample factor"], test: np.ndarray
 ) -> tuple[list[int], list[str]]:
@@ -130,12 +123,13 @@ def score_models(
     mean: Float[np.ndarray, "member sample latent"],
     alive: np.ndarray,
     theta: Float[np.ndarray, "sample factor"] | None,
+    in_use: Bool[np.ndarray, "member latent"] | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Scores of the test samples' latents, and a sentence on each that does not apply.
 
-    NaN for members that are not ``alive``, and where a score does not apply; ``agreement`` is there
-    if there are two members to agree. ``theta`` holds the factors of the same samples, all of which
-    vary, if they are known.
+    NaN for members that are not ``alive``, and where a score does not apply; two that are alive
+    have an ``agreement`` of their latents ``in_use`` (by default all). ``theta`` holds the factors
+    of the same samples, all of which vary, if they are known.
     """
     table, reasons = pd.DataFrame(index=range(len(mean))), {}
 
@@ -148,8 +142,9 @@ def score_models(
 
     add("total_correlation", total_correlation)
     if alive.sum() > 1:
+        among = latent_agreement(mean[alive], None if in_use is None else in_use[alive])
         table["agreement"] = np.nan
-        table.loc[alive, "agreement"] = agreement_of_runs(latent_agreement(mean[alive]))
+        table.loc[alive, "agreement"] = agreement_of_runs(among)
     if theta is None or not theta.shape[1]:
         return table, []
     theta, classes = join_classes(theta)
@@ -183,7 +178,11 @@ def make_latents(
         {
             "latent_mean": (("member", "sample", "latent"), mean),
             "latent_scale": (("member", "sample", "latent"), scale),
-            "information": (("member", "latent"), information(mean, scale), {"units": "nats"}),
+            "information": (
+                ("member", "latent"),
+                latent_information(mean, scale),
+                {"units": "nats"},
+            ),
         },
         coords={"role": ("sample", role), "seed": ("member", list(result.seeds))},
     )

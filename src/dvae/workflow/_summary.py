@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dvae.analysis import agreement_of_turned, linear_collapse
-from dvae.conventions import OVERFITTED
+from dvae.analysis import agreement_by_chance, linear_collapse
+from dvae.conventions import OVERFITTED, SIGNIFICANT
 from dvae.physics import FieldDataset
 from dvae.training import Fit, Recipe, Spectrum
 from dvae.training.split import Split
@@ -59,7 +59,7 @@ def make_summary(
         lines.append(line)
     if line := _overfitted(scores):
         lines.append(line)
-    if line := _agreement(scores, split.labels is not None, result.ensemble.template.n_latents):
+    if line := _agreement(scores, split.labels is not None):
         lines.append(line)
     dead = scores["over_regularised"] & ~scores["diverged"]
     if dead.any():
@@ -93,23 +93,26 @@ def _overfitted(scores: pd.DataFrame) -> str:
     )
 
 
-def _agreement(scores: pd.DataFrame, labelled: bool, n_latents: int) -> str:
+def _agreement(scores: pd.DataFrame, labelled: bool) -> str:
     """How far the models have the same latents, and which one is most like the others."""
-    if "agreement" not in scores or n_latents < 2:
+    if "agreement" not in scores or (known := scores["agreement"].dropna()).empty:
         return ""
-    known, chance = scores["agreement"].dropna(), agreement_of_turned(n_latents)
+    in_use, middle = int(scores["latents_in_use"].max()), known.median()
+    if in_use < 2:  # nothing to turn
+        return ""
+    limit = float(np.quantile(agreement_by_chance(in_use, len(known)), 1 - SIGNIFICANT))
     line = (
-        f"latents of two models agree to {known.median():.2g} in the median (1: the same up to "
-        f"order, sign and scale; {chance:.2g}: turned at random)"
+        f"the median model agrees to {middle:.3f} with the others on the latents (1: the same up "
+        f"to order, sign and scale; above {limit:.3f}: more than models turned at random)"
     )
     if labelled or len(known) < FEWEST_VOTERS:
         return line
-    if known.median() <= chance:
-        return f"{line}; no model is typical of the others"
+    if middle <= limit:
+        return f"{line}; none is typical of the others"
     typical = int(scores["member"][known.idxmax()])
     return (
-        f"{line}; most like the others: member {typical}. Where most models find the factors that "
-        "is one of them, but models can agree on latents that are not the factors"
+        f"{line}; most like the others: member {typical}. Where most models find the factors, that "
+        "one most likely does too; but models can agree on latents that are not the factors"
     )
 
 

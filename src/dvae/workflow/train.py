@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from dvae.analysis import latent_information
+from dvae.conventions import IN_USE
 from dvae.errors import DataError, DvaeError, UnknownNameError
 from dvae.models import VAE, DenseVAE, FieldUnits, PodBasis, PodVAE, UnitsVAE, save_model
 from dvae.physics import FieldDataset
@@ -29,7 +31,6 @@ from dvae.workflow._limits import check_kept, check_latents, check_sizes
 from dvae.workflow._outputs import Outputs, write_text
 from dvae.workflow._scores import (
     MIN_SCORED,
-    information,
     losses,
     lost_losses,
     lowest_loss,
@@ -331,14 +332,15 @@ def _keep(
         for i, member in enumerate(result.models)
     ]
     mean, scale = (x.numpy() for x in result.ensemble.encode(fields.samples))
-    table = losses(result, fields.samples, split, information(mean, scale))
+    knows = latent_information(mean, scale)
+    table = losses(result, fields.samples, split, knows)
     latents = make_latents(result, fields, split, mean, scale).assign_attrs(made_by)
     for name, data in {
         "history.nc": result.history.assign_attrs(made_by),
         "latents.nc": latents,
     }.items():
         outputs.make(name, functools.partial(outputs.write_netcdf, name, data))
-    table, notes = _scored(outputs, table, mean[:, split.test], fields, split)
+    table, notes = _scored(outputs, table, mean[:, split.test], knows > IN_USE, fields, split)
     outputs.make("scores.csv", lambda: write_text(folder / "scores.csv", _csv(table)))
     best = lowest_loss(table)
     draw_figures(outputs, result, fields, latents, best)
@@ -362,6 +364,7 @@ def _scored(
     outputs: Outputs,
     table: pd.DataFrame,
     mean: Float[np.ndarray, "member sample latent"],
+    in_use: Bool[np.ndarray, "member latent"],
     fields: FieldDataset,
     split: Split,
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -378,7 +381,7 @@ def _scored(
     found: list[pd.DataFrame] = []
 
     def score() -> None:
-        scores, reasons = score_models(mean, alive, theta)
+        scores, reasons = score_models(mean, alive, theta, in_use)
         found.append(scores)
         notes.extend(reasons)
 
