@@ -55,7 +55,7 @@ def chosen_runs(
     Parameters
     ----------
     agreement : array (run, run)
-        From :func:`dvae.analysis.latent_agreement`; a run with NaN is never chosen.
+        From :func:`dvae.analysis.agreement.latent_agreement`; a run with NaN is never chosen.
     loss : array (run,)
         Loss of every run; by it a run whose loss is not finite is not chosen either.
     groups : array of int (group, size)

@@ -47,9 +47,9 @@ def losses(
     ``loss`` is what was trained, the distortion plus the rate times the recipe's final beta per
     sample. ``relative_error`` is about the mean field, in units of the channels' spreads: 1 for a
     model that answers with the mean field; ``training_error`` is the same of about as many
-    training samples. ``knows`` is from :func:`dvae.analysis.latent_information`; a model none of
-    whose latents is in use is over-regularised here, whatever its rate: that of a posterior which
-    is the same for every sample, and not the prior, is not small.
+    training samples. ``knows`` is from ``dvae.analysis.latent_information``; a model none of whose
+    latents is in use is over-regularised here, whatever its rate: that of a posterior which is the
+    same for every sample, and not the prior, is not small.
     """
     ensemble, test = result.ensemble, samples[split.test]
     seen = split.training[:: max(1, len(split.training) // len(split.test))]
