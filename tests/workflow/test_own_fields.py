@@ -69,7 +69,7 @@ def test_a_model_ignores_the_data_if_its_row_shows_no_latent_in_use(tmp_path, mo
     """Both have a rate near 0 after a step; one of them has a latent that tells 0.3 nats."""
     path = write(tmp_path / "bumps.h5", bumps(40)[0])
     tells = np.array([[0.3, 0.0], [0.05, 0.05]])
-    monkeypatch.setattr("dvae.workflow.train.information", lambda mean, scale: tells)
+    monkeypatch.setattr("dvae.workflow.train.latent_information", lambda mean, scale: tells)
     text = train_file(path, tmp_path / "out", members=2, steps=1, **QUIET)
     found = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert (found["rate"] < 0.1).all()
