@@ -15,6 +15,7 @@ COLUMNS = ("member", "seed", "rate", "distortion", "relative_error", "latents_in
 SCORES = ("agreement", "s_d", "s_d_ceiling", "mcc", "s_kl", "mig")
 FEW_ERRORS = 0.1  # relative error below which nobody is told what to change
 FEWEST_VOTERS = 3  # models of which one can be more typical than another
+MOST_TURNED = 20  # models that are turned at random: more lower the limit a little, and take long
 NO_WEIGHT = 1e-9  # a beta at which every solution of the linear theory exists
 
 
@@ -100,7 +101,8 @@ def _agreement(scores: pd.DataFrame, labelled: bool) -> str:
     in_use, middle = int(scores["latents_in_use"].max()), known.median()
     if in_use < 2:  # nothing to turn
         return ""
-    limit = float(np.quantile(agreement_by_chance(in_use, len(known)), 1 - SIGNIFICANT))
+    chance = agreement_by_chance(in_use, min(len(known), MOST_TURNED))
+    limit = float(np.quantile(chance, 1 - SIGNIFICANT))
     line = (
         f"the median model agrees to {middle:.3f} with the others on the latents (1: the same up "
         f"to order, sign and scale; above {limit:.3f}: more than models turned at random)"
