@@ -90,7 +90,12 @@ def test_latent_rates_are_those_of_the_whole():
         (g.shared["n_factors"], g.shared["n_latents"], g.shared["recipe"]["beta"])
         for g in experiment.groups("laptop")
     }
-    assert kinds == {(2, n, 1.0) for n in (1, 2, 3, 4)} | {(3, 4, 1.0), (3, 4, 0.3)}
+    every = (1, 2, 3, 4)
+    assert kinds == (
+        {(2, n, 1.0) for n in every}
+        | {(3, n, 0.3) for n in every}
+        | {(2, 3, 0.3), (2, 4, 0.3), (3, 4, 1.0)}
+    )
 
 
 def test_axes_are_predicted_for_every_draw_that_was_trained():
