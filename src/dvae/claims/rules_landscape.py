@@ -360,7 +360,7 @@ def _between_seeds(every: xr.Dataset, chance: float) -> Finding:
     found = (
         f"{apart.sum()} {unlike} In {disentangled.sum()} of these pairs one run is disentangled. "
         f"The best S_D among their {runs} runs is {score[apart][:, [0, -1]].max():.2f}. On the "
-        f"line between two of them the loss rises by {trained:.2g} nats per node (median) above "
+        f"lines of these pairs the loss rises by {trained:.2g} nats per node (median) above "
         f"the higher end, and by {after:.2g} after the units of the one network were put in the "
         f"order of the other's"
         f"{' and the statistics of batch normalisation were computed anew' if recomputed else ''}."

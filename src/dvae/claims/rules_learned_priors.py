@@ -48,10 +48,11 @@ def _e13_matching(results: Results) -> Finding:
             f"{close} of {len(near)} match the learned prior ({np.median(near):.2f} nats) and "
             f"{len(far) - apart} the distribution of the factors ({np.median(far):.1f} nats)."
             if found
-            else f"the aggregated posterior matches the learned prior in {close} of {len(near)} "
-            f"models and the distribution of the factors in {len(far) - apart}. Its divergence "
-            f"from the two is {np.median(near):.2f} and {np.median(far):.1f} nats (medians) above "
-            f"what two samples of the same distribution give."
+            else f"on the shifted factors the aggregated posterior matches the learned prior in "
+            f"{close} of {len(near)} models and the distribution of the factors in "
+            f"{len(far) - apart}. Its divergence from the two is {np.median(near):.2f} and "
+            f"{np.median(far):.1f} nats (medians) above what two samples of the same distribution "
+            f"give."
         )
         half = len(near) / 2
         found[f"PodVAE, recipe `{recipe}`"] = Finding(text, grade(close > half, apart > half))
@@ -80,9 +81,9 @@ def _e14_aligned(results: Results) -> Finding:
         text = (
             f"{shaped} of {n} change so, and {aligned} of these {shaped} are aligned."
             if found
-            else f"{shaped} of {n} learned priors change when they are turned by 45 degrees, and "
-            f"{aligned} of these {shaped} have their own axes within {DIAGONAL_WIDTH:.0f} degrees "
-            f"of those of the latent space."
+            else f"of {n} priors learned on the four modes {shaped} change when they are turned by "
+            f"45 degrees, and {aligned} of these {shaped} have their own axes within "
+            f"{DIAGONAL_WIDTH:.0f} degrees of those of the latent space."
         )
         often = 2 * aligned >= shaped > 0
         found[f"PodVAE, recipe `{recipe}`"] = Finding(text, grade(2 * shaped >= n, often))

@@ -324,9 +324,9 @@ def _m5_rates(results: Results) -> Finding:
         text = (
             f"{k} of {n} change so, and {near} of these {k} have such a minimum."
             if found
-            else f"the regularisation loss of {k} of {n} models with HP changes by more than "
-            f"{FLAT} nats with the rotation, and that of {near} of these {k} has a minimum within "
-            f"{DIAGONAL_WIDTH:.0f} degrees of {DIAGONAL:.0f}."
+            else f"the regularisation loss of {k} of {n} models with HP on the four modes changes "
+            f"by more than {FLAT} nats with the rotation, and that of {near} of these {k} has a "
+            f"minimum within {DIAGONAL_WIDTH:.0f} degrees of {DIAGONAL:.0f}."
         )
         found[f"PodVAE, recipe `{recipe}`"] = Finding(text, grade(k > n / 2, near > k / 2))
     texts, verdict = by_kind(found)

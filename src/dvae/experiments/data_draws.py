@@ -30,7 +30,7 @@ from dvae.results.conditions import AS_CODED
 from dvae.results.trials import Experiment, Group
 from dvae.training import fit
 
-__all__ = ["ANGLES", "DATA_DRAWS", "asymmetric_wells", "load_draw"]
+__all__ = ["ANGLES", "DATA_DRAWS", "asymmetric_wells", "load_draw", "production_at"]
 
 ANGLES = (0.0, 22.5, 45.0)  # degrees, of mode 2 within the plane of the pair
 CELLS = (("four-modes", "standard"), ("four-modes", AS_CODED), ("standard-normal", "standard"))
@@ -42,12 +42,25 @@ def asymmetric_wells(n_nodes: int) -> Float[np.ndarray, "x1 x2"]:
     No rotation or reflection of the square maps one well on the other, so that the responses to
     the two factors have no parity.
     """
+    return production_at(n_nodes, (1.0, 0.5))
+
+
+def production_at(n_nodes: int, place: tuple[float, float]) -> Float[np.ndarray, "x1 x2"]:
+    """Source with the injection of eq. 17 at (0, 0) and a production as wide elsewhere, balanced.
+
+    Parameters
+    ----------
+    n_nodes : int
+        Nodes along each side.
+    place : pair of float
+        Where the production well lies between the two sides of the square, along either axis: 0
+        and 1 for a well that touches a side, (1, 1) for that of eq. 17.
+    """
     injection = well_source(n_nodes).clip(0)
-    # a well of the same width, centred on the edge x1 = 1
     side = int((injection[:, 0] > 0).sum())
-    start = (n_nodes - side) // 2
+    first, second = (round(x * (n_nodes - side)) for x in place)
     production = np.zeros_like(injection)
-    production[-side:, start : start + side] = 1.0
+    production[first : first + side, second : second + side] = 1.0
     weights = trapezoid(n_nodes)
     return injection - production * (weights * injection).sum() / (weights * production).sum()
 

@@ -46,6 +46,7 @@ from dvae.experiments.paths import PATHS, RATE_DISTORTION
 from dvae.experiments.prior_fits import PRIOR_FITS
 from dvae.experiments.priors import PRIOR_LOOKS
 from dvae.experiments.rotation_history import ROTATION_HISTORY
+from dvae.experiments.second_wells import SECOND_WELLS
 from dvae.experiments.shape_score import SHAPE_SCORE
 from dvae.experiments.tasks import TASKS
 from dvae.experiments.training_size import TRAINING_SIZE
@@ -97,6 +98,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         SCHEDULES,
         DENSE_SCHEDULES,
         DENSE_AGREEMENT,
+        SECOND_WELLS,
         MANY_FACTORS,
         CORRELATED_PRIORS,
         TASKS,

@@ -252,6 +252,7 @@ class Recipe:
                 f"one cycle to {self.learning_rate:g} at step {self.warm_up * self.steps:,.0f}"
             ]
         arrival = f"ramp over {self.ramp_steps:,} steps" if self.ramp_steps else self.schedule
+        whole = self.schedule == "jump" and self.reconstruction_steps == 0  # from the first step on
         floor = "none"
         if self.floor is not None:
             floor = "{:g} to {:g} of the data variance over {:,} steps".format(*self.floor)
@@ -261,10 +262,12 @@ class Recipe:
             "learning rate (Adam)": ", ".join(rates),
             "decoder variance": self.variance,
             "reconstruction phase": f"{self.reconstruction_steps:,} steps",
-            "beta, per node": f"{self.beta_initial:g} then {self.beta:g} ({arrival})",
-            "beta, per sample (eq. 5)": (
-                f"{self.beta_initial * total_nodes:g} then {self.beta * total_nodes:g}"
-            ),
+            "beta, per node": f"{self.beta:g}"
+            if whole
+            else f"{self.beta_initial:g} then {self.beta:g} ({arrival})",
+            "beta, per sample (eq. 5)": f"{self.beta * total_nodes:g}"
+            if whole
+            else f"{self.beta_initial * total_nodes:g} then {self.beta * total_nodes:g}",
             "variance floor": floor,
             "norm of the gradient": "any"
             if self.gradient_norm is None
