@@ -32,6 +32,8 @@ def test_smoke(tmp_path):
     for name in ("surrogate", "surrogate_own", "factor", "factor_own", "permeability", "width"):
         assert (models[name] > 0).all(), name
     assert (models["regret"] >= 1).all()
+    for name in ("learn_seconds", "surrogate_seconds", "inversion_seconds", "solver_seconds"):
+        assert (result[name] > 0).all(), name
     for of in ("", "permeability_"):
         coverage = result[f"{of}coverage"]
         assert ((coverage >= 0) & (coverage <= 1)).all()

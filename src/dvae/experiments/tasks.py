@@ -18,13 +18,19 @@ disentangled latents alone and needs fewer labels.
 
 The training fields are the same for all runs. Labels, test samples and noise are those of the run
 alone, so that means over runs have the error that Student's t gives them.
+
+What it costs is stored beside the errors, all by one thread of one process, so that the ratios can
+be compared though other processes may have run beside it: seconds to learn, for a field of the
+surrogate and for an inversion (one of all the test samples, which share the grid of latents), and
+for a field by the solver.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -44,10 +50,12 @@ from dvae.analysis.inverse import (
 from dvae.experiments.common import data_settings, factors_of, model_settings, recipe_settings
 from dvae.experiments.labelling import draw_labels, fit_labelled, load_labelled
 from dvae.models import PodBasis
-from dvae.physics import DarcyDataset, KarhunenLoeve
+from dvae.physics import DarcyDataset, KarhunenLoeve, solve_darcy
 from dvae.results.trials import Experiment, Group
 
 __all__ = ["COUNTS", "LEVELS", "MODELS", "PLAIN", "TASKS"]
+
+T = TypeVar("T")
 
 COUNTS = (5, 8, 15, 41)  # labelled samples
 RUNS = 10
@@ -59,6 +67,7 @@ DRAWS = 200  # of every posterior
 LEVELS = (0.5, 0.8, 0.9, 0.95)  # of credible intervals
 INTERVAL = (0.05, 0.95)  # quantiles at the ends of the interval whose width is stored
 CANDIDATES = 12  # places of an axis at which a sensor may be put, and permeability is looked at
+TIMED = 32  # fields that the solver is timed with
 TEST_SEED = 1000  # of the test samples of run 0; those of run r have the r-th after it
 PLAIN = ("components", "direct")  # no VAE: principal components, and regression alone
 
@@ -92,9 +101,10 @@ class _Representation:
 
     encode: Callable[[torch.Tensor], np.ndarray]
     decode: Callable[[np.ndarray], np.ndarray]
+    seconds: float  # to learn it
 
 
-def _of_model(model) -> _Representation:
+def _of_model(model, seconds: float) -> _Representation:
     def encode(fields):
         with torch.no_grad():
             return model.encoder(fields).mean.double().numpy()
@@ -103,12 +113,12 @@ def _of_model(model) -> _Representation:
         with torch.no_grad():
             return model.decoder(torch.from_numpy(z).float()).mean.double().numpy()
 
-    return _Representation(encode, decode)
+    return _Representation(encode, decode, seconds)
 
 
 def _of_components(fields: torch.Tensor) -> _Representation:
     """The first two principal components, each with variance 1."""
-    basis = PodBasis.from_fields(fields, 2)
+    basis, seconds = _timed(lambda: PodBasis.from_fields(fields, 2))
     spread = basis.spread.double().numpy()
 
     def encode(other):
@@ -117,7 +127,7 @@ def _of_components(fields: torch.Tensor) -> _Representation:
     def decode(z):
         return basis.reconstruct(torch.from_numpy(z * spread).float()).double().numpy()
 
-    return _Representation(encode, decode)
+    return _Representation(encode, decode, seconds)
 
 
 def _compute(group: Group, **arguments: Any) -> xr.Dataset:
@@ -157,8 +167,9 @@ def _trained(group: Group, training, pool, **arguments: Any) -> list[_Representa
         {"n_labels": count, "run": run, "seed": run} for count, run in dict.fromkeys(keys)
     )
     fits = fit_labelled(Group(group.shared, members), training, pool, **arguments)
-    models = dict(zip(dict.fromkeys(keys), (m for fit in fits for m in fit.models), strict=True))
-    return [_of_model(models[key]) for key in keys]
+    found = [(model, fit.seconds / len(fit.models)) for fit in fits for model in fit.models]
+    models = dict(zip(dict.fromkeys(keys), found, strict=True))
+    return [_of_model(*models[key]) for key in keys]
 
 
 class _Data:
@@ -181,6 +192,8 @@ class _Data:
         self.modes = np.log(kle.permeability(np.eye(self.theta.shape[1])))
         rows, columns = self.candidates
         self.modes_placed = self.modes[:, rows.ravel(), columns.ravel()]
+        some = torch.from_numpy(kle.permeability(self.theta[:TIMED].astype(float)))
+        self.solver_seconds = _timed(lambda: solve_darcy(some))[1] / len(some)
 
     def sensed(self, fields: Float[np.ndarray, "sample channel x1 x2"]):
         """Pressure at the sensors."""
@@ -221,18 +234,23 @@ class _Tasks:
         fields, theta = self.data.pool.fields[chosen], self.data.theta_pool[chosen]
         names = ("surrogate", "surrogate_own", "factor", "factor_own", "permeability")
         values: dict[str, Any] = dict.fromkeys((*names, "width", "regret", "disentangled"), np.nan)
+        values["solver_seconds"] = self.data.solver_seconds
         if own is None:
             values |= self._direct(fields, theta, run)
             return xr.Dataset(values)
         labelled, test = own.encode(fields), own.encode(self.data.test.fields)
         values["disentangled"] = float(are_disentangled(test[None], self.data.theta)[0])
         follows = follow_factors(labelled, theta)
-        values["surrogate"] = self._surrogate(own, labelled, theta, None)
-        values["surrogate_own"] = self._surrogate(own, labelled, theta, follows)
+        decoded, seconds = _timed(lambda: self._surrogate(own, labelled, theta, None))
+        values["surrogate"] = self.data.field_error(decoded)
+        decoded = self._surrogate(own, labelled, theta, follows)
+        values["surrogate_own"] = self.data.field_error(decoded)
+        values["learn_seconds"] = own.seconds
+        values["surrogate_seconds"] = seconds / len(decoded)
         return xr.Dataset(values | self._invert(own, labelled, theta, follows, chosen, run))
 
-    def _surrogate(self, own, labelled, theta, follows) -> float:
-        """Median relative error of test fields from their factors."""
+    def _surrogate(self, own, labelled, theta, follows) -> Float[np.ndarray, "sample c x1 x2"]:
+        """Test fields from their factors."""
         predicted = np.empty((len(self.data.theta), labelled.shape[1]))
         for latent in range(labelled.shape[1]):
             # the factors that a latent may depend on: all, or the one that it follows
@@ -241,27 +259,36 @@ class _Tasks:
             )
             line = LinearPredictor.fit(theta[:, used], labelled[:, latent])
             predicted[:, latent] = line.predict(self.data.theta[:, used])[0]
-        return self.data.field_error(own.decode(predicted))
+        return own.decode(predicted)
 
     def _direct(self, fields, theta, run) -> dict[str, Any]:
         """Gaussian processes from factors to coefficients of POD, and from sensors to factors."""
         basis = PodBasis.from_fields(self.data.fields, 12)
         targets = basis.project(fields)[:, :-1].double().numpy()
-        coefficients = _process(theta, targets, self.data.theta, run)[0]
-        decoded = basis.reconstruct(torch.from_numpy(coefficients).float()).double().numpy()
+        forward, learning = _timed(lambda: _Processes(theta, targets, run))
+
+        def decode():
+            coefficients = forward.predict(self.data.theta)[0]
+            return basis.reconstruct(torch.from_numpy(coefficients).float()).double().numpy()
+
+        decoded, decoding = _timed(decode)
         rng = np.random.default_rng([run, len(theta)])
         sensed = self.data.measure(fields.double().numpy(), rng)
-        mean, scale = _process(sensed, theta, self.data.measured, run)
+        backward, more = _timed(lambda: _Processes(sensed, theta, run))
+        (mean, scale), inverting = _timed(lambda: backward.predict(self.data.measured))
         position = self._normal_positions(self.data.theta, mean, scale)
         left_out = []
         for i, others in _each_left_out(len(theta)):
-            found = _process(sensed[others], theta[others], sensed[[i]], run)
+            found = _Processes(sensed[others], theta[others], run).predict(sensed[[i]])
             left_out.append(self._normal_positions(theta[[i]], *found))
         return {
             "surrogate": self.data.field_error(decoded),
             "factor": _root_mean_square(mean - self.data.theta),
             "width": float(np.median(np.ptp(ndtri(INTERVAL)) * scale)),
             "permeability": self.data.permeability_error(mean),
+            "learn_seconds": learning + more,
+            "surrogate_seconds": decoding / len(decoded),
+            "inversion_seconds": inverting / len(mean),
             **_intervals(position, left_out),
         }
 
@@ -272,10 +299,14 @@ class _Tasks:
         return _Positions(ndtr((theta - mean) / scale), placed)
 
     def _invert(self, own, labelled, theta, follows, chosen, run) -> dict[str, Any]:
-        plane = _LatentPlane(own, self.data)
         rng = np.random.default_rng([run, len(theta)])
-        z = plane.draw(self.data.measured, rng)
-        found = _Reading(labelled, theta, z)
+
+        def read():
+            plane = _LatentPlane(own, self.data)
+            z = plane.draw(self.data.measured, rng)
+            return plane, z, _Reading(labelled, theta, z)
+
+        (plane, z, found), seconds = _timed(read)
         alone = np.stack(
             [
                 _Reading(labelled[:, [latent]], theta[:, [factor]], z[..., [latent]]).mean[:, 0]
@@ -292,6 +323,7 @@ class _Tasks:
             "width": float(np.median(np.ptp(np.quantile(drawn, INTERVAL, axis=1), axis=0))),
             "permeability": self.data.permeability_error(found.mean),
             "regret": self._regret(plane, labelled, theta),
+            "inversion_seconds": seconds / len(z),
             **_intervals(position, left_out),
         }
 
@@ -419,20 +451,34 @@ def _unknown(pressure, factor, noise, weights) -> Float[np.ndarray, " place"]:
     return np.array(left)
 
 
-def _process(x, y, new, seed) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of Gaussian processes, one for each target."""
-    # these take long to import, and every experiment would wait for them
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+class _Processes:
+    """Gaussian processes, one for each target."""
 
-    center, spread = x.mean(0), x.std(0) + 1e-12
-    mean, scale = np.empty((len(new), y.shape[1])), np.empty((len(new), y.shape[1]))
-    for i in range(y.shape[1]):
-        kernel = ConstantKernel(1.0) * RBF(2.0, (0.3, 30.0)) + WhiteKernel(0.01, (1e-6, 1.0))
-        process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=seed)
-        process.fit((x - center) / spread, y[:, i])
-        mean[:, i], scale[:, i] = process.predict((new - center) / spread, return_std=True)
-    return mean, scale
+    def __init__(self, x, y, seed):
+        # these take long to import, and every experiment would wait for them
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+        self.center, self.spread = x.mean(0), x.std(0) + 1e-12
+        self.processes = []
+        for target in y.T:
+            kernel = ConstantKernel(1.0) * RBF(2.0, (0.3, 30.0)) + WhiteKernel(0.01, (1e-6, 1.0))
+            process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=seed)
+            self.processes.append(process.fit((x - self.center) / self.spread, target))
+
+    def predict(self, new) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation, (sample, target)."""
+        x = (new - self.center) / self.spread
+        found = [process.predict(x, return_std=True) for process in self.processes]
+        mean, scale = zip(*found, strict=True)
+        return np.stack(mean, 1), np.stack(scale, 1)
+
+
+def _timed(call: Callable[[], T]) -> tuple[T, float]:
+    """What a call gives, and the seconds it took."""
+    start = time.perf_counter()
+    found = call()
+    return found, time.perf_counter() - start
 
 
 def _coverage(
