@@ -189,7 +189,7 @@ ERRORS = {
     "empty output": (["train", "file", "--output", ""], "the output folder has no name"),
     "device that is not supported": (["train", "file", "--device", "mps"], "use 'cpu' or 'cuda'"),
     "nothing to inspect": (["inspect", "absent.npy"], "absent.npy: there is no such file"),
-    "no format": (["inspect", "file"], "of a format that dvae reads"),
+    "no contents": (["inspect", "file"], "file: the file is empty (0 bytes)"),
     "no run to encode with": (["encode", "absent", "file"], "absent: no run of 'dvae train'"),
     "no run to report": (["report", "."], "no run of 'dvae train'"),
     "unknown option": (["status", "--colour"], "--colour"),

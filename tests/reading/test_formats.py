@@ -379,7 +379,19 @@ AMBIGUOUS = {
         r"shape \(3, 2, 5, 6, 7\), which is no set of fields .* \(samples, points\)",
     ),
     "samples only.npy": (lambda path: np.save(path, np.zeros(9)), {}, "is no set of fields"),
-    "empty.npy": (lambda path: np.save(path, np.zeros((0, 5, 6))), {}, "'output' is missing"),
+    "empty.npy": (
+        lambda path: np.save(path, np.zeros((0, 5, 6))),
+        {},
+        r"the array has shape \(0, 5, 6\): there are no samples in it",
+    ),
+    "empty output.h5": (
+        lambda path: hdf5(path, output=np.zeros((0, 1, 8, 8))),
+        {},
+        r"key 'output' has shape \(0, 1, 8, 8\): there are no samples in it",
+    ),
+    "no points.npy": (lambda path: np.save(path, np.zeros((4, 0))), {}, "there are no values in"),
+    "nothing.npy": (lambda path: path.write_bytes(b""), {}, r"the file is empty \(0 bytes\)"),
+    "nothing.nc": (lambda path: path.write_bytes(b""), {}, r"the file is empty \(0 bytes\)"),
     "no key.npz": (
         lambda path: np.savez(path, p=FIRST),
         {"fields": "u"},
@@ -405,6 +417,21 @@ AMBIGUOUS = {
         {"fields": "p"},
         "key 'p' is of type complex128; it must be an array of real numbers",
     ),
+    "complex.npy": (
+        lambda path: np.save(path, FIRST + 1j),
+        {},
+        "the array is of type complex128; .* store real and imaginary parts as two channels",
+    ),
+    "words.npy": (
+        lambda path: np.save(path, np.array([["a", "b"]])),
+        {},
+        "the array is of type <U1; it must be an array of real numbers, and this is text",
+    ),
+    "objects.npz": (
+        lambda path: np.savez(path, p=np.array([{}, []], dtype=object)),
+        {},
+        r"key 'p' is of type object; .* numpy\.stack",
+    ),
     "nan.npz": (
         lambda path: np.savez(path, p=np.where(np.arange(N)[:, None, None] == 2, np.nan, FIRST)),
         {"exact": True},
@@ -418,16 +445,27 @@ AMBIGUOUS = {
     "objects.npy": (
         lambda path: np.save(path, np.array([{}, []], dtype=object)),
         {},
-        "not a complete NumPy array",
+        r"the array is of type object; .* numpy\.stack",
     ),
-    "text.dat": (lambda path: path.write_text("1 2 3"), {}, "of a format that dvae reads"),
+    "text.dat": (
+        lambda path: path.write_text("1 2 3"),
+        {},
+        r"of a format that dvae reads \(HDF5, .*numpy\.loadtxt\('text\.dat'\)\)",
+    ),
+    "table.csv": (
+        lambda path: path.write_text("1,2,3"),
+        {},
+        r"of a format .* numpy\.loadtxt\('table\.csv', delimiter=','\)\) makes one",
+    ),
+    "picture.tiff": (lambda path: path.write_text("II"), {}, r"numpy\.save\('fields\.npy', fields"),
+    "damaged.npy": (lambda path: path.write_text("?"), {}, "are not those of a NumPy file"),
     "text.mat": (lambda path: path.write_text("1 2 3"), {}, "not a complete MATLAB file"),
     "torch.npz": (
         lambda path: torch.save({"a": torch.ones(3)}, path),
         {},
         "a zip archive, but not one of numpy.savez",
     ),
-    "no arrays.npz": (lambda path: zipfile.ZipFile(path, "w").close(), {}, "dvae reads"),
+    "no arrays.npz": (lambda path: zipfile.ZipFile(path, "w").close(), {}, "of a NumPy file"),
 }
 
 

@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -22,9 +23,12 @@ HDF5, MATLAB_HDF5, MATLAB = "HDF5 file", "MATLAB 7.3 file", "MATLAB file"
 NETCDF, ZARR, NPY, NPZ = "NetCDF file", "Zarr store", "NumPy array", "NumPy archive"
 FORMATS = "HDF5, .npy, .npz, NetCDF, Zarr and MATLAB files"
 NETCDF_ENDS = (".nc", ".nc4", ".cdf", ".netcdf")
+AGAIN = "fetch or generate it again"
 PIECE = 2**22  # values that are read at once where not all are needed
 DIMENSIONLESS = ("", "1", "-", "dimensionless")
 HDF5_ENDS = (".h5", ".hdf5", ".hdf", ".he5")
+NUMPY_ENDS = (".npy", ".npz")
+TEXT_ENDS = (".csv", ".tsv", ".txt", ".dat", ".asc")
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ def open_file(path: str | Path) -> Contents:
             start = file.read(16)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    if not start:
+        raise DataError(f"{path}: the file is empty (0 bytes); fetch or save it again.")
     end = path.suffix.lower()
     if start.startswith(b"\x93NUMPY"):
         return _open_npy(path)
@@ -142,9 +148,23 @@ def open_file(path: str | Path) -> Contents:
         return _open_xarray(path, NETCDF, "h5netcdf")
     if end in HDF5_ENDS or h5py.is_hdf5(path):
         return _open_hdf5(path, start)
-    raise DataError(
-        f"{path}: neither its first bytes nor its name are those of a format that dvae reads "
-        f"({FORMATS}); it may be damaged: fetch it again, or save the fields as .npy."
+    raise DataError(f"{path}: {_unknown(path, end)}.")
+
+
+def _unknown(path: Path, end: str) -> str:
+    """Why a file is of no format, and what to do, by how its name ends."""
+    if end in NUMPY_ENDS:
+        return f"its first bytes are not those of a NumPy file; it is damaged: {AGAIN}"
+    reason = f"not of a format that dvae reads ({FORMATS})"
+    if end not in TEXT_ENDS:
+        return (
+            f"{reason}; save the fields in one of them, for instance as an array (samples, n1, "
+            "n2) with numpy.save('fields.npy', fields)"
+        )
+    comma = ", delimiter=','" if end == ".csv" else ""
+    return (
+        f"{reason}; numpy.save('fields.npy', numpy.loadtxt({path.name!r}{comma})) makes one of "
+        "numbers with a line for each sample (skiprows=1 leaves out a header)"
     )
 
 
@@ -163,7 +183,7 @@ def _named(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:  # libraries raise many kinds on damaged files
         raise DataError(
             f"{path}: not a complete {kind} ({error}); it may be truncated or of another "
-            "format: fetch or generate it again."
+            f"format: {AGAIN}."
         ) from error
 
 
@@ -232,15 +252,10 @@ def _plain(value: Any) -> Any:
 def _open_npy(path: Path) -> Contents:
     """An array of a file of its own; read from where it lies, never mapped to memory as a whole."""
     with _named(path, NPY), path.open("rb") as file:
-        header = np.lib.format.read_magic(file)
-        if header == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        shape, fortran, dtype = _npy_header(file)
         start = file.tell()
-        if dtype.hasobject:
-            raise ValueError("it holds Python objects")
-        if (held := path.stat().st_size - start) < math.prod(shape) * dtype.itemsize:
+        held = path.stat().st_size - start
+        if not dtype.hasobject and held < math.prod(shape) * dtype.itemsize:
             raise ValueError(f"{held} bytes for an array {shape} of {dtype}")
 
     def rows(part: slice) -> np.ndarray:
@@ -256,6 +271,20 @@ def _open_npy(path: Path) -> Contents:
     return Contents(path, NPY, {"": StoredArray("", shape, dtype, rows)})
 
 
+def _npy_header(file: IO[bytes] | BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether the first axis is the fastest, and type of an array of NumPy's own format."""
+    if np.lib.format.read_magic(file) == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)
+
+
+def _npz_member(file: Any, name: str) -> np.ndarray:
+    """An array of an archive; Python objects, which only their pickle could read, are left out."""
+    with file.zip.open(f"{name}.npy") as member:
+        shape, _, dtype = _npy_header(member)
+    return np.empty(shape, dtype) if dtype.hasobject else file[name]
+
+
 def _open_npz(path: Path) -> Contents:
     # numpy leaves a file that it opens itself open where the archive is damaged
     with _named(path, NPZ), path.open("rb") as stream, np.load(stream) as file:
@@ -264,7 +293,7 @@ def _open_npz(path: Path) -> Contents:
                 f"{path}: a zip archive, but not one of numpy.savez; save its arrays with it, "
                 "for instance numpy.savez('fields.npz', fields=..., factors=...)."
             )
-        values = {name: file[name] for name in sorted(file.files)}
+        values = {name: _npz_member(file, name) for name in sorted(file.files)}
     arrays = {name: _in_memory(name, value) for name, value in values.items() if value.ndim}
     attributes = {name: value.item() for name, value in values.items() if not value.ndim}
     return Contents(path, NPZ, arrays, attributes)

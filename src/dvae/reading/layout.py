@@ -24,6 +24,11 @@ FIELD_KEYS = ("output", "fields", "tensor")  # of this project, of any archive, 
 FACTOR_KEYS = ("generative_params", "factors")
 FEW = 4  # nodes along an axis that may as well be channels
 SHOWN = 12  # names in a message
+REMEDIES = {  # what to do with an array that holds no real numbers, by the kind of its type
+    "c": ": store real and imaginary parts as two channels",
+    "U": ", and this is text",
+    "O": ": bring the fields to one shape and stack them, numpy.stack(list_of_fields)",
+}
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,8 @@ def _field_keys(contents: Contents) -> list[str]:
         real = [a for a in arrays if a.is_real and 0 not in a.shape]
         large = [array for array in real if len(array.shape) > 2]
         flat = [array for array in real if len(array.shape) == 2 and 1 not in array.shape]
-        candidates = [array.name for array in large or flat or real[: len(real) == 1]]
+        only = real[: len(real) == 1] or arrays[: len(arrays) == 1]  # the latter to say what it is
+        candidates = [array.name for array in large or flat or only]
     if len(candidates) == 1:
         return candidates
     if candidates:
@@ -164,10 +170,20 @@ def _real(contents: Contents, array: StoredArray) -> StoredArray:
     """The array, after a check that it holds real numbers."""
     if not array.is_real:
         raise DataError(
-            f"{contents.path}: key {array.name!r} is of type {array.dtype}; it must be an array "
-            "of real numbers."
+            f"{contents.path}: {_label(array)} is of type {array.dtype}; it must be an array of "
+            f"real numbers{REMEDIES.get(array.dtype.kind, '')}."
         )
     return array
+
+
+def _filled(contents: Contents, array: StoredArray) -> StoredArray:
+    """The array, after a check that it holds real numbers and one or more of them."""
+    if 0 in array.shape:
+        what = "samples" if array.shape[0] == 0 else "values"
+        raise DataError(
+            f"{contents.path}: {_label(array)} has shape {array.shape}: there are no {what} in it."
+        )
+    return _real(contents, array)
 
 
 def _values(contents: Contents, array: StoredArray) -> np.ndarray:
@@ -179,7 +195,7 @@ def _project(contents: Contents, ours: bool) -> Selection:
 
     Factors of a file that is not ``ours`` may as well be those of :func:`_take_factors`.
     """
-    chosen = Selection(_real(contents, contents.arrays[PROJECT["fields"]]))
+    chosen = Selection(_filled(contents, contents.arrays[PROJECT["fields"]]))
     for name, key in PROJECT.items():
         if key in contents.arrays and (ours or name != "theta"):
             chosen.keys[name] = f"key {key!r}"
@@ -191,7 +207,7 @@ def _project(contents: Contents, ours: bool) -> Selection:
 
 def _own_fields(contents: Contents, keys: list[str], channels: ChannelAxis | None) -> Selection:
     """Fields of one or several arrays, as (sample, channel, x1, x2)."""
-    arrays = [_real(contents, _array(contents, key, "fields")) for key in keys]
+    arrays = [_filled(contents, _array(contents, key, "fields")) for key in keys]
     first = arrays[0]
     if any(array.shape != first.shape for array in arrays):
         raise DataError(
@@ -280,7 +296,7 @@ def _meaning(contents: Contents, array: StoredArray, channels: ChannelAxis | Non
             )
         channels = "first" if len(shape) > 3 else "none"
     grid = len(shape) - 1 - (channels != "none")
-    if not 1 <= grid <= 2 or 0 in shape:
+    if not 1 <= grid <= 2:
         raise DataError(
             f"{where} {shape}, which is no set of fields on a line or a plane "
             f"{'' if channels == 'none' else 'with channels '}with the samples first; values at "
