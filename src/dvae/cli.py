@@ -220,19 +220,21 @@ def inspect(
 ) -> None:
     """What is in a file, and what 'dvae train' would do with it.
 
-    HDF5, .npy, .npz, NetCDF, Zarr and MATLAB files.
+    HDF5, .npy, .npz, NetCDF, Zarr and MATLAB files. The exit code is 1 if 'dvae train' would
+    not take the file with these options, and 2 if it cannot be read at all.
     """
     from dvae.workflow import inspect_file
 
-    typer.echo(
-        inspect_file(
-            data,
-            fields=fields,
-            factors=factors,
-            channels=cast(Any, channels),
-            orientation=cast(Any, orientation),
-        )
+    found = inspect_file(
+        data,
+        fields=fields,
+        factors=factors,
+        channels=cast(Any, channels),
+        orientation=cast(Any, orientation),
     )
+    typer.echo(found)
+    if not found.trainable:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -250,6 +252,7 @@ def encode(
     Without options the file is read like that of the training.
     """
     from dvae.workflow import load_run
+    from dvae.workflow._summary import counted
     from dvae.workflow.runs import write_latents
 
     trained = load_run(folder, member)
@@ -258,8 +261,8 @@ def encode(
     )
     write_latents(output, table)
     typer.echo(
-        f"wrote {output}: {len(table)} samples, {trained.model.n_latents} latents of member "
-        f"{trained.member}"
+        f"wrote {output}: {counted(len(table), 'sample')}, "
+        f"{counted(trained.model.n_latents, 'latent')} of member {trained.member}"
     )
 
 

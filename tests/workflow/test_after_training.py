@@ -339,7 +339,7 @@ def test_inspect_says_which_option_is_needed(dvae_command, tmp_path):
     land = np.where(np.arange(6) < 2, np.nan, p)
     np.savez(tmp_path / "two.npz", p=land, q=mask, nu=np.ones(9), x=np.ones(5), note="hello")
     code, out, _ = dvae_command("inspect", tmp_path / "two.npz")
-    assert code == 0 and "not yet: which of these are the fields?" in out and "--fields KEY" in out
+    assert code == 1 and "not yet: which of these are the fields?" in out and "--fields KEY" in out
     assert "attribute note: hello" in out and "or a key: nu\n" in out
     code, out, _ = dvae_command("inspect", tmp_path / "two.npz", "--fields", "p", "--fields", "q")
     assert code == 0 and "9 samples of 2 channels (p, q) on 5 x 6 nodes (x1, x2)" in out
@@ -366,6 +366,62 @@ def test_inspect_shows_any_contents_and_refuses_what_is_no_file(dvae_command, tm
     for name in ("text.dat", "absent.npy"):
         code, out, err = dvae_command("inspect", tmp_path / name)
         assert code == 2 and not out and err.count("\n") == 1 and name in err
+
+
+@pytest.mark.parametrize("write", [np.save, lambda path, values: np.savez(path, fields=values)])
+def test_inspect_shows_the_range_of_integers(tmp_path, write):
+    values = np.random.default_rng(0).integers(-70, 90, (9, 5, 6)).astype("int32")
+    path = tmp_path / ("own.npy" if write is np.save else "own.npz")
+    write(path, values)
+    text = inspect_file(path)
+    assert text.trainable
+    assert re.search(rf"int32 +{values.min()} \.\. {values.max()} +0\n", text)
+
+
+def test_inspect_and_train_take_the_same_numbers_of_samples(dvae_command, tmp_path):
+    path = tmp_path / "few.npy"
+    for count, sentence in (
+        (1, "1 sample is too few: with a test fraction of 0.2, 1 would train and 0 test"),
+        (2, "2 samples are too few: with a test fraction of 0.2, 2 would train and 0 test"),
+        (4, "4 samples are too few: with a test fraction of 0.2, 3 would train and 1 test"),
+        (5, ""),
+    ):
+        np.save(path, bumps(count)[0])
+        code, out, _ = dvae_command("inspect", path)
+        options = ("--output", tmp_path / "out", "--steps", 2, "--quiet", "--test-fraction", 0.2)
+        trained, summary, error = dvae_command("train", path, *options)
+        if sentence:
+            assert code == 1 and f"not trainable: {sentence}" in out
+            assert trained == 2 and error.startswith(f"dvae: error: {path}: {sentence}")
+            assert "give more samples (5 at the very least" in error
+        else:
+            assert (code, trained) == (0, 0)
+    warned = "note: 1 test sample of 5: losses and errors of so few say next to nothing"
+    assert warned in out and warned in summary
+    np.save(path, bumps(18)[0])
+    assert "test sample" not in inspect_file(path)  # four
+
+
+@pytest.mark.wrong_types
+def test_inspect_answers_a_script_by_its_exit_code(dvae_command, tmp_path):
+    u, centre, _ = bumps(20)
+    np.savez(tmp_path / "own.npz", u=u, centre=centre)
+    u[3, 4] = np.nan
+    np.savez(tmp_path / "nan.npz", u=u, centre=centre)
+    hint = "give factors with --factors"
+    for arguments, code, reason, hinted in (
+        (["own.npz"], 0, "no factors", True),
+        (["nan.npz"], 1, "holds NaN", True),  # and 'centre' may be a factor
+        (["own.npz", "--factors", "nu"], 1, "no array 'nu'", False),
+        (["own.npz", "--factors", "u"], 0, "60 factors", False),
+        (["own.npz", "--channels", "middle"], 1, "channels is 'middle'", True),
+    ):
+        found, out, error = dvae_command("inspect", tmp_path / arguments[0], *arguments[1:])
+        assert found == code and reason in out and not error
+        assert (hint in out) == hinted
+    np.save(tmp_path / "own.npy", u)
+    code, out, _ = dvae_command("inspect", tmp_path / "own.npy", "--fields", "u")
+    assert code == 1 and "no array 'u'" in out and hint not in out  # the file holds none
 
 
 def test_maps_of_a_file_with_axes_y_and_x_are_drawn_upright():

@@ -16,6 +16,8 @@ from dvae.training.trainer import Labels
 
 __all__ = ["Scaling", "Split", "load_labels", "split_samples"]
 
+FEWEST_TRAINING, FEWEST_TEST = 4, 1  # samples
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -167,10 +169,11 @@ def split_samples(
     label_fraction: float = 0.0,
     labels: str | os.PathLike | None = None,
     raw_labels: bool = False,
+    source: str = "the data set",
 ) -> Split:
     """Split a data set at random; labelled samples of a table go to the training data.
 
-    The arguments are those of :func:`dvae.train_file`.
+    The arguments are those of :func:`dvae.train_file`; ``source`` is what messages call the data.
 
     Raises
     ------
@@ -178,7 +181,7 @@ def split_samples(
         If a fraction is out of range, leaves too few samples, or does not fit the labels.
     """
     n = len(data)
-    n_test = _test_size(n, test_fraction)
+    n_test = _test_size(n, test_fraction, source)
     if not 0 <= label_fraction <= 1:
         raise DataError(f"label_fraction must lie in [0, 1], got {label_fraction}")
     if labels is not None and label_fraction:
@@ -207,14 +210,19 @@ def split_samples(
     return Split(training, test, Labels(drawn, scaling(theta[drawn])), scaling)
 
 
-def _test_size(n_samples: int, test_fraction: float) -> int:
+def _test_size(n_samples: int, test_fraction: float, source: str) -> int:
     """Number of test samples."""
     if not 0 < test_fraction < 1:
         raise DataError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
     n_test = round(test_fraction * n_samples)
-    if n_test < 1 or n_samples - n_test < 4:
+    if n_test < FEWEST_TEST or n_samples - n_test < FEWEST_TRAINING:
+        fewest = FEWEST_TRAINING + FEWEST_TEST
         raise DataError(
-            f"{n_samples} samples are too few to train and to test with {test_fraction:g} kept"
+            f"{source}: {n_samples} {'sample is' if n_samples == 1 else 'samples are'} too few: "
+            f"with a test fraction of {test_fraction:g}, {n_samples - n_test} would train and "
+            f"{n_test} test, and it takes {FEWEST_TRAINING} and {FEWEST_TEST}; give more samples "
+            f"({fewest} at the very least, some hundreds for scores)"
+            + (", or another --test-fraction" if n_samples >= fewest else "")
         )
     return n_test
 

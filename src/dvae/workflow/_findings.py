@@ -9,8 +9,22 @@ import torch
 
 from dvae.models import FieldUnits
 from dvae.physics.samples import Samples
+from dvae.training.split import Split
+from dvae.workflow._summary import counted
 
 OUTLYING = 1e6  # largest deviation over the median one: fill values, or units that were mixed up
+MEANT = 4  # test samples below which their mean error is little more than one of them has
+
+
+def describe_test(split: Split) -> list[str]:
+    """A sentence, if there are so few test samples that other ones would give other errors."""
+    if (count := len(split.test)) >= MEANT:
+        return []
+    return [
+        f"note: {counted(count, 'test sample')} of {len(split.training) + count}: losses and "
+        "errors of so few say next to nothing about other samples; give more samples, or keep "
+        "more of them with --test-fraction"
+    ]
 
 
 def describe_fields(fields: Samples, units: FieldUnits) -> list[str]:

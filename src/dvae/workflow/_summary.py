@@ -33,7 +33,7 @@ def make_summary(
     recipe = result.recipe
     shown = [*COLUMNS, *(c for c in SCORES if c in scores and scores[c].notna().any())]
     lines = [
-        f"{source}: {n} samples of {counted(channels, 'channel')} on {grid_of(n1, n2)}; "
+        f"{source}: {counted(n, 'sample')} of {counted(channels, 'channel')} on {grid_of(n1, n2)}; "
         f"{counted(len(scores), 'model')}, recipe {recipe.name}, {recipe.steps} steps, "
         f"{result.seconds:.1f} s",
         "test data, rate and distortion in nats per sample, error (root mean square) "
@@ -44,7 +44,7 @@ def make_summary(
         loss_line(recipe, n1 * n2),
     ]
     if split.labels and split.scaling:
-        lines.append(f"{len(split.labels.index)} labelled samples (eq. 28)")
+        lines.append(f"{counted(len(split.labels.index), 'labelled sample')} (eq. 28)")
         pairs = zip(split.scaling.scale, split.scaling.shift, strict=True)
         parts = [f"{s:.4g} z{i} {m:+.4g}" for i, (s, m) in enumerate(pairs, 1)]
         lines.append("factors from latents: " + ", ".join(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -14,15 +14,33 @@ from dvae.models import FieldUnits
 from dvae.physics import FieldDataset
 from dvae.reading import Contents, StoredArray, open_file
 from dvae.reading.layout import ChannelAxis
-from dvae.workflow._findings import describe_fields
+from dvae.training.split import split_samples
+from dvae.workflow._findings import describe_fields, describe_test
 from dvae.workflow._summary import counted, grid_of
 
-__all__ = ["inspect_file"]
+__all__ = ["Inspection", "inspect_file"]
 
 MOST_FACTORS = 16  # columns of an array that may be one of factors
 
 MOST_ARRAYS = 40  # whose values are read and shown
 MOST_ATTRIBUTES = 20
+
+
+class Inspection(str):
+    """Lines for people on a file.
+
+    Attributes
+    ----------
+    trainable : bool
+        Whether :func:`dvae.train_file` takes the file with the same options.
+    """
+
+    trainable: bool
+
+    def __new__(cls, text: str, trainable: bool) -> Self:
+        lines = super().__new__(cls, text)
+        lines.trainable = trainable
+        return lines
 
 
 def inspect_file(
@@ -32,7 +50,7 @@ def inspect_file(
     factors: str | Sequence[str] | None = None,
     channels: ChannelAxis | None = None,
     orientation: Literal["ij", "reference"] | None = None,
-) -> str:
+) -> Inspection:
     """What is in a file of any format, and what :func:`dvae.train_file` would do with it.
 
     Parameters
@@ -44,10 +62,10 @@ def inspect_file(
 
     Returns
     -------
-    str
+    Inspection
         Lines for people: arrays with shapes, types, ranges and missing values; then fields,
         channels, factors, grid, orientation and scaling, or what is not clear and which option
-        says it.
+        says it. Its attribute ``trainable`` says whether training would begin.
 
     Raises
     ------
@@ -74,12 +92,25 @@ def inspect_file(
                 exact=True,
             )
     except DataError as error:
-        lines.append(f"not yet: {str(error).removeprefix(f'{contents.path}: ')}")
+        lines.append(f"not yet: {_without_name(error, contents)}")
         lengths = {a.shape[0] for a in contents.arrays.values() if len(a.shape) > 1}
-        lines += _possible_factors(contents, lengths)
-    else:
-        lines += _plan(data, contents)
-    return "\n".join(lines)
+        if factors is None and (names := _possible_factors(contents, lengths)):
+            lines.append(_advice(names))
+        return Inspection("\n".join(lines), trainable=False)
+    lines += _plan(data, contents)
+    try:
+        split = split_samples(data, 1, source=str(contents.path))  # as train does by default
+        units = FieldUnits.from_fields(data.samples[split.training])
+    except DataError as error:
+        lines.append(f"not trainable: {_without_name(error, contents)}")
+        return Inspection("\n".join(lines), trainable=False)
+    lines += describe_test(split) + describe_fields(data.samples, units)
+    return Inspection("\n".join(lines), trainable=True)
+
+
+def _without_name(error: DataError, contents: Contents) -> str:
+    """An error without the name of the file, which the first line says."""
+    return str(error).removeprefix(f"{contents.path}: ")
 
 
 def _short(value: Any) -> str:
@@ -113,7 +144,8 @@ def _row(array: StoredArray) -> tuple[str, str, str, str, str]:
     for values in array.pieces():
         finite = values[np.isfinite(values)]
         missing += values.size - finite.size
-        low, high = min(low, finite.min(initial=low)), max(high, finite.max(initial=high))
+        if finite.size:
+            low, high = min(low, finite.min()), max(high, finite.max())
     found = f"{low:.9g} .. {high:.9g}" if low <= high else "-"
     return name, shape, kind, found, str(missing)
 
@@ -121,24 +153,20 @@ def _row(array: StoredArray) -> tuple[str, str, str, str, str]:
 def _plan(data: FieldDataset, contents: Contents) -> list[str]:
     """What training would do with a data set."""
     n, channels, n1, n2 = data.samples.shape
-    named = "channel" if channels == 1 else "channels"
     lines = [
         data.layout_note,
-        f"{n} samples of {channels} {named} ({', '.join(data.channel_names)}) "
-        f"on {grid_of(n1, n2)} ({_axes(data)})",
+        f"{counted(n, 'sample')} of {counted(channels, 'channel')} "
+        f"({', '.join(data.channel_names)}) on {grid_of(n1, n2)} ({_axes(data)})",
         data.orientation_note,
     ]
     if data.theta is None:
         lines.append("no factors: nothing to score disentanglement against, nothing to label with")
-        lines += _possible_factors(contents, {n})
+        lines.append(_advice(_possible_factors(contents, {n})))
     else:
-        lines.append(f"{data.theta.shape[1]} factors: {', '.join(data.factor_names)}")
+        names = data.factor_names
+        lines.append(f"{counted(len(names), 'factor')}: {', '.join(names)}")
     if n1 != n2 or n1 % 2 == 0:
         lines.append("--model dense needs a square grid with an odd number of nodes; pod takes it")
-    try:
-        lines += describe_fields(data.samples, FieldUnits.from_fields(data.samples))
-    except DataError as error:
-        lines.append(f"not trainable: {error}")
     return lines
 
 
@@ -148,9 +176,9 @@ def _axes(data: FieldDataset) -> str:
 
 
 def _possible_factors(contents: Contents, lengths: set[int]) -> list[str]:
-    """A line on the arrays that hold a few numbers for each sample, or on a file beside."""
+    """Names of the arrays that hold a few numbers for each sample."""
     axes = {dim for array in contents.arrays.values() for dim in array.dims}
-    names = [
+    return [
         array.name
         for array in contents.arrays.values()
         if array.is_real
@@ -160,5 +188,9 @@ def _possible_factors(contents: Contents, lengths: set[int]) -> list[str]:
         and array.shape[0] in lengths
         and array.shape[1:] <= (MOST_FACTORS,)
     ]
+
+
+def _advice(names: list[str]) -> str:
+    """How to give factors: some arrays of the file, or a file beside it."""
     hint = "give factors with --factors: a CSV file with a row for each sample"
-    return [hint + (f", or a key: {', '.join(names)}" if names else ", or a key of the file")]
+    return hint + (f", or a key: {', '.join(names)}" if names else ", or a key of the file")

@@ -26,7 +26,7 @@ from dvae.training import RECIPES, Fit, Recipe, Spectrum, elbo_recipe, fit, make
 from dvae.training.ensemble import check_device
 from dvae.training.split import Split, split_samples
 from dvae.workflow._figures import draw_figures
-from dvae.workflow._findings import describe_fields
+from dvae.workflow._findings import describe_fields, describe_test
 from dvae.workflow._limits import check_kept, check_latents, check_sizes
 from dvae.workflow._outputs import Outputs, write_text
 from dvae.workflow._scores import (
@@ -158,6 +158,7 @@ def train_file(
         label_fraction=label_fraction,
         labels=labels,
         raw_labels=raw_labels,
+        source=os.fspath(data),
     )
     training = loaded.samples[split.training]
     template, spectrum = _template(model, training, n_latents, prior)
@@ -348,7 +349,8 @@ def _keep(
         raise DvaeError(_unsaved(outputs))
     if split.labels is not None:
         notes += _without_labels(folder, table)
-    notes += lost_losses(table) + describe_fields(fields.samples, _units(result)) + outputs.notes()
+    notes += lost_losses(table) + describe_test(split)
+    notes += describe_fields(fields.samples, _units(result)) + outputs.notes()
     lines = make_summary(fields, result, table, split, spectrum, notes, source)
     lines.append(f"lowest loss: member {best}; the figures show it")
     lines.append(f"wrote {folder}: models/, scores.csv, history.nc, latents.nc, *.png")
@@ -371,7 +373,10 @@ def _scored(
     """The table of losses with scores beside them, and what to say of the factors."""
     notes: list[str] = []
     if len(split.test) < MIN_SCORED:
-        return table, [f"{len(split.test)} test samples are fewer than {MIN_SCORED}: no scores"]
+        return table, [
+            f"no scores: they take {MIN_SCORED} test samples, here there "
+            f"{'is' if len(split.test) == 1 else 'are'} {len(split.test)}"
+        ]
     theta = None
     if fields.theta is not None:
         values = fields.theta.double().numpy()
