@@ -132,7 +132,7 @@ def test_a_mask_is_left_out_of_the_loss(tmp_path, model):
         text = train_file(path, out, model=model, steps=6, seed=1, **QUIET)
         known = int((~hole & (np.ptp(fields, axis=0) > 0)).sum())
         assert ("148 of 867 values of a sample are missing" in text) == (name == "missing")
-        assert ("the largest is 9.97e+36" in text) == (name == "fill value")
+        assert ("farthest from 0: 9.97e+36)" in text) == (name == "fill value")
         losses.append(scores_of(out)[["rate", "distortion"]].to_numpy(float))
         assert np.isfinite(losses[-1]).all()
         trained = load_model(out / "models" / "member_000.safetensors")
@@ -179,6 +179,60 @@ def test_a_sentence_for_what_is_odd_in_fields():
     assert "channel 2 holds -9e+33 in sample 5 at node (2, 3)" in describe(wrong)
     with pytest.raises(DataError, match="the fields do not vary"):
         describe(np.ones((5, 1, 3, 3)))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("fill", [-9999.0, -999.0, 1e20, 9.96921e36, -77777.0])
+def test_a_fill_value_of_some_samples_is_shown_as_it_is_in_the_file(fill, kind):
+    fields = np.random.default_rng(0).uniform(size=(60, 2, 6, 6)).astype(kind)
+    written = kind(fill)
+    fields[5, 1, 2, 3] = fill
+    once = describe(fields)
+    start = f"channel 2 holds {written:.9g} in sample 5 at node (2, 3), far outside"
+    assert f"note: {start}" in once and once.count("note:") == 1
+    fields[50, 1, 2:4, 3] = fill
+    assert f"holds {written:.9g} in 2 of 60 samples, first in sample 5" in describe(fields)
+
+
+@pytest.mark.parametrize("factor", [1000, -1000])
+def test_a_sample_in_other_units_is_pointed_out(factor):
+    fields, _ = bumps(60)
+    fields[5] *= factor
+    text = describe(fields)
+    assert "channel 1 holds values as far outside those of other samples as " in text
+    assert f"as {np.abs(fields).max() * np.sign(factor):.9g}, in sample 5 at node" in text
+
+
+def heavy_tails():
+    """Fields whose largest values are far above all others, and are theirs."""
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 1, 16)
+    a, b, c, width = rng.uniform(size=(4, 200, 1, 1))
+    distance = (x[:, None] - a) ** 2 + (x - b) ** 2
+    plume = np.exp(2 * rng.normal(size=(200, 1, 1)) - distance / (0.02 + 0.05 * width) ** 2)
+    root = np.linalg.cholesky(np.exp(-np.abs(x[:, None] - x) / 0.3))
+    smooth = root @ rng.normal(size=(200, 16, 16)) @ root.T
+    front = np.where(x[:, None] < a, 1.0, 0.0) * np.ones(16)
+    return {
+        "permeability": np.exp(3 * smooth),
+        "noise": np.exp(3 * rng.normal(size=(200, 16, 16))),
+        "one amplitude for each sample": np.exp(3 * rng.normal(size=(200, 1, 1)) + smooth),
+        "plumes, zero nearly everywhere": np.where(plume > 1e-8, plume, 0.0),
+        "plumes with undershoots": plume
+        - np.where(rng.uniform(size=(200, 16, 16)) < 1e-4, c, 0) / 1e9,
+        "velocities at wells": np.exp(b) * (x[:, None] - a) / distance,
+        "rock types": np.array([1.0, 10.0, 1e5])[(2 * front + (x > b)).astype(int).clip(0, 2)],
+        "large values of one size": np.where(front > 0, 1e6, np.exp(smooth)),
+    }
+
+
+@pytest.mark.parametrize("name", heavy_tails())
+def test_fields_with_heavy_tails_get_no_note(name):
+    fields = heavy_tails()[name][:, None]
+    assert "note:" not in describe(fields)
+    assert "note:" not in describe(-fields)
+    fields[7, 0, 3, 4] = -1e36
+    assert name == "rock types" or "holds -1e+36 in sample 7 at node (3, 4)" in describe(fields)
 
 
 @pytest.mark.parametrize("value", [1e20, 9.96921e36])

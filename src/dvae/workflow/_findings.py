@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-
-import numpy as np
-import torch
+import math
 
 from dvae.models import FieldUnits
 from dvae.physics.samples import Samples
 from dvae.training.split import Split
+from dvae.workflow._outliers import Extremes, are_classes, far_outside, shown
 from dvae.workflow._summary import counted
 
-OUTLYING = 1e6  # largest deviation over the median one: fill values, or units that were mixed up
 MEANT = 4  # test samples below which their mean error is little more than one of them has
 
 
@@ -63,10 +61,11 @@ def _left_out(units: FieldUnits) -> list[str]:
         )
     rest = constant & ~still[:, None, None]
     if count := int(rest.sum()):
-        largest = float(units.shift[rest].abs().max())
+        held = units.shift[rest]
+        farthest = shown(float(held[held.abs().argmax()]))
         lines.append(
-            f"{count} of {values} values of a sample never vary (walls, land, fill values; the "
-            f"largest is {largest:.3g}): left out of the loss, given back as they are"
+            f"{count} of {values} values of a sample never vary (walls, land, fill values; "
+            f"farthest from 0: {farthest}): left out of the loss, given back as they are"
         )
     return lines
 
@@ -83,33 +82,21 @@ def _repeated(fields: Samples) -> list[str]:
 
 
 def _outlying(fields: Samples, units: FieldUnits) -> list[str]:
-    """The value of each channel that is farthest from the median, which the first batch tells."""
-    centre: dict[int, tuple[float, float]] = {}
-    farthest: dict[int, tuple[float, str]] = {}
-    first = 0
+    """A sentence for each channel that holds a value, or a sample, far outside the others."""
+    medians: dict[int, float] = {}
+    parts: dict[int, list[tuple[Extremes, Extremes]]] = {}
     for batch in fields:
-        for channel, seen in enumerate(units.seen):
-            if not bool(seen.any()):
-                continue
-            values = batch[:, channel][:, seen].double()
-            if channel not in centre:
-                median = float(values.median())
-                centre[channel] = median, float((values - median).abs().median())
-            median, typical = centre[channel]
-            deviation = (values - median).abs()
-            largest = float(deviation.max())
-            if largest <= max(OUTLYING * typical, farthest.get(channel, (0.0, ""))[0]):
-                continue
-            sample, node = np.unravel_index(int(deviation.argmax()), deviation.shape)
-            i, j = (int(k) for k in torch.nonzero(seen)[node])
-            value, place = (
-                float(values[sample, node]),
-                f"sample {first + sample} at node ({i}, {j})",
-            )
-            note = (
-                f"note: channel {channel + 1} holds {value:.3g} in {place}, far outside the other "
-                "values: if it is a fill value, replace it by NaN or drop the sample"
-            )
-            farthest[channel] = largest, note
-        first += len(batch)
-    return [farthest[c][1] for c in sorted(farthest) if centre[c][1] > 0]
+        for channel in units.seen.flatten(1).any(1).nonzero().flatten().tolist():
+            values = batch[:, channel][:, units.seen[channel]].double()
+            if channel not in medians:
+                medians[channel] = math.nan if are_classes(values) else float(values.median())
+            if math.isfinite(median := medians[channel]):
+                both = Extremes.of(values, median, 1), Extremes.of(values, median, -1)
+                parts.setdefault(channel, []).append(both)
+    lines = []
+    for channel, found in parts.items():
+        sides = [Extremes.joined(list(side)) for side in zip(*found, strict=True)]
+        where = units.seen[channel].nonzero().numpy()
+        if text := far_outside(sides, where):
+            lines.append(f"note: channel {channel + 1} {text}")
+    return lines
