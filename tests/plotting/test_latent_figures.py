@@ -30,6 +30,15 @@ def test_latents_put_factors_in_columns_and_one_standard_deviation_in_bars():
     assert figure.get_suptitle() == "four: $S_D$ = 0.500 (ceiling 0.940)"
 
 
+def test_a_sample_far_from_all_others_leaves_a_figure_of_dots():
+    """The estimated density then lies between the nodes of its grid, and has no contours."""
+    points = np.random.default_rng(0).normal(size=(160, 2))
+    points[5] = 1e6, -1e6
+    figure = plotting.plot_distributions({"q": points})
+    (dots,) = figure.axes[0].lines
+    np.testing.assert_array_equal(dots.get_xydata(), points)
+
+
 def test_distributions_share_axes_and_marginals_of_densities_are_exact():
     grid = np.linspace(-6, 6, 241)
     normal = np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi)

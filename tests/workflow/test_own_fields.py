@@ -16,7 +16,7 @@ from dvae import DarcyDataset, DataError, load_model
 from dvae.models import FieldUnits
 from dvae.physics import FieldDataset
 from dvae.physics.samples import Samples
-from dvae.workflow import load_run, train, train_file
+from dvae.workflow import inspect_file, load_run, train, train_file
 from dvae.workflow._findings import describe_fields
 from dvae.workflow._scores import lowest_loss
 from dvae.workflow._summary import _overfitted
@@ -194,6 +194,16 @@ def test_a_fill_value_of_some_samples_is_shown_as_it_is_in_the_file(fill, kind):
     assert f"holds {written:.9g} in 2 of 60 samples, first in sample 5" in describe(fields)
 
 
+def test_a_fill_value_beside_which_nothing_varies_is_found_by_inspect(tmp_path):
+    fields, _ = bumps(40)
+    fields[:4, 0, 2, 3] = 1e20
+    path = write(tmp_path / "fill.h5", fields)
+    with pytest.raises(DataError, match="'dvae inspect' says why so few vary") as caught:
+        train_file(path, tmp_path / "out", **QUIET)
+    assert "the 32 training samples, or the varying 1 value of a sample" in str(caught.value)
+    assert "holds 1e+20 in 4 of 40 samples, first in sample 0" in inspect_file(path)
+
+
 @pytest.mark.parametrize("factor", [1000, -1000])
 def test_a_sample_in_other_units_is_pointed_out(factor):
     fields, _ = bumps(60)
@@ -289,6 +299,32 @@ def test_a_factor_that_does_not_vary_is_left_out_of_the_scores(tmp_path):
     assert "factor 1 is the same in every sample of the file" in text
     assert "factor 4 is the same in every sample of the test part" in text
     assert scores_of(tmp_path / "out")["mcc"] > 0.5  # of the two that vary
+
+
+def test_constant_and_repeated_factors_are_called_by_their_names(tmp_path):
+    fields, theta = bumps(60)
+    position, width = theta.T
+    classes = np.eye(2)[(position > 5).astype(int)]  # opposite columns: one factor, no repetition
+    np.savez(
+        tmp_path / "own.npz",
+        fields=fields,
+        position=position,
+        width=width,
+        centimetres=100 * position.astype(np.float32),
+        gravity=np.full(60, 9.81),
+        left=classes[:, 0],
+        right=classes[:, 1],
+    )
+    keys = "position,width,centimetres,gravity,left,right"
+    options = {"steps": 5, "test_fraction": 0.6, **QUIET}
+    trained = train_file(tmp_path / "own.npz", tmp_path / "out", factors=keys, **options)
+    for text in (trained, inspect_file(tmp_path / "own.npz", factors=keys)):
+        assert "note: centimetres repeats position, up to its unit" in text
+        assert "gravity is the same in every sample of the file" in text
+        assert text.count(" repeats ") == 1 and text.count("is the same in every") == 1
+    for option in ("fields", "factors"):
+        with pytest.raises(DataError, match="'width' is named twice in width, width: name it once"):
+            FieldDataset.load(tmp_path / "own.npz", **{option: ["width", "width"]})
 
 
 def test_a_model_that_knows_its_training_samples_by_heart_is_said_to_overfit(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -169,7 +170,8 @@ def _draw_joint(
     elif points is not None and len(points) > 2:
         style = {"color": colour, "bw_adjust": bandwidth, "warn_singular": False}
         x, y = points.T
-        sns.kdeplot(x=x, y=y, ax=ax, fill=True, levels=9, gridsize=80, **style)
+        with contextlib.suppress(ValueError):  # nearly on a line: no node of the grid is near it
+            sns.kdeplot(x=x, y=y, ax=ax, fill=True, levels=9, gridsize=80, **style)
     if points is not None:
         ax.plot(*points.T, "o", color="black", ms=1, mew=0, alpha=0.4)
 

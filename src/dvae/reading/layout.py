@@ -107,9 +107,19 @@ def select_arrays(
 
 
 def split_names(names: str | Sequence[str] | None) -> list[str]:
-    """Names that are separated by commas, or a list of such, as one list."""
+    """Names that are separated by commas, or a list of such, as one list.
+
+    Raises
+    ------
+    DataError
+        If one of them is there twice.
+    """
     given = [names] if isinstance(names, str) else names or []
-    return [part.strip() for name in given for part in name.split(",") if part.strip()]
+    parts = [part.strip() for name in given for part in name.split(",") if part.strip()]
+    for name in parts:
+        if parts.count(name) > 1:
+            raise DataError(f"{name!r} is named twice in {', '.join(parts)}: name it once.")
+    return parts
 
 
 # ------------------------------------------------------------------------------ fields

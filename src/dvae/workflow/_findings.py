@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 
+import numpy as np
+
 from dvae.models import FieldUnits
+from dvae.physics import FieldDataset
 from dvae.physics.samples import Samples
 from dvae.training.split import Split
 from dvae.workflow._outliers import Extremes, are_classes, far_outside, shown
 from dvae.workflow._summary import counted
 
+SAME = 1e-6  # difference of factors over their range: rounding in single precision
 MEANT = 4  # test samples below which their mean error is little more than one of them has
 
 
@@ -23,6 +27,24 @@ def describe_test(split: Split) -> list[str]:
         "errors of so few say next to nothing about other samples; give more samples, or keep "
         "more of them with --test-fraction"
     ]
+
+
+def describe_factors(data: FieldDataset) -> list[str]:
+    """A sentence for each factor that is another one again, in whatever unit."""
+    if data.theta is None:
+        return []
+    theta, names, lines = data.theta.double().numpy(), data.factor_names, []
+    centred = theta - theta.mean(0)
+    size = np.abs(centred).max(0)
+    columns = (centred / np.where(size > 0, size, 1.0)).T
+    for j in np.flatnonzero(size > 0):
+        again = [i for i in range(j) if np.allclose(columns[i], columns[j], rtol=0, atol=SAME)]
+        if again:
+            lines.append(
+                f"note: {names[j]} repeats {names[again[0]]}, up to its unit: scores count it "
+                "twice, and no latent can follow one of them alone; leave one out"
+            )
+    return lines
 
 
 def describe_fields(fields: Samples, units: FieldUnits) -> list[str]:

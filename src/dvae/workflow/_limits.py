@@ -13,6 +13,7 @@ from dvae.errors import DataError
 from dvae.memory import check_memory
 from dvae.models import VAE, count_parameters
 from dvae.training import Ensemble
+from dvae.workflow._summary import counted
 
 COPIES = 8  # of the parameters of a member: modules, moments, gradient, and the step itself
 BYTES = 4  # of a number in single precision
@@ -23,8 +24,10 @@ def check_latents(n_latents: int, n_samples: int, n_values: int) -> None:
     most = min(n_samples, n_values)
     if n_latents > most:
         raise DataError(
-            f"{n_latents} latents are more than the {n_samples} training samples or the "
-            f"{n_values} values of a sample that vary; give {most} or fewer"
+            f"{n_latents} latents are more than the "
+            f"{counted(n_samples, 'training sample')}, or the varying "
+            f"{counted(n_values, 'value')} of a sample; give {most} or fewer"
+            + ("; 'dvae inspect' says why so few vary" if n_values < n_latents else "")
         )
 
 

@@ -104,7 +104,7 @@ def _relative_error(
 
 
 def scored_factors(
-    theta: Float[np.ndarray, "sample factor"], test: np.ndarray
+    theta: Float[np.ndarray, "sample factor"], names: list[str], test: np.ndarray
 ) -> tuple[list[int], list[str]]:
     """Factors that vary among the test samples, and a sentence for each that does not."""
     kept, lines = [], []
@@ -114,7 +114,7 @@ def scored_factors(
             continue
         where = "file" if np.ptp(column) == 0 else "test part"
         lines.append(
-            f"factor {j + 1} is the same in every sample of the {where}: left out of the scores"
+            f"{names[j]} is the same in every sample of the {where}: left out of the scores"
         )
     return kept, lines
 

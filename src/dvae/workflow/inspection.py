@@ -15,7 +15,8 @@ from dvae.physics import FieldDataset
 from dvae.reading import Contents, StoredArray, open_file
 from dvae.reading.layout import ChannelAxis
 from dvae.training.split import split_samples
-from dvae.workflow._findings import describe_fields, describe_test
+from dvae.workflow._findings import describe_factors, describe_fields, describe_test
+from dvae.workflow._scores import scored_factors
 from dvae.workflow._summary import counted, grid_of
 
 __all__ = ["Inspection", "inspect_file"]
@@ -165,6 +166,8 @@ def _plan(data: FieldDataset, contents: Contents) -> list[str]:
     else:
         names = data.factor_names
         lines.append(f"{counted(len(names), 'factor')}: {', '.join(names)}")
+        constant = scored_factors(data.theta.double().numpy(), names, np.arange(n))[1]
+        lines += constant + describe_factors(data)
     if n1 != n2 or n1 % 2 == 0:
         lines.append("--model dense needs a square grid with an odd number of nodes; pod takes it")
     return lines

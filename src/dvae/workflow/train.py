@@ -26,7 +26,7 @@ from dvae.training import RECIPES, Fit, Recipe, Spectrum, elbo_recipe, fit, make
 from dvae.training.ensemble import check_device
 from dvae.training.split import Split, split_samples
 from dvae.workflow._figures import draw_figures
-from dvae.workflow._findings import describe_fields, describe_test
+from dvae.workflow._findings import describe_factors, describe_fields, describe_test
 from dvae.workflow._limits import check_kept, check_latents, check_sizes
 from dvae.workflow._outputs import Outputs, write_text
 from dvae.workflow._scores import (
@@ -349,7 +349,7 @@ def _keep(
         raise DvaeError(_unsaved(outputs))
     if split.labels is not None:
         notes += _without_labels(folder, table)
-    notes += lost_losses(table) + describe_test(split)
+    notes += lost_losses(table) + describe_test(split) + describe_factors(fields)
     notes += describe_fields(fields.samples, _units(result)) + outputs.notes()
     lines = make_summary(fields, result, table, split, spectrum, notes, source)
     lines.append(f"lowest loss: member {best}; the figures show it")
@@ -380,7 +380,7 @@ def _scored(
     theta = None
     if fields.theta is not None:
         values = fields.theta.double().numpy()
-        varying, notes = scored_factors(values, split.test)
+        varying, notes = scored_factors(values, fields.factor_names, split.test)
         theta = values[split.test][:, varying]
     alive = ~(table["diverged"] | table["over_regularised"]).to_numpy()
     found: list[pd.DataFrame] = []
