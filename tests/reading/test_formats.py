@@ -275,6 +275,73 @@ def test_the_coordinate_of_an_axis_of_channels_names_them_and_says_where_they_ar
         FieldDataset.load(tmp_path / "samples.nc")
 
 
+def test_numbers_along_an_axis_of_channels_name_them(tmp_path):
+    levels = {"level": ("level", [500, 850.5], {"units": "hPa"})}
+    for dims, values in (
+        (("time", "level", "y", "x"), FIELDS),
+        (("time", "y", "x", "level"), np.moveaxis(FIELDS, 1, 3)),
+    ):
+        data = xr.Dataset({"t": (dims, values, {"units": "K"})}, levels)
+        data.to_netcdf(tmp_path / "t.nc", engine="h5netcdf")
+        channels = "first" if dims[1] == "level" else "last"
+        loaded = FieldDataset.load(tmp_path / "t.nc", channels=channels, exact=True)
+        assert loaded.channel_names == ["t 500 hPa [K]", "t 850.5 hPa [K]"]
+        np.testing.assert_array_equal(loaded.fields, FIELDS)
+    data.drop_vars("level").to_netcdf(tmp_path / "t.nc", engine="h5netcdf")
+    loaded = FieldDataset.load(tmp_path / "t.nc", channels="last")
+    assert loaded.channel_names == ["t 1 [K]", "t 2 [K]"]
+
+
+@pytest.mark.parametrize(
+    ("dims", "along"),
+    [
+        (("x", "y", "run"), "run"),
+        (("south", "Runs", "west"), "Runs"),
+        (("lat", "lon", "time"), "time"),
+        (("x", "y", "of_pos"), "of_pos"),  # pos(of_pos) is no coordinate
+        (("sample", "x", "y"), None),
+        (("run", "time", "x"), None),
+        (("time", "member", "x"), None),
+        (("station", "time", "x"), None),
+        (("station", "y", "of_pos"), None),
+        (("y", "x", "z"), None),
+        (("level", "lat", "lon"), None),
+    ],
+)
+def test_names_of_axes_say_that_samples_are_not_along_the_first(tmp_path, dims, along):
+    values = np.random.default_rng(0).normal(size=(5, 6, 7))
+    data = xr.Dataset({"t": (dims, values), "lon": (dims[1], np.arange(6.0))})
+    data["pos"] = ("of_pos", np.arange(7.0))
+    data.to_netcdf(tmp_path / "t.nc", engine="h5netcdf")
+    if along is None:
+        assert FieldDataset.load(tmp_path / "t.nc").fields.shape == (5, 1, 6, 7)
+        return
+    message = rf"along '{along}', .* with fields\.transpose\('{along}', \.\.\.\) of xarray"
+    with pytest.raises(DataError, match=message):
+        FieldDataset.load(tmp_path / "t.nc")
+    data.transpose(along, ...).to_netcdf(tmp_path / "first.nc", engine="h5netcdf")
+    assert FieldDataset.load(tmp_path / "first.nc").fields.shape[0] == data.sizes[along]
+
+
+def test_factors_that_fit_another_axis_of_the_fields_say_so(tmp_path):
+    values = {"p": np.moveaxis(FIRST, 0, 2), "a": THETA[:, 0]}  # (5, 6, 7)
+    np.savez(tmp_path / "own.npz", **values)
+    savemat(tmp_path / "own.mat", values)
+    np.save(tmp_path / "own.npy", values["p"])
+    pd.DataFrame({"a": THETA[:, 0]}).to_csv(tmp_path / "a.csv", index=False)
+    last = r"The third axis of the fields \(5, 6, 7\) is as long: .* bring it to the front with "
+    for name, factors, remedy in (
+        ("own.npz", "a", r"numpy\.moveaxis\(fields, 2, 0\)"),
+        ("own.mat", "a", r"permute\(fields, \[3 1 2\]\)"),
+        ("own.npy", str(tmp_path / "a.csv"), r"numpy\.moveaxis\(fields, 2, 0\)"),
+    ):
+        with pytest.raises(DataError, match=last + remedy):
+            FieldDataset.load(tmp_path / name, fields=None, factors=factors)
+    np.savez(tmp_path / "own.npz", p=FIRST, a=THETA[:3, 0])
+    with pytest.raises(DataError, match=r"must be \(7,\) or \(7, factors\)\.$"):
+        FieldDataset.load(tmp_path / "own.npz", factors="a")
+
+
 def test_coordinates_of_axes_are_kept_where_they_can_be_drawn(tmp_path):
     values = np.random.default_rng(0).normal(size=(5, 5, 6))
     lat, lon = np.array([50.0, 20, 0, -60, -70]), np.array([0, 5, 6, 9, 10, 12])

@@ -69,6 +69,11 @@ class StoredArray:
         """Whether the values are integers or floating-point numbers."""
         return self.dtype.kind in "fiu"
 
+    @property
+    def label(self) -> str:
+        """What to call the array in a sentence."""
+        return f"key {self.name!r}" if self.name else "the array"
+
     def read(self) -> np.ndarray:
         """All values, as they are stored."""
         return self.rows(slice(None))

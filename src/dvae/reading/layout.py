@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from dvae.errors import DataError
+from dvae.reading.axes import check_first_axis, fits_another_axis
 from dvae.reading.files import HDF5, MATLAB, MATLAB_HDF5, NPY, Contents, StoredArray
 
 __all__ = ["FORMAT", "ChannelAxis", "Coordinate", "Selection", "select_arrays", "split_names"]
@@ -102,7 +103,7 @@ def select_arrays(
         chosen = _project(contents, ours)
     else:
         chosen = _own_fields(contents, keys, channels or ("first" if ours else None))
-    _take_factors(contents, split_names(factors), chosen)
+    _take_factors(contents, split_names(factors), chosen, contents.arrays[keys[0]])
     return chosen
 
 
@@ -180,7 +181,7 @@ def _real(contents: Contents, array: StoredArray) -> StoredArray:
     """The array, after a check that it holds real numbers."""
     if not array.is_real:
         raise DataError(
-            f"{contents.path}: {_label(array)} is of type {array.dtype}; it must be an array of "
+            f"{contents.path}: {array.label} is of type {array.dtype}; it must be an array of "
             f"real numbers{REMEDIES.get(array.dtype.kind, '')}."
         )
     return array
@@ -191,7 +192,7 @@ def _filled(contents: Contents, array: StoredArray) -> StoredArray:
     if 0 in array.shape:
         what = "samples" if array.shape[0] == 0 else "values"
         raise DataError(
-            f"{contents.path}: {_label(array)} has shape {array.shape}: there are no {what} in it."
+            f"{contents.path}: {array.label} has shape {array.shape}: there are no {what} in it."
         )
     return _real(contents, array)
 
@@ -229,31 +230,38 @@ def _own_fields(contents: Contents, keys: list[str], channels: ChannelAxis | Non
     source = "the array" if contents.kind == NPY else f"key {', '.join(map(repr, keys))}"
     chosen.keys["fields"] = source
     chosen.note = f"fields: {source}, axes ({words})"
-    names = [name for array in arrays for name in _channel_names(array, words)]
+    names = [name for array in arrays for name in _channel_names(contents, array, words)]
     named = first.labels or first.units or first.title != first.name
     if named or len(keys) > 1 or (keys[0] and keys[0] not in FIELD_KEYS):
         chosen.names["channels"] = ", ".join(names)
     if first.dims:
-        pairs = zip(first.dims, words.split(", "), strict=True)
-        axes = [dim for dim, word in pairs if word.startswith("x")]
+        triples = zip(first.dims, first.shape, words.split(", "), strict=True)
+        axes = {dim: count for dim, count, word in triples if word.startswith("x")}
         chosen.names["axes"] = ", ".join(axes)
         chosen.coordinates = _coordinates(contents, axes)
         chosen.note += f", in the file ({', '.join(first.dims)})"
     return chosen
 
 
-def _coordinates(contents: Contents, axes: list[str]) -> list[Coordinate]:
+def _places(contents: Contents, dim: str, count: int) -> Float[np.ndarray, " node"] | None:
+    """Numbers at the positions along an axis: the array of its name; None without one."""
+    array = contents.arrays.get(dim)
+    if array is None or not array.is_real or array.shape != (count,):
+        return None
+    return array.read().astype(np.float64)
+
+
+def _coordinates(contents: Contents, axes: dict[str, int]) -> list[Coordinate]:
     """Coordinates of some axes: arrays of their names; none unless those of all can be drawn."""
     found = []
-    for name in axes:
-        array = contents.arrays.get(name)
-        if array is None or not array.is_real or len(array.shape) != 1 or array.shape[0] < 2:
+    for name, count in axes.items():
+        values = _places(contents, name, count)
+        if values is None or count < 2:
             return []
-        values = array.read().astype(np.float64)
         steps = np.diff(values)  # NaN beside a value that is not finite
         if not ((steps > 0).all() or (steps < 0).all()) or not np.isfinite(values).all():
             return []
-        found.append(Coordinate(values, array.units))
+        found.append(Coordinate(values, contents.arrays[name].units))
     return found
 
 
@@ -269,7 +277,7 @@ def _stacked(arrays: list[StoredArray], words: str) -> StoredArray:
     return StoredArray("", (count, len(arrays) * channels, *grid), dtype, rows)
 
 
-def _channel_names(array: StoredArray, words: str) -> list[str]:
+def _channel_names(contents: Contents, array: StoredArray, words: str) -> list[str]:
     """Names of the channels of an array: along its axis of channels, or by its own name."""
     axes = words.split(", ")
     if "channel" not in axes:
@@ -280,6 +288,9 @@ def _channel_names(array: StoredArray, words: str) -> list[str]:
         names = [label.replace(",", " ") for label in array.labels[dim]]
     elif count == 1:
         names = [array.title]
+    elif (places := _places(contents, dim, count)) is not None:
+        units = contents.arrays[dim].units
+        names = [f"{array.title} {f'{place:.9g} {units}'.strip()}" for place in places]
     else:
         names = [f"{array.title} {i + 1}" for i in range(count)]
     return [_with_units(name, array.units) for name in names]
@@ -292,7 +303,8 @@ def _with_units(name: str, units: str) -> str:
 
 def _meaning(contents: Contents, array: StoredArray, channels: ChannelAxis | None) -> str:
     """What the axes of an array are, in their order: "sample, x1, x2", say."""
-    shape, where = array.shape, f"{contents.path}: {_label(array)} has shape"
+    check_first_axis(contents, array)
+    shape, where = array.shape, f"{contents.path}: {array.label} has shape"
     named = [i for i, dim in enumerate(array.dims) if i and dim in array.labels]
     if channels is None and named in ([1], [len(shape) - 1]):
         channels = "first" if named == [1] else "last"  # the file names each position: no grid
@@ -324,11 +336,6 @@ def _channels_first(shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 and shape[3] >= shape[1]
 
 
-def _label(array: StoredArray) -> str:
-    """What to call an array in a sentence."""
-    return f"key {array.name!r}" if array.name else "the array"
-
-
 def _arranged(
     values: Num[np.ndarray, "*axes"], words: str
 ) -> Num[np.ndarray, "sample channel x1 x2"]:
@@ -344,18 +351,23 @@ def _arranged(
 # ------------------------------------------------------------------------------ factors
 
 
-def _take_factors(contents: Contents, asked: list[str], chosen: Selection) -> None:
-    """Factors of the arrays that are asked for, of a CSV file, or of the known key."""
-    count = chosen.fields.shape[0]
+def _take_factors(
+    contents: Contents, asked: list[str], chosen: Selection, fields: StoredArray
+) -> None:
+    """Factors of the arrays that are asked for, of a CSV file, or of the known key.
+
+    ``fields`` is their array as the file has it, or the first of several.
+    """
     if len(asked) == 1 and asked[0].lower().endswith(".csv") and asked[0] not in contents.arrays:
-        theta, names = _csv_factors(Path(asked[0]), count)
+        theta, names = _csv_factors(Path(asked[0]), contents, fields)
         chosen.keys["theta"] = f"file {asked[0]}"
     else:
         known = [key for key in FACTOR_KEYS if key in contents.arrays]
         if not asked and ("theta" in chosen.arrays or not known):
             return
         keys = asked or known[:1]
-        columns = [_columns(contents, _array(contents, key, "factors"), count) for key in keys]
+        arrays = [_array(contents, key, "factors") for key in keys]
+        columns = [_columns(contents, array, fields) for array in arrays]
         theta = np.concatenate(columns, 1)
         names = []
         for key, part in zip(keys, columns, strict=True):
@@ -372,11 +384,11 @@ def _take_factors(contents: Contents, asked: list[str], chosen: Selection) -> No
 
 
 def _columns(
-    contents: Contents, array: StoredArray, count: int
+    contents: Contents, array: StoredArray, fields: StoredArray
 ) -> Num[np.ndarray, "sample factor"]:
     """An array of one or more factors of every sample, as columns."""
-    values = _values(contents, array)
-    if contents.kind in (MATLAB, MATLAB_HDF5) and values.shape == (1, count):
+    values, count = _values(contents, array), fields.shape[0]
+    if contents.kind in (MATLAB, MATLAB_HDF5) and values.ndim == 2 and len(values) == 1 < count:
         values = values.T  # MATLAB has no arrays of one axis: a row is such a one
     if values.ndim == 1:
         values = values[:, None]
@@ -384,17 +396,21 @@ def _columns(
         raise DataError(
             f"{contents.path}: key {array.name!r} has shape {array.shape}; factors of {count} "
             f"samples must be ({count},) or ({count}, factors)."
+            + fits_another_axis(contents, fields, values.shape[:1])
         )
     return values
 
 
-def _csv_factors(path: Path, count: int) -> tuple[Num[np.ndarray, "sample factor"], list[str]]:
+def _csv_factors(
+    path: Path, contents: Contents, fields: StoredArray
+) -> tuple[Num[np.ndarray, "sample factor"], list[str]]:
     """Factors of a table with a header and a row for each sample, and their names.
 
     A column ``sample``, if there is one, holds the positions of the rows' samples, from 0.
     """
     import pandas as pd
 
+    count = fields.shape[0]
     try:
         table = pd.read_csv(path, skipinitialspace=True)
     except OSError as error:
@@ -410,6 +426,7 @@ def _csv_factors(path: Path, count: int) -> tuple[Num[np.ndarray, "sample factor
         raise DataError(
             f"factors {path} have {len(table)} rows under their header, but there are {count} "
             "samples; give one row for each. (Labels of some samples go to --labels.)"
+            + fits_another_axis(contents, fields, (len(table),))
         )
     for name in table:
         if str(name).startswith("Unnamed: "):  # how pandas calls it
