@@ -220,7 +220,7 @@ def test_an_interrupted_run_gives_the_same_models(own_file, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
-        ("sample,a,b", [(0, 1, 2)], "2 factors but the model 1"),
+        ("sample,a,b", [(0, 1, 2)], "2 factors but the model 1 latent variable;"),
         ("sample,a", [(0, 1), (1, "nan")], "line 3: a factor is not finite"),
         ("sample,a", [(0, 1), (60, 1)], r"line 3: sample 60 is not in 0\.\.59"),
         ("sample,a", [(0, 1), (0, 2)], "line 3: sample 0 is labelled twice"),

@@ -120,10 +120,9 @@ def load_labels(
             f"labels {path}: the first line must be a header that begins with 'sample', such as "
             f"'sample,{','.join(f'theta{i + 1}' for i in range(n_latents))}'"
         )
-    if len(rows[0]) != n_latents + 1:
+    if (count := len(rows[0]) - 1) != n_latents:
         raise DataError(
-            f"labels {path} have {len(rows[0]) - 1} factors but the model {n_latents} latent "
-            "variables; labels need one factor for each: change --latents or the file"
+            f"labels {path} have {_mismatch(count, n_latents)}: change --latents or the file"
         )
     if not 1 <= len(rows) - 1 <= n_samples:
         raise DataError(
@@ -227,6 +226,14 @@ def _test_size(n_samples: int, test_fraction: float, source: str) -> int:
     return n_test
 
 
+def _mismatch(factors: int, n_latents: int) -> str:
+    """That factors are not as many as latent variables."""
+    return (
+        f"{factors} factor{'s' * (factors != 1)} but the model {n_latents} latent "
+        f"variable{'s' * (n_latents != 1)}; labels need one factor for each"
+    )
+
+
 def _factors(data: FieldDataset, n_latents: int) -> Float[np.ndarray, "sample factor"]:
     """The file's own factors, one for each latent variable."""
     if data.theta is None:
@@ -236,7 +243,6 @@ def _factors(data: FieldDataset, n_latents: int) -> Float[np.ndarray, "sample fa
         )
     if data.theta.shape[1] != n_latents:
         raise DataError(
-            f"the file has {data.theta.shape[1]} factors but the model {n_latents} latent "
-            "variables; labels need one factor for each: change --latents"
+            f"the file has {_mismatch(data.theta.shape[1], n_latents)}: change --latents"
         )
     return data.theta.double().numpy()

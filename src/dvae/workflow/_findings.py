@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 
 import numpy as np
 
@@ -106,19 +105,21 @@ def _repeated(fields: Samples) -> list[str]:
 def _outlying(fields: Samples, units: FieldUnits) -> list[str]:
     """A sentence for each channel that holds a value, or a sample, far outside the others."""
     medians: dict[int, float] = {}
+    classes: set[int] = set()
     parts: dict[int, list[tuple[Extremes, Extremes]]] = {}
     for batch in fields:
         for channel in units.seen.flatten(1).any(1).nonzero().flatten().tolist():
             values = batch[:, channel][:, units.seen[channel]].double()
             if channel not in medians:
-                medians[channel] = math.nan if are_classes(values) else float(values.median())
-            if math.isfinite(median := medians[channel]):
-                both = Extremes.of(values, median, 1), Extremes.of(values, median, -1)
-                parts.setdefault(channel, []).append(both)
+                medians[channel] = float(values.median())
+                classes |= {channel} if are_classes(values) else set()
+            median = medians[channel]
+            both = Extremes.of(values, median, 1), Extremes.of(values, median, -1)
+            parts.setdefault(channel, []).append(both)
     lines = []
     for channel, found in parts.items():
         sides = [Extremes.joined(list(side)) for side in zip(*found, strict=True)]
         where = units.seen[channel].nonzero().numpy()
-        if text := far_outside(sides, where):
+        if text := far_outside(sides, where, channel in classes):
             lines.append(f"note: channel {channel + 1} {text}")
     return lines

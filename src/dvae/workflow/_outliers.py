@@ -70,7 +70,7 @@ def are_classes(values: Float[Tensor, "sample node"]) -> bool:
     return different <= CLASSES and different * REPEATED <= values.numel()
 
 
-def far_outside(sides: Sequence[Extremes], where: Int[np.ndarray, "node 2"]) -> str:
+def far_outside(sides: Sequence[Extremes], where: Int[np.ndarray, "node 2"], classes: bool) -> str:
     """What lies far outside the others of a channel, and what to do about it; empty if nothing.
 
     Parameters
@@ -79,6 +79,8 @@ def far_outside(sides: Sequence[Extremes], where: Int[np.ndarray, "node 2"]) -> 
         Of all samples, above and below the median.
     where : ndarray of shape (node, 2)
         Places of the values of a sample on the grid.
+    classes : bool
+        Whether the values are classes, among which only known fill values are told.
     """
     usual = _median(np.max([side.deviation for side in sides], axis=0))
     for side in sorted(sides, key=lambda side: -side.deviation.max()):
@@ -88,15 +90,18 @@ def far_outside(sides: Sequence[Extremes], where: Int[np.ndarray, "node 2"]) -> 
         place = f"sample {first} at node ({i}, {j})"
         same = side.value == value
         others = np.where(same, side.following, side.deviation)
-        if _is_value(value, largest, int(same.sum()), others, usual):
-            count = int(same.sum())
+        count = int(same.sum())
+        known = _is_fill(value) and largest > FILL_GAP * others.max()
+        rare = count <= max(1, FEW * len(same)) or largest > ANY_GAP * others.max()
+        unusual = largest > usual and not classes
+        if known or (unusual and rare and _is_far(largest, others)):
             if count > 1:
                 place = f"{count} of {len(same)} samples, first in {place}"
             return (
                 f"holds {shown(value)} in {place}, far outside the other values: if it stands for "
                 f"a missing value, fill the gap or drop the sample{'s' if count > 1 else ''}"
             )
-        if largest > usual and _is_far(largest, np.delete(side.deviation, first)):
+        if unusual and _is_far(largest, np.delete(side.deviation, first)):
             return (
                 f"holds values as far outside those of other samples as {shown(value)}, in "
                 f"{place}: if the sample is in other units, or went wrong, mend or drop it"
@@ -104,16 +109,9 @@ def far_outside(sides: Sequence[Extremes], where: Int[np.ndarray, "node 2"]) -> 
     return ""
 
 
-def _is_value(
-    value: float, largest: float, count: int, others: Float[np.ndarray, " sample"], usual: float
-) -> bool:
-    """Whether a value of some samples is so far outside all others that it may be a fill value."""
-    following = others.max()
-    known = np.isclose(abs(value), FILLS, rtol=1e-6, atol=0.0).any()
-    if known and largest > FILL_GAP * following:
-        return True
-    rare = count <= max(1, FEW * len(others)) or largest > ANY_GAP * following
-    return bool(rare and largest > usual and _is_far(largest, others))
+def _is_fill(value: float) -> bool:
+    """Whether a value is one that programs write in place of missing ones."""
+    return bool(np.isclose(abs(value), FILLS, rtol=1e-6, atol=0.0).any())
 
 
 def _is_far(largest: float, others: Float[np.ndarray, " sample"]) -> bool:
