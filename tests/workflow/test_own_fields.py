@@ -204,6 +204,14 @@ def test_a_fill_value_beside_which_nothing_varies_is_found_by_inspect(tmp_path):
     assert "holds 1e+20 in 4 of 40 samples, first in sample 0" in inspect_file(path)
 
 
+def test_an_unknown_fill_value_below_fields_that_end_at_zero():
+    fields = np.random.default_rng(0).exponential(size=(60, 1, 6, 6)) - 0.5
+    fields = np.maximum(fields, 0.0)
+    fields[:, 0, :4] = 0.0  # the median
+    fields[5, 0, 5, 5] = -77777.0
+    assert "holds -77777 in sample 5 at node (5, 5)" in describe(fields)
+
+
 @pytest.mark.parametrize("factor", [1000, -1000])
 def test_a_sample_in_other_units_is_pointed_out(factor):
     fields, _ = bumps(60)

@@ -117,7 +117,7 @@ def _is_fill(value: float) -> bool:
 def _is_far(largest: float, others: Float[np.ndarray, " sample"]) -> bool:
     """Whether a deviation lies outside those of all other samples, seen as they differ."""
     if (following := others.max()) == 0:
-        return largest > 0
+        return bool(largest > 0)
     spread = np.log(following) - np.log(_median(others))
     return bool(np.log(largest) - np.log(following) > max(np.log(LEAST_GAP), SPREADS * spread))
 
