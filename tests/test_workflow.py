@@ -147,7 +147,7 @@ def test_fields_are_not_turned_because_of_their_keys(reference_file, tmp_path):
         encoded = model.encoder(fields).base_dist.loc.numpy()
     with xr.open_dataset(out / "latents.nc", engine="h5netcdf") as latents:
         np.testing.assert_allclose(encoded, latents["latent_mean"].values[0], atol=1e-4)
-    with pytest.raises(DataError, match="other orientation"):
+    with pytest.raises(DataError, match="--orientation not given there, reference here"):
         train_file(path, out, steps=2, orientation="reference", progress=False)
     file = data.save(tmp_path / "ours.h5")
     text = train_file(file, tmp_path / "ours", steps=2, progress=False)
@@ -182,8 +182,25 @@ def test_a_finished_run_is_not_repeated_and_another_one_needs_another_folder(own
     before = (tmp_path / "scores.csv").stat().st_mtime_ns
     assert train_file(path, tmp_path, **arguments) == first
     assert (tmp_path / "scores.csv").stat().st_mtime_ns == before
-    with pytest.raises(DataError, match="other seed"):
+    with pytest.raises(DataError, match=r"other arguments \(--seed 0 there, 1 here\)"):
         train_file(path, tmp_path, seed=1, **arguments)
+    changes = {"n_latents": 2, "fields": "output", "beta": 0.5, "raw_labels": True}
+    with pytest.raises(DataError, match="--latents 1 there, 2 here") as error:
+        train_file(path, tmp_path, **arguments | changes)
+    for part in ("--fields not given there, output here", "--beta not given there, 0.5 here",
+                 "--raw-labels not given there, given here"):  # fmt: skip
+        assert part in str(error.value)
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("settings", [None, "[1]", '{"colour": "red"}'])
+def test_a_folder_with_other_things_is_left_as_it_is(own_file, tmp_path, settings):
+    kept = {"scores.csv": "mine"} if settings is None else {"settings.json": settings}
+    for name, text in kept.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=f"{next(iter(kept))}.* choose another output folder"):
+        train_file(own_file[0], tmp_path, steps=2, progress=False)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == kept
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -269,7 +286,8 @@ def test_labels_are_read_in_their_order(tmp_path):
         ({"n_latents": 200_000}, DataError, "200000 latents are more than the 48 training"),
         ({"beta": 0.0}, DataError, "beta must be a positive"),
         ({"recipe": "annealed", "beta": -1.0}, DataError, "beta must be a positive number"),
-        ({"n_latents": 0}, DataError, "latents"),
+        ({"n_latents": 0}, DataError, "latents must be at least 1, got 0"),
+        ({"n_latents": -1}, DataError, "latents must be at least 1, got -1"),
         ({"steps": 0}, DataError, "steps"),
         ({"prior": "flat"}, UnknownNameError, "unknown prior"),
         ({"recipe": "fast"}, UnknownNameError, "unknown recipe 'fast'; choose one of elbo"),

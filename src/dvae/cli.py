@@ -15,11 +15,14 @@ from typing import Annotated, Any, Literal, cast
 import typer
 
 from dvae.errors import DataError, DvaeError
+from dvae.outputs import FIELDS_SUFFIXES, LATENTS_SUFFIXES, REPORT, check_output
 from dvae.storage import results_folder
 
 __all__ = ["app", "main"]
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # of typer's own copy of click, or of click
+
+LATENTS, FIELDS = Path("z.csv"), Path("fields.npz")  # where encode and decode write by default
 
 app = typer.Typer(
     help="Variational autoencoders that disentangle the generative factors of physical fields.",
@@ -70,6 +73,9 @@ Member = Annotated[
     int | None,
     typer.Option(help="Number of the model.", show_default="that with the lowest loss"),
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace the output file if it is already there.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -92,9 +98,11 @@ def generate(
     length_scale: Annotated[float, typer.Option(help="Correlation length of eq. 19.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     device: Device = "cpu",
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw factors, solve Darcy flow, write a data set."""
+    check_output(output, force=force)
     from dvae.physics import DarcyDataset
 
     data = DarcyDataset.generate(
@@ -241,16 +249,18 @@ def inspect(
 def encode(
     folder: Run,
     data: Annotated[Path, typer.Argument(metavar="FILE", help="File of fields.")],
-    output: Annotated[Path, typer.Option(help="CSV file to write.")] = Path("z.csv"),
+    output: Annotated[Path, typer.Option(help="CSV file to write.")] = LATENTS,
     member: Member = None,
     fields: Fields = None,
     channels: Channels = None,
     orientation: Orientation = None,
+    force: Force = False,
 ) -> None:
     """Latents of fields by a trained model: mean and standard deviation for each sample.
 
     Without options the file is read like that of the training.
     """
+    check_output(output, [data], suffixes=LATENTS_SUFFIXES, default=LATENTS, force=force)
     from dvae.workflow import load_run
     from dvae.workflow._summary import counted
     from dvae.workflow.runs import write_latents
@@ -272,12 +282,12 @@ def decode(
     latents: Annotated[
         Path, typer.Argument(metavar="CSV", help="Table with columns z1, z2, ... of 'encode'.")
     ],
-    output: Annotated[Path, typer.Option(help=".npz file to write, key 'fields'.")] = Path(
-        "fields.npz"
-    ),
+    output: Annotated[Path, typer.Option(help=".npz file to write, key 'fields'.")] = FIELDS,
     member: Member = None,
+    force: Force = False,
 ) -> None:
     """Fields from latents by a trained model, in the units of its training data."""
+    check_output(output, [latents], suffixes=FIELDS_SUFFIXES[:1], default=FIELDS, force=force)
     from dvae.workflow import load_run
     from dvae.workflow.runs import write_fields
 
@@ -294,8 +304,11 @@ def report(
         Path | None,
         typer.Option(help="HTML file to write.", show_default="report.html in the folder"),
     ] = None,
+    force: Force = False,
 ) -> None:
     """One HTML page on a run: summary, scores and their meaning, figures; needs no network."""
+    if output is not None:
+        check_output(output, default=folder / REPORT, force=force)
     from dvae.workflow import load_run
 
     typer.echo(f"wrote {load_run(folder).report(output)}")

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from dvae.errors import DataError, ResultError
 from dvae.models import VAE, UnitsVAE, load_model
+from dvae.outputs import REPORT, check_output
 from dvae.physics import FieldDataset
 from dvae.reading import open_file
 from dvae.reading.layout import FORMAT, ChannelAxis, split_names
@@ -220,10 +221,13 @@ class TrainedRun:
 
         Raises
         ------
+        DataError
+            If the name is that of another part of a run.
         DvaeError
             If it cannot be written.
         """
-        target = self.folder / "report.html" if path is None else Path(path)
+        target = self.folder / REPORT if path is None else Path(path)
+        check_output(target, force=True)
         return write_report(target, self.folder, self.settings)
 
 

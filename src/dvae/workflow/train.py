@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from dvae.analysis import latent_information
 from dvae.conventions import IN_USE
 from dvae.errors import DataError, DvaeError, UnknownNameError
 from dvae.models import VAE, DenseVAE, FieldUnits, PodBasis, PodVAE, UnitsVAE, save_model
+from dvae.outputs import CHECKPOINT, SETTINGS
 from dvae.physics import FieldDataset
 from dvae.physics.samples import Samples
 from dvae.provenance import provenance
@@ -38,12 +38,12 @@ from dvae.workflow._scores import (
     score_models,
     scored_factors,
 )
+from dvae.workflow._settings import claim, factor_settings, file_digest
 from dvae.workflow._summary import make_summary
 
 __all__ = ["train_file"]
 
 POD_MODES, POD_HIDDEN = 40, (64, 64)
-CHECKPOINT = "training.checkpoint"
 MOST_SEED = 2**63  # stored as signed numbers of 64 bits
 LABELLING = ("labels", "label_fraction", "raw_labels")  # settings that say what is labelled
 
@@ -146,6 +146,8 @@ def train_file(
         "orientation": orientation,
     }
     loaded = FieldDataset.load(data, **reading, factors=factors, exact=True, progress=progress)
+    if n_latents < 1:
+        raise DataError(f"latents must be at least 1, got {n_latents}")
     if members < 1:
         raise DataError(f"members must be at least 1, got {members}")
     if not 0 <= seed <= MOST_SEED - members:
@@ -165,10 +167,10 @@ def train_file(
     chosen = _recipe(recipe, beta, steps, spectrum, template.total_nodes)
     check_sizes(template, members, chosen.batch_size, device)
     settings = {
-        "data": _file_digest(data),
+        "data": file_digest(data),
         **reading,
-        "factors": _factor_settings(factors),
-        "labels": None if labels is None else _file_digest(labels),
+        "factors": factor_settings(factors),
+        "labels": None if labels is None else file_digest(labels),
         "model": model,
         "prior": prior,
         "recipe": recipe,
@@ -182,7 +184,7 @@ def train_file(
         "raw_labels": raw_labels,
     }
     summary, checkpoint = output / "summary.txt", output / CHECKPOINT
-    new = _claim(output / "settings.json", settings)
+    new = claim(output, settings)
     if not new and summary.exists() and not checkpoint.exists():
         return summary.read_text(encoding="utf-8")
     seeds = range(seed, seed + members)
@@ -221,8 +223,6 @@ def _template(
     prior: str,
 ) -> tuple[UnitsVAE, Spectrum]:
     """Model to train, and the spectrum of the standardised fields."""
-    if n_latents < 1:
-        raise DataError(f"latents must be at least 1, got {n_latents}")
     if model not in ("pod", "dense"):
         raise DataError(f"model must be 'pod' or 'dense', got {model!r}")
     units = FieldUnits.from_fields(fields)
@@ -269,40 +269,6 @@ def _train(
             "in fields and labels, or try another recipe or seed"
         )
     return result
-
-
-def _file_digest(path: str | os.PathLike) -> str:
-    """Digest of a file, or of a folder's names and files (a Zarr store)."""
-    if Path(path).is_dir():
-        files = sorted(item for item in Path(path).rglob("*") if item.is_file())
-        parts = [f"{item.relative_to(path).as_posix()} {_file_digest(item)}" for item in files]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _factor_settings(factors: str | Sequence[str] | None) -> list[str] | None:
-    """Keys of the factors, or the digest of the file that they are in."""
-    names = split_names(factors)
-    return [_file_digest(n) if Path(n).is_file() else n for n in names] or None
-
-
-def _claim(path: Path, settings: dict[str, Any]) -> bool:
-    """Write the settings of a run to its folder; False if they are there already."""
-    if path.exists():
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{path} is damaged ({error}); choose another output folder") from error
-        changed = [key for key in settings if stored.get(key) != settings[key]]
-        if changed:
-            raise DataError(
-                f"{path.parent} holds a run with other {', '.join(changed)}; "
-                "choose another output folder, or remove that one"
-            )
-        return False
-    write_text(path, json.dumps(settings, indent=2) + "\n")
-    return True
 
 
 # ---------------------------------------------------------------------------- after training
@@ -396,8 +362,8 @@ def _scored(
 
 def _without_labels(folder: Path, table: pd.DataFrame) -> list[str]:
     """What labels did to the error, where a run beside this one differs in nothing but them."""
-    own = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    for path in sorted(folder.resolve().parent.glob("*/settings.json")):
+    own = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    for path in sorted(folder.resolve().parent.glob(f"*/{SETTINGS}")):
         try:
             other = json.loads(path.read_text(encoding="utf-8"))
             differs = {key for key in own if other[key] != own[key]}
