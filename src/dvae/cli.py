@@ -263,7 +263,7 @@ def encode(
     check_output(output, [data], suffixes=LATENTS_SUFFIXES, default=LATENTS, force=force)
     from dvae.workflow import load_run
     from dvae.workflow._summary import counted
-    from dvae.workflow.runs import write_latents
+    from dvae.workflow._tables import write_latents
 
     trained = load_run(folder, member)
     table = trained.encode(
@@ -280,20 +280,31 @@ def encode(
 def decode(
     folder: Run,
     latents: Annotated[
-        Path, typer.Argument(metavar="CSV", help="Table with columns z1, z2, ... of 'encode'.")
+        Path,
+        typer.Argument(
+            metavar="CSV", help="Table with columns z1, z2, ... of 'encode'; 'member' too."
+        ),
     ],
-    output: Annotated[Path, typer.Option(help=".npz file to write, key 'fields'.")] = FIELDS,
-    member: Member = None,
+    output: Annotated[
+        Path, typer.Option(help="File to write: .npz, key 'fields', or .nc (NetCDF).")
+    ] = FIELDS,
+    member: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of the model.",
+            show_default="that of the latents, or that with the lowest loss",
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Fields from latents by a trained model, in the units of its training data."""
-    check_output(output, [latents], suffixes=FIELDS_SUFFIXES[:1], default=FIELDS, force=force)
+    check_output(output, [latents], suffixes=FIELDS_SUFFIXES, default=FIELDS, force=force)
     from dvae.workflow import load_run
-    from dvae.workflow.runs import write_fields
+    from dvae.workflow._tables import latents_member
 
-    trained = load_run(folder, member)
+    trained = load_run(folder, latents_member(latents) if member is None else member)
     decoded = trained.decode(latents)
-    write_fields(output, decoded)
+    trained.write_fields(output, decoded)
     typer.echo(f"wrote {output}: fields {decoded.shape} of member {trained.member}")
 
 

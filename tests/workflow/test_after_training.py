@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import re
+import shutil
 import sys
 import warnings
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,8 +21,9 @@ import xarray as xr
 from dvae import DataError, FieldDataset, ResultError, load_run, train_file
 from dvae.cli import main
 from dvae.workflow import _figures, inspect_file
+from dvae.workflow._fields import write_fields
 from dvae.workflow._summary import _all_in_use
-from dvae.workflow.runs import write_fields
+from dvae.workflow._tables import write_latents
 
 QUIET = {"progress": False}
 FIGURES = ("history", "latents", "distributions", "traversals", "reconstruction")
@@ -100,7 +105,7 @@ def test_a_plane_of_netcdf_and_a_table_of_factors(tmp_path):
     again = train_file(tmp_path / "p.nc", tmp_path / "run", steps=3, **options, **QUIET)
     assert again == text
     (tmp_path / "causes.csv").write_text("slope\n" + "\n".join(map(str, 2 * p[:, -1, 0])))
-    with pytest.raises(DataError, match="holds a run with other factors"):
+    with pytest.raises(DataError, match=r"\(--factors a file of SHA-256 \w{8}\.\.\. there, a file"):
         train_file(tmp_path / "p.nc", tmp_path / "run", steps=3, **options, **QUIET)
 
 
@@ -136,7 +141,7 @@ def test_encode_and_decode_are_the_models_own_reconstruction(line, dvae_command,
         posterior = run.model.encoder(fields).base_dist
         expected = run.model.decoder(posterior.loc).base_dist.loc.numpy()
     table = pd.read_csv(tmp_path / "z.csv")
-    assert list(table) == ["sample", "z1", "z2", "std1", "std2"]
+    assert list(table) == ["sample", "z1", "z2", "std1", "std2", "member", "model"]
     assert list(table["sample"]) == list(range(160))
     np.testing.assert_allclose(table[["z1", "z2"]], posterior.loc, rtol=0, atol=1e-5)
     np.testing.assert_allclose(table[["std1", "std2"]], posterior.scale, rtol=1e-4)
@@ -147,7 +152,7 @@ def test_encode_and_decode_are_the_models_own_reconstruction(line, dvae_command,
     np.testing.assert_allclose(table[["z1", "z2"]], mean, rtol=0, atol=1e-4)
     # in Python, and without files
     z = run.encode(FieldDataset.load(path, fields="u", exact=True))
-    np.testing.assert_array_equal(z.to_numpy(np.float32), table.iloc[:, 1:].to_numpy(np.float32))
+    np.testing.assert_array_equal(z.to_numpy(np.float32), table.iloc[:, 1:5].to_numpy(np.float32))
     again = run.decode(z)
     np.testing.assert_array_equal(run.decode(z[["z1", "z2"]].to_numpy()), again)
     # decoded fields are a file like any other
@@ -167,6 +172,91 @@ def test_decoded_lines_with_channels_are_a_file_like_any_other(tmp_path):
     np.testing.assert_array_equal(loaded.fields, decoded)
     expected = run.encode(FieldDataset(loaded.fields, exact=True))
     pd.testing.assert_frame_equal(run.encode(tmp_path / "decoded.npz"), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*extrapolation:UserWarning")
+def test_latents_are_decoded_by_the_model_that_they_come_from(line, dvae_command, tmp_path):
+    folder, path, _, _ = line
+    best = load_run(folder)
+    other = load_run(folder, 1 - best.member)
+    z, y = tmp_path / "z.csv", tmp_path / "y.npz"
+    dvae_command("encode", folder, path, "--member", other.member, "--output", z)
+    assert pd.read_csv(z)[["member", "model"]].drop_duplicates().values.tolist() == [
+        list(other.origin.values())
+    ]
+    code, out, _ = dvae_command("decode", folder, z, "--output", y)
+    assert code == 0 and f"of member {other.member}" in out
+    with np.load(y) as file:
+        np.testing.assert_array_equal(file["fields"], other.decode(z))
+    code, _, err = dvae_command(
+        "decode", folder, z, "--member", best.member, "--output", tmp_path / "n.npz"
+    )
+    assert code == 2 and f"z.csv holds latents of member {other.member}, which mean" in err
+    table = other.encode(path)
+    with pytest.raises(DataError, match=f"z holds latents of member {other.member}"):
+        best.decode(table)
+    best.decode(table.to_numpy()[:, :2])  # an array says nothing
+    # the same number in another run
+    shutil.copytree(folder, tmp_path / "run")
+    models = tmp_path / "run" / "models"
+    first, second = (models / f"member_00{run.member}.safetensors" for run in (best, other))
+    shutil.copy(first, second)
+    code, _, err = dvae_command("decode", tmp_path / "run", z, "--output", tmp_path / "n.npz")
+    assert code == 2 and "holds latents of another run than" in err
+    # of several models, and of one's own
+    pd.concat([table.assign(member=0), table.assign(member=1)]).to_csv(z)
+    code, _, err = dvae_command("decode", folder, z, "--output", tmp_path / "n.npz")
+    assert code == 2 and "z.csv: the columns member must name one model" in err
+    assert not (tmp_path / "n.npz").exists()
+
+
+def test_decoded_fields_are_written_in_the_format_that_the_name_says(tmp_path, dvae_command):
+    rng = np.random.default_rng(0)
+    p = rng.normal(size=(40, 1, 1)) * np.linspace(0, 1, 7)[:, None] * np.ones(9)
+    axes = {"lat": ("lat", np.linspace(60, 30, 7), {"units": "degrees_north"}), "lon": range(9)}
+    data = xr.Dataset({"p": (("time", "lat", "lon"), p, {"units": "Pa"})}, axes)
+    data["q"] = data["p"].dims, 2 * p + rng.normal(size=p.shape)
+    data.to_netcdf(tmp_path / "p.nc", engine="h5netcdf")
+    for key in ("p", "p,q"):
+        folder = tmp_path / key
+        options = {"fields": key, "n_latents": 1, "steps": 3}
+        train_file(tmp_path / "p.nc", folder, **options, **QUIET)
+        run = load_run(folder)
+        z = run.encode(tmp_path / "p.nc")
+        decoded = run.decode(z)
+        run.write_fields(tmp_path / "y.nc", decoded)
+        with xr.open_dataset(tmp_path / "y.nc", engine="h5netcdf") as file:
+            written = file["p" if key == "p" else "fields"]
+            assert written.dims == ("sample", "channel", "lat", "lon")
+            np.testing.assert_array_equal(written, decoded)
+            assert written["channel"].values.tolist() == (["p"] if key == "p" else ["p [Pa]", "q"])
+            assert written.attrs.get("units") == ("Pa" if key == "p" else None)
+            for name in ("lat", "lon"):
+                np.testing.assert_array_equal(file[name], data[name])
+            assert file["lat"].attrs["units"] == "degrees_north"
+        expected = run.encode(FieldDataset(torch.as_tensor(decoded), exact=True))
+        pd.testing.assert_frame_equal(run.encode(tmp_path / "y.nc"), expected)
+    write_latents(tmp_path / "z.csv", z)
+    for name in ("y.npy", "y.csv", "y"):
+        code, _, err = dvae_command(
+            "decode", folder, tmp_path / "z.csv", "--output", tmp_path / name
+        )
+        assert code == 2 and "must say the format, and end in .npz or .nc" in err
+        with pytest.raises(DataError, match=r"end in \.npz or \.nc"):
+            run.write_fields(tmp_path / name, decoded)
+    code, _, err = dvae_command("encode", folder, tmp_path / "p.nc", "--output", tmp_path / "z.nc")
+    assert code == 2 and "end in .csv" in err
+
+
+def test_fields_on_a_line_without_names_are_written_as_netcdf(line, tmp_path):
+    run, decoded = load_run(line[0]), np.arange(12.0).reshape(2, 1, 6, 1)
+    run.write_fields(tmp_path / "y.nc", decoded)
+    with xr.open_dataset(tmp_path / "y.nc", engine="h5netcdf") as file:
+        assert file["u"].dims == ("sample", "channel", "x1")
+    write_fields(tmp_path / "z.nc", decoded.reshape(1, 2, 3, 2))
+    for name in ("y.nc", "z.nc"):
+        fields = FieldDataset.load(tmp_path / name, exact=True).fields
+        np.testing.assert_array_equal(fields.flatten(), decoded.flatten())
 
 
 def test_the_member_is_the_best_or_as_asked(line):
@@ -242,13 +332,32 @@ def test_tables_that_cannot_be_decoded(line, tmp_path, name):
 def test_fields_that_cannot_be_encoded(line, tmp_path):
     folder, _, u, _ = line
     np.save(tmp_path / "short.npy", u[:, :50])
-    with pytest.raises(DataError, match=r"built for fields of shape \(sample, 1, 60, 1\)"):
+    with pytest.raises(
+        DataError, match=r"short\.npy holds .* \(1, 50, 1\) .* training were \(1, 60, 1\)"
+    ):
         load_run(folder).encode(tmp_path / "short.npy")
+    for fields, advice in (
+        (u[:, None, None, :], "axes of the grid are swapped"),
+        (np.stack([u, u], 1)[..., None], "option fields"),
+    ):
+        with pytest.raises(DataError, match=advice):
+            load_run(folder).encode(FieldDataset(torch.as_tensor(fields)))
     gap = u.copy()
     gap[:, 30] = np.nan
     np.save(tmp_path / "gap.npy", gap)
-    with pytest.raises(DataError, match="sample 0 lacks values"):
+    with pytest.raises(DataError, match=r"gap\.npy: sample 0 lacks values"):
         load_run(folder).encode(tmp_path / "gap.npy")
+
+
+@pytest.mark.wrong_types
+def test_arrays_are_told_how_to_become_fields_or_a_file(line, tmp_path):
+    u = line[2]
+    load_run(line[0]).encode(FieldDataset(torch.as_tensor(u[:, None, :, None]), exact=True))
+    with pytest.raises(DataError, match=r"not ndarray: of an array make dvae\.FieldDataset"):
+        load_run(line[0]).encode(u)
+    with pytest.raises(DataError, match=r"not ndarray; save an array with numpy\.save, or"):
+        train_file(u, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_fields_in_other_units_are_pointed_out(line, tmp_path):
@@ -267,7 +376,7 @@ def test_folders_without_a_run(line, dvae_command, tmp_path):
     (tmp_path / "z.csv").write_text("z1,z2\n0,0\n")
     for arguments in (
         ["encode", tmp_path, line[1]],
-        ["decode", tmp_path, "z.csv"],
+        ["decode", tmp_path, tmp_path / "z.csv"],
         ["report", tmp_path],
     ):
         code, _, err = dvae_command(*arguments)
@@ -278,6 +387,53 @@ def test_folders_without_a_run(line, dvae_command, tmp_path):
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(ResultError, match=r"settings\.json is damaged"):
         load_run(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_said_to_be_one(line, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    for place, name, message in (
+        (Path, "read_text", r"settings\.json cannot be read: Permission denied"),
+        (os, "listdir", "models cannot be read: Permission denied"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, refused)
+            with pytest.raises(ResultError, match=message):
+                load_run(line[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", refused)
+        with pytest.raises(DataError, match=r"cannot be read .Permission denied.; choose another"):
+            train_file(line[1], line[0], fields="u", steps=1, **QUIET)
+
+
+def test_commands_lose_no_file(line, dvae_command, tmp_path, monkeypatch):
+    folder, path, _, _ = line
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, "run")
+    shutil.copy(path, "data.csv")  # its first bytes say what it is
+    for _ in range(2):  # what commands write by default, they write again
+        for arguments in (["encode", "run", path], ["decode", "run", "z.csv"], ["report", "run"]):
+            assert dvae_command(*arguments)[0] == 0
+    Path("mine.csv").write_text("mine")
+    Path("mine.npz").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for arguments, force, message in (
+        (["encode", "run", "data.csv", "--output", "data.csv"], True, "is what is read here"),
+        (["decode", "run", "z.csv", "--output", "z.csv"], True, "is what is read here"),
+        (["encode", "run", path, "--output", "run/scores.csv"], True, "belongs to the run"),
+        (["report", "run", "--output", "run/settings.json"], True, "belongs to the run"),
+        (["encode", "run", path, "--output", "mine.csv"], False, "is already there"),
+        (["decode", "run", "z.csv", "--output", "mine.npz"], False, "is already there"),
+        (["report", "run", "--output", "mine.csv"], False, "is already there"),
+    ):
+        code, _, err = dvae_command(*arguments, *["--force"] * force)
+        assert code == 2 and err.count("\n") == 1 and message in err
+    with pytest.raises(DataError, match="belongs to the run"):
+        load_run("run").report("run/summary.txt")
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert dvae_command("encode", "run", path, "--output", "mine.csv", "--force")[0] == 0
+    assert "z1" in pd.read_csv("mine.csv")
 
 
 # ------------------------------------------------------------------------------ report

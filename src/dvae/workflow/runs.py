@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,20 +20,23 @@ from jaxtyping import Float
 
 from dvae.errors import DataError, ResultError
 from dvae.models import VAE, UnitsVAE, load_model
-from dvae.outputs import REPORT, check_output
+from dvae.outputs import REPORT, SETTINGS, check_output, model_path
 from dvae.physics import FieldDataset
 from dvae.reading import open_file
-from dvae.reading.layout import FORMAT, ChannelAxis, split_names
-from dvae.storage import atomic_path
+from dvae.reading.layout import ChannelAxis, split_names
+from dvae.tensors import tensors_digest
+from dvae.workflow._fields import write_fields
 from dvae.workflow._report import write_report
 from dvae.workflow._scores import lowest_loss
+from dvae.workflow._tables import ORIGIN, latent_values, origin_of, read_latents
 
-__all__ = ["TrainedRun", "load_run", "write_fields", "write_latents"]
+__all__ = ["TrainedRun", "load_run"]
 
 BATCH = 256  # samples that are encoded or decoded at once
 FAR = 10.0  # spreads from the mean field beyond which nothing was learned
 FAR_LATENT = 4.0  # standard deviations of the latents: one normal number in 16,000 lies beyond
-DIGITS = "%.9g"  # brings single precision back as it was
+TRAIN_AGAIN = "the same 'dvae train' command trains again what is lost"
+MODEL = r"member_\d+\.safetensors"
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class TrainedRun:
         -------
         pandas.DataFrame
             A row for each sample, index ``sample`` from 0; columns ``z1`` to ``zn`` (means) and
-            ``std1`` to ``stdn``, dimensionless.
+            ``std1`` to ``stdn``, dimensionless. Its ``attrs`` hold :attr:`origin`.
 
         Raises
         ------
@@ -98,21 +103,31 @@ class TrainedRun:
         UserWarning
             If a sample lies far outside the fields of the training, as in other units.
         """
-        if not isinstance(data, FieldDataset):
+        where = "these fields"
+        if isinstance(data, str | os.PathLike):
+            where = os.fspath(data)
             reading = self._reading(Path(data), split_names(fields), channels, orientation)
             data = FieldDataset.load(data, **reading, exact=True)
+        elif not isinstance(data, FieldDataset):
+            raise DataError(
+                f"encode reads a file or a FieldDataset, not {type(data).__name__}: of an array "
+                "make dvae.FieldDataset(torch.as_tensor(array), exact=True), with the axes "
+                "(samples, channels, n1, n2)"
+            )
+        self._check_shape(data.samples.shape, where)
         mean, std = [], []
         first = 0
         for part in (part for samples in data.samples for part in samples.split(BATCH)):
             batch = part.to(self.model.field_dtype)
-            features = self.model.features(batch)  # checks the shape
+            features = self.model.features(batch)
             finite = torch.isfinite(self.model.observed(batch)).flatten(1).all(1)
             if not finite.all():
                 raise DataError(
-                    f"sample {first + int((~finite).nonzero()[0])} lacks values (NaN) where the "
-                    "fields of the training had some; fill them, or train on fields like these"
+                    f"{where}: sample {first + int((~finite).nonzero()[0])} lacks values (NaN) "
+                    "where the fields of the training had some; fill them, or train on fields like "
+                    "these"
                 )
-            self._compare(batch, first)
+            self._compare(batch, first, where)
             posterior = self.model.encoder.from_features(features).base_dist
             mean.append(posterior.loc)
             std.append(posterior.scale)
@@ -120,15 +135,40 @@ class TrainedRun:
         n = self.model.n_latents
         columns = [f"{name}{i + 1}" for name in ("z", "std") for i in range(n)]
         table = pd.DataFrame(torch.cat([torch.cat(mean), torch.cat(std)], 1).numpy(), None, columns)
+        table.attrs = self.origin
         return table.rename_axis("sample")
 
-    def _compare(self, batch: torch.Tensor, first: int) -> None:
+    @functools.cached_property
+    def origin(self) -> dict[str, int]:
+        """Where latents of this model come from: ``member``, and ``model``, a number that no other
+        model has (32 bits of the SHA-256 of its weights).
+        """
+        digest = tensors_digest(self.model.state_dict())
+        return dict(zip(ORIGIN, (self.member, int(digest[:8], 16)), strict=True))
+
+    def _check_shape(self, shape: tuple[int, ...], where: str) -> None:
+        """Raise DataError unless fields have the shape of those of the training."""
+        found, expected = tuple(shape[1:]), self.model.field_shape
+        if found == expected:
+            return
+        advice = "bring them to the grid of the training, or train on fields like these"
+        if found == (expected[0], *expected[:0:-1]):
+            advice = "the two axes of the grid are swapped: transpose them (numpy.swapaxes)"
+        elif found[1:] == expected[1:]:
+            advice = "name the channels of the training with the option fields (--fields)"
+        raise DataError(
+            f"{where} holds fields of shape {found} (channels, n1, n2), but those of the "
+            f"training were {expected}: {advice}"
+        )
+
+    def _compare(self, batch: torch.Tensor, first: int, where: str) -> None:
         """Warn of a sample that is far away from the fields of the training."""
         if isinstance(self.model, UnitsVAE):
             distance = self.model.units(batch).pow(2).flatten(1).mean(1).sqrt()
             if float(distance.max()) > FAR:
+                sample = first + int(distance.argmax())
                 warnings.warn(
-                    f"sample {first + int(distance.argmax())} is {float(distance.max()):.3g} "
+                    f"{where}: sample {sample} is {float(distance.max()):.3g} "
                     "spreads away from the mean field of the training: are these fields in the "
                     "same units? The latents mean little here",
                     stacklevel=4,
@@ -155,7 +195,9 @@ class TrainedRun:
         Parameters
         ----------
         z : path-like, DataFrame or ndarray (sample, latent)
-            Latents; of a CSV file or a table the columns ``z1`` to ``zn``, whatever else it holds.
+            Latents; of a CSV file or a table the columns ``z1`` to ``zn``. What it says of the
+            model that they come from (columns of a file, ``attrs`` of a table, as :attr:`origin`)
+            must be this one.
 
         Returns
         -------
@@ -165,7 +207,8 @@ class TrainedRun:
         Raises
         ------
         DataError
-            If the file cannot be read or a column is missing or not a finite number.
+            If the file cannot be read, a column is missing or not a finite number, or the latents
+            are those of another model.
 
         Warns
         -----
@@ -173,7 +216,11 @@ class TrainedRun:
             If latents lie far outside those of the training (compared with ``latents.nc``, where
             the folder has it), for fields there are extrapolation.
         """
-        values = _latents(z, self.model.n_latents)
+        where = "z" if isinstance(z, pd.DataFrame | np.ndarray) else os.fspath(z)
+        if not isinstance(z, pd.DataFrame | np.ndarray):
+            z = read_latents(Path(z))
+        self._check_origin(z, where)
+        values = latent_values(z, self.model.n_latents, where)
         self._compare_latents(values)
         decoded = [
             self.model.decoder(batch).base_dist.loc
@@ -181,18 +228,31 @@ class TrainedRun:
         ]
         return torch.cat(decoded).numpy()
 
+    def _check_origin(self, z: pd.DataFrame | np.ndarray, where: str) -> None:
+        """Raise DataError if latents are said to be those of another model."""
+        found = {} if isinstance(z, np.ndarray) else origin_of(z, where)
+        member = found.get("member", self.member)
+        if member != self.member:
+            raise DataError(
+                f"{where} holds latents of member {member}, which mean something else to member "
+                f"{self.member}; decode them with member {member} (--member {member})"
+            )
+        if found.get("model", self.origin["model"]) != self.origin["model"]:
+            raise DataError(
+                f"{where} holds latents of another run than {self.folder}, or of this one before "
+                "it was trained again; decode them with that run, or encode the fields again"
+            )
+
     def _compare_latents(self, z: Float[np.ndarray, "sample latent"]) -> None:
         """Warn of latents that are far away from those of the training samples.
 
         How far is said in standard deviations of the aggregated posterior, whose variance is that
         of the means plus the mean of the variances.
         """
-        path = self.folder / "latents.nc"
-        if not path.exists():
+        if (latents := self._latents()) is None:
             return
-        with xr.open_dataset(path, engine="h5netcdf") as latents:
-            known = latents.isel(member=self.member, sample=latents["role"].values == "training")
-            mean, scale = known["latent_mean"].values, known["latent_scale"].values
+        known = latents.isel(member=self.member, sample=latents["role"].values == "training")
+        mean, scale = known["latent_mean"].values, known["latent_scale"].values
         spread = np.sqrt(mean.var(0) + (scale**2).mean(0))
         distance = np.abs(z - mean.mean(0)) / spread
         far = (distance > FAR_LATENT).any(1)
@@ -205,6 +265,41 @@ class TrainedRun:
                 f"{sample}, {distance[sample, latent]:.3g} standard deviations away",
                 stacklevel=4,
             )
+
+    def write_fields(
+        self, path: str | os.PathLike, fields: Float[np.ndarray, "sample channel x1 x2"]
+    ) -> None:
+        """Write decoded fields to a file: ``.npz`` with the key ``fields``, or NetCDF (``.nc``).
+
+        NetCDF has the names of the channels and axes of the training data, and their coordinates.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file, which says the format.
+        fields : ndarray of shape (N, C, n1, n2)
+            From :meth:`decode`.
+
+        Raises
+        ------
+        DataError
+            If the name ends otherwise.
+        DvaeError
+            If the file cannot be written.
+        """
+        write_fields(path, fields, self._latents())
+
+    def _latents(self) -> xr.Dataset | None:
+        """The latents of all samples, where the folder has them."""
+        path = self.folder / "latents.nc"
+        try:
+            return xr.load_dataset(path, engine="h5netcdf")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ResultError(
+                f"{path} cannot be read ({error}); the same 'dvae train' command makes it again"
+            ) from error
 
     def report(self, path: str | os.PathLike | None = None) -> Path:
         """Write one HTML page that needs nothing else: summary, losses, figures, scores.
@@ -249,32 +344,56 @@ def load_run(folder: str | os.PathLike = "trained", member: int | None = None) -
     Raises
     ------
     ResultError
-        If the folder holds no finished run, or no such member.
+        If the folder holds no finished run or cannot be read, or has no such member.
     """
     folder = Path(folder)
-    try:
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ResultError(
-            f"{folder}: no run of 'dvae train' (no settings.json in it); name the folder that its "
-            "option --output named"
-        ) from error
-    except ValueError as error:
-        raise ResultError(
-            f"{folder / 'settings.json'} is damaged ({error}); train again"
-        ) from error
-    models = sorted((folder / "models").glob("member_*.safetensors"))
-    if not models:
+    settings = _settings(folder)
+    members = _members(folder)
+    finished = (folder / "summary.txt").exists()
+    if not members and not finished:
         raise ResultError(
             f"{folder}: no models yet; the same 'dvae train' command goes on where it stopped"
         )
+    if not members:
+        raise ResultError(f"{folder}: its models are lost; {TRAIN_AGAIN}")
     if member is None:
-        member = _best(folder) if len(models) > 1 else int(models[0].stem.rpartition("_")[2])
-    path = folder / "models" / f"member_{member:03d}.safetensors"
-    if path not in models:
-        last = models[-1].stem.rpartition("_")[2]
-        raise ResultError(f"{folder}: no member {member}; the last one is {int(last)}")
-    return TrainedRun(folder, settings, member, load_model(path))
+        member = _best(folder) if len(members) > 1 else members[0]
+    if member not in members and member in range(settings.get("members", 0)):
+        raise ResultError(f"{folder}: the model of member {member} is lost; {TRAIN_AGAIN}")
+    if member not in members:
+        raise ResultError(f"{folder}: no member {member}; the last one is {members[-1]}")
+    try:
+        return TrainedRun(folder, settings, member, load_model(model_path(folder, member)))
+    except ResultError as error:
+        raise ResultError(f"{error}; {TRAIN_AGAIN}") from error
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """Arguments that a run was trained with."""
+    path = folder / SETTINGS
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ResultError(
+            f"{folder}: no run of 'dvae train' (no {SETTINGS} in it); name the folder that its "
+            "option --output named"
+        ) from error
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ResultError(f"{path} is damaged ({error}); train again") from error
+
+
+def _members(folder: Path) -> list[int]:
+    """Numbers of the models in a folder."""
+    models = model_path(folder, 0).parent
+    try:
+        names = os.listdir(models)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ResultError(f"{models} cannot be read: {error.strerror or error}") from error
+    return sorted(int(name[7:-12]) for name in names if re.fullmatch(MODEL, name))
 
 
 def _best(folder: Path) -> int:
@@ -286,53 +405,3 @@ def _best(folder: Path) -> int:
             f"{folder / 'scores.csv'} does not tell which member is the best ({error}); say "
             "--member, or run the same 'dvae train' command again, which writes it"
         ) from error
-
-
-def _latents(
-    z: str | os.PathLike | pd.DataFrame | np.ndarray, n_latents: int
-) -> Float[np.ndarray, "sample latent"]:
-    """Latents of a table or an array in single precision, checked."""
-    where = "z"
-    if isinstance(z, str | os.PathLike):
-        where, path = f"{z}", Path(z)
-        try:
-            z = pd.read_csv(path)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-        except ValueError as error:
-            raise DataError(f"{path} is not a CSV table: {error}") from error
-        if not isinstance(z.index, pd.RangeIndex):  # then pandas made one of the first cells
-            raise DataError(
-                f"{path}: rows have more cells than the header; numbers need decimal points, not "
-                "commas"
-            )
-    if isinstance(z, pd.DataFrame):
-        columns = [f"z{i + 1}" for i in range(n_latents)]
-        if missing := [name for name in columns if name not in z]:
-            raise DataError(
-                f"{where}: column {', '.join(missing)} is missing; the model has {n_latents} "
-                f"latents and needs the columns {', '.join(columns)}"
-            )
-        z = z[columns].to_numpy()
-    if z.ndim != 2 or z.shape[1] != n_latents or not len(z):
-        raise DataError(f"{where} has shape {z.shape}; it must be (samples, {n_latents})")
-    try:
-        values = z.astype(np.float32)
-    except ValueError as error:
-        raise DataError(f"{where} does not hold numbers only: {error}") from error
-    if not np.isfinite(values).all():
-        row = int((~np.isfinite(values)).any(1).argmax())
-        raise DataError(f"{where}: row {row} (from 0) holds a value that is not finite; mend it")
-    return values
-
-
-def write_latents(path: str | os.PathLike, table: pd.DataFrame) -> None:
-    """Write a table of :meth:`TrainedRun.encode` as CSV, which :meth:`TrainedRun.decode` reads."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, float_format=DIGITS)
-
-
-def write_fields(path: str | os.PathLike, fields: Float[np.ndarray, "sample *axes"]) -> None:
-    """Write fields as a NumPy archive with the key ``fields``, which ``dvae train`` reads."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, fields=fields, orientation="ij", format=FORMAT)

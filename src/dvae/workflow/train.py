@@ -25,6 +25,7 @@ from dvae.reading.layout import ChannelAxis, split_names
 from dvae.training import RECIPES, Fit, Recipe, Spectrum, elbo_recipe, fit, make_recipe
 from dvae.training.ensemble import check_device
 from dvae.training.split import Split, split_samples
+from dvae.workflow._fields import describe
 from dvae.workflow._figures import draw_figures
 from dvae.workflow._findings import describe_factors, describe_fields, describe_test
 from dvae.workflow._limits import check_kept, check_latents, check_sizes
@@ -139,6 +140,11 @@ def train_file(
     if not os.fspath(output):
         raise DataError("the output folder has no name; leave the option out for 'trained'")
     output = Path(output)
+    if not isinstance(data, str | os.PathLike):
+        raise DataError(
+            f"train_file reads a file, not {type(data).__name__}; save an array with numpy.save, "
+            "or train on it with dvae.fit"
+        )
     check_device(device)
     reading: dict[str, Any] = {
         "fields": split_names(fields) or None,
@@ -301,7 +307,8 @@ def _keep(
     mean, scale = (x.numpy() for x in result.ensemble.encode(fields.samples))
     knows = latent_information(mean, scale)
     table = losses(result, fields.samples, split, knows)
-    latents = make_latents(result, fields, split, mean, scale).assign_attrs(made_by)
+    latents = describe(make_latents(result, fields, split, mean, scale), fields)
+    latents = latents.assign_attrs(made_by)
     for name, data in {
         "history.nc": result.history.assign_attrs(made_by),
         "latents.nc": latents,
