@@ -97,6 +97,7 @@ def _annotations_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw nothing after training: figures take longer than the few steps of a test."""
     monkeypatch.setattr("dvae.workflow.train.draw_figures", lambda *arguments: None)
+    monkeypatch.setattr("dvae.workflow.train.figure_names", lambda *arguments: [])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 
 from dvae.errors import DataError
 from dvae.outputs import FIGURES, check_output, run_files
+from dvae.workflow._report import CAPTIONS
 
 
 @pytest.fixture
@@ -62,3 +63,7 @@ def test_other_files_are_replaced_by_default_or_by_force(tmp_path, monkeypatch):
         check_output(tmp_path, force=True)
     with pytest.raises(DataError, match=r"end in \.npz or \.nc"):
         check_output("y.csv", suffixes=(".npz", ".nc"), force=True)
+
+
+def test_every_figure_of_a_run_has_a_caption():
+    assert set(CAPTIONS) == set(FIGURES)

@@ -468,10 +468,19 @@ def test_a_report_without_some_parts_says_so(line, tmp_path):
     for path in ("settings.json", "models/member_000.safetensors"):
         (folder / path).write_bytes((line[0] / path).read_bytes())
     page = load_run(folder).report().read_text(encoding="utf-8")
-    assert page.count("Not drawn for this run") == len(FIGURES)
+    for name in FIGURES:
+        assert f"{name}.png is missing: the same &#39;dvae train&#39; command draws it" in page
     assert "scores.csv is missing or damaged" in page
     assert "summary.txt is missing" in page
     assert "<run>" not in page and "&lt;run&gt;" in page
+    text = "no factors in the file: nothing to score\nwarning: no figure history.png: RuntimeError"
+    (folder / "summary.txt").write_text(text)
+    settings = json.loads((folder / "settings.json").read_text()) | {"n_latents": 3}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    page = load_run(folder).report().read_text(encoding="utf-8")
+    assert page.count("Not drawn for this run; the summary says why") == 1
+    assert "no factors were given (--factors)" in page and "it is one of two latents" in page
+    assert "traversals.png is missing" in page and "latents.png" not in page
 
 
 # ------------------------------------------------------------------------------ inspect

@@ -12,6 +12,7 @@ import xarray as xr
 
 from dvae import plotting
 from dvae.models import VAE, UnitsVAE
+from dvae.outputs import FIGURES
 from dvae.physics import FieldDataset
 from dvae.storage import atomic_path
 from dvae.training import Fit
@@ -28,6 +29,13 @@ UPRIGHT = (["y", "x"], ["lat", "lon"], ["latitude", "longitude"])
 SHORT = {"degrees_east": "°E", "degrees_north": "°N", "degrees": "°"}  # units of the conventions
 
 
+def figure_names(fields: FieldDataset, n_latents: int) -> list[str]:
+    """Figures that belong to a run."""
+    left_out = {"latents"} if fields.theta is None else set()
+    left_out |= set() if n_latents == 2 else {"distributions"}
+    return [name for name in FIGURES if name not in left_out]
+
+
 def draw_figures(
     outputs: Outputs, result: Fit, fields: FieldDataset, latents: xr.Dataset, best: int
 ) -> None:
@@ -38,15 +46,14 @@ def draw_figures(
         "history": lambda: plotting.plot_history(result.history),
         "reconstruction": lambda: _reconstruction(result.models[best], fields, test),
         "traversals": lambda: _traversals(result.models[best], fields, chosen),
+        "latents": lambda: _latents_against_factors(chosen, test, fields.factor_names),
+        "distributions": lambda: _distributions(chosen, test),
     }
-    if fields.theta is not None:
-        drawings["latents"] = lambda: _latents_against_factors(chosen, test, fields.factor_names)
-    if latents.sizes["latent"] == 2:
-        drawings["distributions"] = lambda: _distributions(chosen, test)
     if not outputs.make("figures", plotting.use_style):
         return
-    for name, draw in drawings.items():
-        outputs.make(f"figure {name}.png", functools.partial(_save, outputs, name, draw))
+    for name in figure_names(fields, latents.sizes["latent"]):
+        draw = functools.partial(_save, outputs, name, drawings[name])
+        outputs.make(f"figure {name}.png", draw)
 
 
 def _save(outputs: Outputs, name: str, draw: Callable[[], FigureBase]) -> None:

@@ -11,8 +11,9 @@ import jinja2
 import pandas as pd
 
 from dvae.workflow._outputs import write_text
+from dvae.workflow._summary import NO_FACTORS
 
-FIGURES = {
+CAPTIONS = {
     "history": (
         "Losses",
         "Rate and distortion of every model on training samples against the training step, and the "
@@ -46,10 +47,6 @@ FIGURES = {
 DIGESTS = {
     "data": "data (SHA-256 of the file)",
     "labels": "labels (SHA-256 of the file)",
-}
-WHY_NOT = {
-    "Latents against factors": ": no factors were given (--factors)",
-    "Distribution of the latents": ": it is one of two latents",
 }
 MEANINGS = {
     "member": "Number of the model.",
@@ -99,14 +96,14 @@ def write_report(path: Path, folder: Path, settings: dict[str, Any]) -> Path:
         undefined=jinja2.StrictUndefined,
     )
     columns, rows = _scores(folder / "scores.csv")
+    summary = _text(folder / "summary.txt")
     page = environment.get_template("report.html").render(
         name=folder.resolve().name,
-        summary=_text(folder / "summary.txt"),
+        summary=summary,
         figures=[
-            (title, _embedded(folder / f"{name}.png"), caption)
-            for name, (title, caption) in FIGURES.items()
+            (title, _embedded(folder / f"{name}.png"), caption, _why_not(name, settings, summary))
+            for name, (title, caption) in CAPTIONS.items()
         ],
-        why_not=WHY_NOT,
         version=version("dvae"),
         columns=columns,
         rows=rows,
@@ -131,6 +128,17 @@ def _embedded(path: Path) -> str | None:
         return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
     except OSError:
         return None
+
+
+def _why_not(name: str, settings: dict[str, Any], summary: str) -> str:
+    """Why a figure is not there, if it is not."""
+    if f"no figure {name}.png" in summary or "no figures:" in summary:
+        return "Not drawn for this run; the summary says why."
+    if name == "distributions" and settings.get("n_latents", 2) != 2:
+        return "Not drawn for this run: it is one of two latents."
+    if name == "latents" and NO_FACTORS in summary:
+        return "Not drawn for this run: no factors were given (--factors)."
+    return f"{name}.png is missing: the same 'dvae train' command draws it."
 
 
 def _scores(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -16,6 +16,7 @@ SCORES = ("agreement", "s_d", "s_d_ceiling", "mcc", "s_kl", "mig")
 FEW_ERRORS = 0.1  # relative error below which nobody is told what to change
 FEWEST_VOTERS = 3  # models of which one can be more typical than another
 MOST_TURNED = 20  # models that are turned at random: more lower the limit a little, and take long
+NO_FACTORS = "no factors in the file"
 NO_WEIGHT = 1e-9  # a beta at which every solution of the linear theory exists
 
 
@@ -51,7 +52,7 @@ def make_summary(
     lines += notes
     if fields.theta is None:
         lines.append(
-            "no factors in the file: nothing to score disentanglement against; give them with "
+            f"{NO_FACTORS}: nothing to score disentanglement against; give them with "
             "--factors, a key or a CSV file"
         )
     if diverged := int(scores["diverged"].sum()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from dvae.analysis import latent_information
 from dvae.conventions import IN_USE
 from dvae.errors import DataError, DvaeError, UnknownNameError
 from dvae.models import VAE, DenseVAE, FieldUnits, PodBasis, PodVAE, UnitsVAE, save_model
-from dvae.outputs import CHECKPOINT, SETTINGS
+from dvae.outputs import CHECKPOINT, SETTINGS, model_path, run_files
 from dvae.physics import FieldDataset
 from dvae.physics.samples import Samples
 from dvae.provenance import provenance
@@ -26,7 +27,7 @@ from dvae.training import RECIPES, Fit, Recipe, Spectrum, elbo_recipe, fit, make
 from dvae.training.ensemble import check_device
 from dvae.training.split import Split, split_samples
 from dvae.workflow._fields import describe
-from dvae.workflow._figures import draw_figures
+from dvae.workflow._figures import draw_figures, figure_names
 from dvae.workflow._findings import describe_factors, describe_fields, describe_test
 from dvae.workflow._limits import check_kept, check_latents, check_sizes
 from dvae.workflow._outputs import Outputs, write_text
@@ -40,6 +41,7 @@ from dvae.workflow._scores import (
     scored_factors,
 )
 from dvae.workflow._settings import claim, factor_settings, file_digest
+from dvae.workflow._stored import lost_files, restore
 from dvae.workflow._summary import make_summary
 
 __all__ = ["train_file"]
@@ -75,7 +77,8 @@ def train_file(
     """Train VAEs on a file of fields, score them, and store models, results and figures.
 
     Everything is checked before training starts. A run that was interrupted goes on from its
-    checkpoint when called again with the same arguments, and one that is complete is not repeated.
+    checkpoint when called again with the same arguments, and one that is complete is not repeated:
+    what was lost of it is made again, from the models if they are there.
 
     Parameters
     ----------
@@ -136,6 +139,11 @@ def train_file(
         If a prior or recipe is unknown.
     DeviceError
         If the device is not there.
+
+    Warns
+    -----
+    UserWarning
+        If parts of a finished run are lost or damaged; says whether it has to be trained again.
     """
     if not os.fspath(output):
         raise DataError("the output folder has no name; leave the option out for 'trained'")
@@ -189,13 +197,20 @@ def train_file(
         "label_fraction": label_fraction,
         "raw_labels": raw_labels,
     }
-    summary, checkpoint = output / "summary.txt", output / CHECKPOINT
-    new = claim(output, settings)
-    if not new and summary.exists() and not checkpoint.exists():
-        return summary.read_text(encoding="utf-8")
-    seeds = range(seed, seed + members)
-    result = _train(template, training, chosen, seeds, split, output, device, progress)
-    return _keep(Outputs(output), result, loaded, split, spectrum, device, Path(data).name)
+    seeds, result = range(seed, seed + members), None
+    finished = not claim(output, settings) and not (output / CHECKPOINT).exists()
+    if finished and run_files(output):
+        lost = lost_files(output, members, figure_names(loaded, n_latents))
+        if not lost:
+            return (output / "summary.txt").read_text(encoding="utf-8")
+        result = restore(output, seeds, chosen)
+        made = "training again" if result is None else "made again from the models, not trained"
+        warnings.warn(f"{output}: lost or damaged: {', '.join(lost)}; {made}", stacklevel=2)
+    outputs, saved = Outputs(output), True
+    if result is None:
+        result = _train(template, training, chosen, seeds, split, output, device, progress)
+        saved = _save(outputs, result, device)
+    return _keep(outputs, saved, result, loaded, split, spectrum, device, Path(data).name)
 
 
 # --------------------------------------------------------------------------- before training
@@ -280,8 +295,24 @@ def _train(
 # ---------------------------------------------------------------------------- after training
 
 
+def _save(outputs: Outputs, result: Fit, device: str) -> bool:
+    """Write what only training makes; whether all models are stored."""
+    saved = [
+        outputs.make(
+            f"model of member {i}",
+            functools.partial(save_model, model_path(outputs.folder, i), member),
+        )
+        for i, member in enumerate(result.models)
+    ]
+    history = result.history.assign_coords(diverged=("member", result.diverged))
+    history = history.assign_attrs(provenance(device), seconds=result.seconds)
+    outputs.make("history.nc", lambda: outputs.write_netcdf("history.nc", history))
+    return all(saved)
+
+
 def _keep(
     outputs: Outputs,
+    saved: bool,
     result: Fit,
     fields: FieldDataset,
     split: Split,
@@ -289,36 +320,23 @@ def _keep(
     device: str,
     source: str,
 ) -> str:
-    """Write everything, the models first; a part that fails is a warning. The summary.
+    """Write what models give, once they are ``saved``; a part that fails is a warning. The summary.
 
     The checkpoint goes last, and only if nothing is missing: a restart then makes what is, without
     training again.
     """
-    folder, made_by = outputs.folder, provenance(device)
-    saved = [
-        outputs.make(
-            f"model of member {i}",
-            functools.partial(
-                save_model, folder / "models" / f"member_{i:03d}.safetensors", member
-            ),
-        )
-        for i, member in enumerate(result.models)
-    ]
+    folder = outputs.folder
     mean, scale = (x.numpy() for x in result.ensemble.encode(fields.samples))
     knows = latent_information(mean, scale)
     table = losses(result, fields.samples, split, knows)
     latents = describe(make_latents(result, fields, split, mean, scale), fields)
-    latents = latents.assign_attrs(made_by)
-    for name, data in {
-        "history.nc": result.history.assign_attrs(made_by),
-        "latents.nc": latents,
-    }.items():
-        outputs.make(name, functools.partial(outputs.write_netcdf, name, data))
+    latents = latents.assign_attrs(provenance(device))
+    outputs.make("latents.nc", lambda: outputs.write_netcdf("latents.nc", latents))
     table, notes = _scored(outputs, table, mean[:, split.test], knows > IN_USE, fields, split)
     outputs.make("scores.csv", lambda: write_text(folder / "scores.csv", _csv(table)))
     best = lowest_loss(table)
     draw_figures(outputs, result, fields, latents, best)
-    if not all(saved):
+    if not saved:
         raise DvaeError(_unsaved(outputs))
     if split.labels is not None:
         notes += _without_labels(folder, table)
