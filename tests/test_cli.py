@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dvae
@@ -15,6 +17,7 @@ from dvae import cli, experiments
 from dvae.physics import DarcyDataset
 from dvae.results.store import Store
 from dvae.results.trials import Experiment, Group
+from dvae.training import RECIPES
 
 EXPERIMENT = "darcy"  # a registered experiment that is small at smoke
 
@@ -47,6 +50,55 @@ def test_help_of_every_command(dvae_command):
         assert code == 0 and "Options" in text
         options = re.findall(r"^\s+(--[a-z-]+).*$", text, re.MULTILINE)
         assert options and all(re.search(rf"{o}\b.*[a-z].*\.", text, re.DOTALL) for o in options)
+
+
+def test_the_version_and_the_short_form_of_help(dvae_command):
+    code, out, _ = dvae_command("--version")
+    assert code == 0 and out == f"dvae {dvae.__version__}\n"
+    for arguments in ([], ["train"]):
+        assert dvae_command(*arguments, "-h") == dvae_command(*arguments, "--help")
+
+
+def test_help_names_every_recipe(dvae_command):
+    _, out, _ = dvae_command("train", "--help")
+    words = re.split(r"[^a-z-]+", re.sub(r"-\n\s+", "-", out))
+    assert {"elbo", *RECIPES} <= set(words)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_stopped_says_how_to_go_on(tmp_path, number):
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).normal(size=(40, 6, 6)))
+    code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # else as whoever runs the tests has it
+from dvae import cli
+from dvae.training.trainer import Trainer
+advance = Trainer.advance
+def stopped(self, n):
+    signal.raise_signal({int(number)})
+    return advance(self, n)
+Trainer.advance = stopped
+import sys
+sys.argv = ["dvae", "train", "data.npy", "--quiet"]
+cli.main()
+"""
+    command = [sys.executable, "-c", code]
+    env = os.environ | {"PYTHONPATH": str(Path(dvae.__file__).resolve().parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.returncode == 128 + number
+    assert done.stderr == "dvae: error: interrupted; the same command goes on where it was\n"
+    names = {path.name for path in (tmp_path / "trained").iterdir()}
+    assert names == {"settings.json", "training.checkpoint"}
+
+
+def test_generate_replaces_no_file_unless_forced(dvae_command, tmp_path):
+    path = tmp_path / "mine.npy"
+    path.write_text("mine")
+    arguments = ["generate", path, "--samples", 2, "--nodes", 17, "--quiet"]
+    code, _, err = dvae_command(*arguments)
+    assert code == 2 and "mine.npy is already there" in err and path.read_text() == "mine"
+    assert dvae_command(*arguments, "--force")[0] == 0
+    assert len(DarcyDataset.load(path)) == 2
 
 
 def test_the_installed_command_prints_help():

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import textwrap
+import threading
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -20,6 +24,7 @@ from dvae.storage import results_folder
 
 __all__ = ["app", "main"]
 
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM  # exit codes, as of a shell
 USAGE_ERROR: Any = typer.BadParameter.__base__  # of typer's own copy of click, or of click
 
 LATENTS, FIELDS = Path("z.csv"), Path("fields.npz")  # where encode and decode write by default
@@ -30,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -79,11 +85,25 @@ Force = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
+def _show_version(asked: bool) -> bool:
+    """Print the version and end, if asked to."""
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"dvae {version('dvae')}")
+        raise typer.Exit
+    return asked
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
 ) -> None:
-    """Read by :func:`main` before typer sees it; declared here for --help."""
+    """Options of the program: ``debug`` is read by :func:`main`, and declared here for --help."""
 
 
 @app.command()
@@ -140,7 +160,7 @@ def train(
         typer.Option(
             help="elbo (beta = 1 per sample, eq. 5, noise annealed), or one of the paper's "
             "experiments, with beta = 1 per node: annealed, calibrated, published, "
-            "published-hierarchical."
+            "published-hierarchical; one-cycle or annealed-dense, for the dense model."
         ),
     ] = "elbo",
     beta: Annotated[
@@ -193,28 +213,29 @@ def train(
     os.environ["MPLBACKEND"] = "agg"  # figures become files; a notebook's backend may not exist
     from dvae.workflow import train_file
 
-    summary = train_file(
-        data,
-        output,
-        model=cast(Literal["pod", "dense"], model),
-        prior=prior,
-        recipe=recipe,
-        beta=beta,
-        n_latents=latents,
-        members=members,
-        seed=seed,
-        steps=steps,
-        test_fraction=test_fraction,
-        label_fraction=label_fraction,
-        labels=labels,
-        raw_labels=raw_labels,
-        fields=fields,
-        factors=factors,
-        channels=cast(Any, channels),
-        orientation=cast(Literal["ij", "reference"] | None, orientation),
-        device=device,
-        progress=not quiet,
-    )
+    with _terminable():
+        summary = train_file(
+            data,
+            output,
+            model=cast(Literal["pod", "dense"], model),
+            prior=prior,
+            recipe=recipe,
+            beta=beta,
+            n_latents=latents,
+            members=members,
+            seed=seed,
+            steps=steps,
+            test_fraction=test_fraction,
+            label_fraction=label_fraction,
+            labels=labels,
+            raw_labels=raw_labels,
+            fields=fields,
+            factors=factors,
+            channels=cast(Any, channels),
+            orientation=cast(Literal["ij", "reference"] | None, orientation),
+            device=device,
+            progress=not quiet,
+        )
     typer.echo(summary)
 
 
@@ -504,6 +525,27 @@ def _format_warning(message, category, filename, lineno, line=None) -> str:
     return f"dvae: warning: {' '.join(str(message).split())}{where}\n"
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM (of ``kill``, or of a cluster) end a command as an interrupt does.
+
+    Training waits for a whole checkpoint then (:func:`dvae.fit`), and temporary files go. In other
+    threads than the main one, which alone may say what a signal does, nothing changes.
+    """
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _no_memory(error: Exception) -> bool:
     """Whether an error says that memory was asked for and not given; torch has no type for it."""
     of_torch = ("can't allocate memory", "not enough memory", "out of memory")
@@ -513,10 +555,13 @@ def _no_memory(error: Exception) -> bool:
 def main() -> None:
     """Entry point: errors in one line, with a traceback only under ``--debug``."""
     usual, warnings.formatwarning = warnings.formatwarning, _format_warning
+    message = ""
     try:
-        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
-    except typer.Abort:
-        message, code = "interrupted; the same command goes on where it was", 130
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.Abort:  # what older versions of typer make of an interrupt; newer ones its code
+        code = INTERRUPTED
+    except SystemExit as end:
+        code = end.code
     except DvaeError as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
@@ -535,5 +580,8 @@ def main() -> None:
         )
     finally:
         warnings.formatwarning = usual
-    print(f"dvae: error: {' '.join(message.split())}", file=sys.stderr)
+    if code in (INTERRUPTED, TERMINATED):
+        message = "interrupted; the same command goes on where it was"
+    if message:
+        print(f"dvae: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

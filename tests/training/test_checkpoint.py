@@ -1,5 +1,6 @@
 """Killed at any moment, a run goes on and ends with the same bits; damaged files are not used."""
 
+import contextlib
 import itertools
 import os
 import random
@@ -225,3 +226,32 @@ def test_an_interrupt_waits_for_a_whole_checkpoint_and_a_resumed_run_is_the_same
     again = fit(model, fields, **arguments, checkpoint=path)
     assert torch.equal(again.ensemble.parameters, whole.ensemble.parameters)
     assert again.history.equals(whole.history)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_sigterm_waits_for_a_checkpoint_where_the_program_handles_it(tmp_path, own):
+    path = tmp_path / "checkpoint"
+    fields = torch.from_numpy(np.random.default_rng(0).standard_normal((20, 3, 17, 17))).float()
+    model = PodVAE.from_fields(fields, 6, hidden=(8,))
+
+    def end(number, frame):
+        raise SystemExit(143)
+
+    seen = []
+
+    def terminate(step, _):
+        seen.append(signal.getsignal(signal.SIGTERM))
+        if own:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    handler = end if own else signal.SIG_DFL
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with pytest.raises(SystemExit, match="143") if own else contextlib.nullcontext():
+            fit(model, fields, Recipe("stopped", 100, 4), progress=False, checkpoint=path,
+                monitor=terminate)  # fmt: skip
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert path.exists() == own
+    assert own or set(seen) == {signal.SIG_DFL}

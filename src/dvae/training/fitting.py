@@ -359,8 +359,9 @@ def _run(trainer, path, identity, checkpoint_seconds, record_every, progress, mo
 def _interrupts() -> Iterator[Callable[[], bool]]:
     """Let an interrupt wait for the end of a chunk, where a checkpoint is whole; not a second one.
 
-    Yields whether there was one. Elsewhere than in the main thread, and where interrupts are
-    ignored, nothing changes.
+    Yields whether there was one. SIGTERM waits too where the program has a handler for it, which
+    is called then. Elsewhere than in the main thread, and where interrupts are ignored, nothing
+    changes.
     """
     asked: list[int] = []
 
@@ -369,15 +370,19 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = signal.getsignal(signal.SIGINT)
-    changed = threading.current_thread() is threading.main_thread() and callable(before)
-    if changed:
-        signal.signal(signal.SIGINT, note)
+    before: dict[int, Callable[[int, Any], object]] = {}
+    if threading.current_thread() is threading.main_thread():
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            if callable(handler := signal.getsignal(kind)):
+                before[kind] = handler
+                signal.signal(kind, note)
     try:
         yield lambda: bool(asked)
     finally:
-        if changed:
-            signal.signal(signal.SIGINT, before)
+        for changed, handler in before.items():
+            signal.signal(changed, handler)
+        if asked and asked[0] == signal.SIGTERM:
+            before[signal.SIGTERM](signal.SIGTERM, None)
 
 
 def _save(path: Path, state: TrainingState, identity: str) -> None:
