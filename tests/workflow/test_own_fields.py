@@ -19,7 +19,7 @@ from dvae.physics.samples import Samples
 from dvae.workflow import inspect_file, load_run, train, train_file
 from dvae.workflow._findings import describe_fields
 from dvae.workflow._scores import lowest_loss
-from dvae.workflow._summary import _overfitted
+from dvae.workflow._summary import _no_better, _overfitted
 from dvae.workflow.train import _csv
 
 QUIET = {"progress": False}
@@ -344,6 +344,20 @@ def test_a_model_that_knows_its_training_samples_by_heart_is_said_to_overfit(tmp
     assert found["relative_error"] > 1 > 1.5 * found["training_error"]
     shown = f"{found['relative_error']:.2g} on test and {found['training_error']:.2g} on training"
     assert f"1 of 1 models overfitted: the relative error is {shown} samples" in text
+
+
+def test_models_no_better_than_the_mean_field_are_not_advised_to_grow(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(100, 1, 8, 8))
+    text = train_file(write(tmp_path / "noise.h5", noise), tmp_path / "out", steps=300, **QUIET)
+    found = scores_of(tmp_path / "out")
+    assert found["latents_in_use"] == 2 and found["relative_error"] > 0.99
+    assert "no model explains anything of the test samples" in text
+    assert "more may tell more" not in text
+    table = pd.DataFrame({"relative_error": [1.1, 0.7], "diverged": [False, True]})
+    table["over_regularised"] = False
+    assert "is 1.1 at best" in _no_better(table)
+    assert not _no_better(table.assign(diverged=False))  # the second is better
+    assert not _no_better(table.assign(over_regularised=True))  # which is said elsewhere
 
 
 def test_who_overfits():

@@ -14,6 +14,7 @@ from dvae.training.split import Split
 COLUMNS = ("member", "seed", "rate", "distortion", "relative_error", "latents_in_use")
 SCORES = ("agreement", "s_d", "s_d_ceiling", "mcc", "s_kl", "mig")
 FEW_ERRORS = 0.1  # relative error below which nobody is told what to change
+NOTHING = 0.99  # relative error above which a model tells no more than 2 % of the variance
 FEWEST_VOTERS = 3  # models of which one can be more typical than another
 MOST_TURNED = 20  # models that are turned at random: more lower the limit a little, and take long
 NO_FACTORS = "no factors in the file"
@@ -57,6 +58,8 @@ def make_summary(
         )
     if diverged := int(scores["diverged"].sum()):
         lines.append(f"{diverged} of {len(scores)} models diverged (left as they were before)")
+    if line := _no_better(scores):
+        lines.append(line)
     if line := _all_in_use(scores, split.labels is not None, result.ensemble.template.n_latents):
         lines.append(line)
     if line := _overfitted(scores):
@@ -72,11 +75,25 @@ def make_summary(
 def _all_in_use(scores: pd.DataFrame, labelled: bool, n_latents: int) -> str:
     """Advice where every model uses all its latents and misses much: they may be too few."""
     error = scores["relative_error"].min()
-    if labelled or error < FEW_ERRORS or not (scores["latents_in_use"] == n_latents).all():
+    every = (scores["latents_in_use"] == n_latents).all()
+    if labelled or not every or not FEW_ERRORS <= error < NOTHING:
         return ""
     return (
         f"all latents are in use, and the error is {error:.2g}: more may tell more; compare with "
         f"--latents {n_latents + 1} --output ANOTHER (noise in the fields cannot be reconstructed)"
+    )
+
+
+def _no_better(scores: pd.DataFrame) -> str:
+    """A sentence where models use latents and yet reconstruct no better than the mean field."""
+    used = scores[~(scores["diverged"] | scores["over_regularised"])]
+    error = used["relative_error"].min()
+    if not error >= NOTHING:  # nor NaN, of no model
+        return ""
+    return (
+        f"no model explains anything of the test samples: the relative error is {error:.3g} at "
+        "best, and 1 is that of the mean field. The fields may be noise, the samples too few, or "
+        "the training too short (--steps)"
     )
 
 
