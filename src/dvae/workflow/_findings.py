@@ -83,10 +83,11 @@ def _left_out(units: FieldUnits) -> list[str]:
     rest = constant & ~still[:, None, None]
     if count := int(rest.sum()):
         held = units.shift[rest]
-        farthest = shown(float(held[held.abs().argmax()]))
+        largest = float(held[held.abs().argmax()])
+        farthest = f"farthest from 0: {shown(largest)}" if largest else "all 0"
         lines.append(
             f"{count} of {values} values of a sample never vary (walls, land, fill values; "
-            f"farthest from 0: {farthest}): left out of the loss, given back as they are"
+            f"{farthest}): left out of the loss, given back as they are"
         )
     return lines
 
