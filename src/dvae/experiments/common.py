@@ -45,6 +45,7 @@ __all__ = [
     "resampled_history",
     "score_ensemble",
     "train",
+    "train_on",
     "with_settings",
 ]
 
@@ -197,17 +198,19 @@ def train(
 ) -> tuple[Fit, DarcyDataset, DarcyDataset]:
     """Train a group's trials, one member each; return the fit, training and test data."""
     training, test = load_data(group.shared)
-    result = fit(
+    arguments |= {"device": device, "progress": progress, "checkpoint": checkpoint}
+    return train_on(training, group, **arguments), training, test
+
+
+def train_on(training: FieldDataset, group: Group, **arguments: Any) -> Fit:
+    """Train a group's trials on given data, one member each; arguments of :func:`dvae.fit`."""
+    return fit(
         make_model(group.shared, training.fields),
         training.fields,
         recipe_from(group.shared),
         [trial["seed"] for trial in group.trials],
-        device=device,
-        progress=progress,
-        checkpoint=checkpoint,
         **arguments,
     )
-    return result, training, test
 
 
 def score_ensemble(

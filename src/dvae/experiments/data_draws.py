@@ -17,18 +17,16 @@ from jaxtyping import Float
 from dvae.experiments.common import (
     chunks,
     data_settings,
-    make_model,
     model_settings,
-    recipe_from,
     recipe_settings,
     score_ensemble,
+    train_on,
     with_settings,
 )
 from dvae.experiments.darcy import rotated_pair, trapezoid
 from dvae.physics import DarcyDataset, KarhunenLoeve, solve_darcy, well_source
 from dvae.results.conditions import AS_CODED
 from dvae.results.trials import Experiment, Group
-from dvae.training import fit
 
 __all__ = ["ANGLES", "DATA_DRAWS", "asymmetric_wells", "load_draw", "production_at"]
 
@@ -116,18 +114,10 @@ def _load(
     return DarcyDataset(theta=data.theta, permeability=field.float(), fields=fields.float())
 
 
-def _compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
+def _compute(group: Group, **arguments) -> xr.Dataset:
     s = group.shared
     training, test = load_draw(s).split(s["n_train"], s["n_test"])
-    result = fit(
-        make_model(s, training.fields),
-        training.fields,
-        recipe_from(s),
-        [trial["seed"] for trial in group.trials],
-        device=device,
-        progress=progress,
-        checkpoint=checkpoint,
-    )
+    result = train_on(training, group, **arguments)
     scores = score_ensemble(result.ensemble, training, test, latents=False)
     scores = scores.assign(diverged=("trial", result.diverged.astype(np.int8)))
     names = ("factors", "prior", "data_seed", "pair_angle", "wells")

@@ -28,17 +28,15 @@ from dvae.experiments.annealing import axes_of
 from dvae.experiments.common import (
     chunks,
     data_settings,
-    make_model,
     model_settings,
-    recipe_from,
     recipe_settings,
     score_ensemble,
+    train_on,
     with_settings,
 )
 from dvae.experiments.data_draws import production_at
 from dvae.physics import DarcyDataset, FieldDataset, solve_darcy
 from dvae.results.trials import Experiment, Group
-from dvae.training import fit
 
 __all__ = ["PLACES", "SECOND_WELLS"]
 
@@ -74,20 +72,12 @@ def _twice(n_samples: int, seed: int, n_nodes: int, place: tuple[float, float]) 
     return FieldDataset(torch.cat([data.fields, *second], 1).float(), theta=data.theta)
 
 
-def _compute(group: Group, *, device, progress, checkpoint) -> xr.Dataset:
+def _compute(group: Group, **arguments) -> xr.Dataset:
     s = group.shared
     size = s["n_train"] + s["n_test"]
     data = _twice(size, s["data_seed"], s["n_nodes"], (s["x1"], s["x2"]))
     training, test = data.split(s["n_train"], s["n_test"])
-    result = fit(
-        make_model(s, training.fields),
-        training.fields,
-        recipe_from(s),
-        [trial["seed"] for trial in group.trials],
-        device=device,
-        progress=progress,
-        checkpoint=checkpoint,
-    )
+    result = train_on(training, group, **arguments)
     scores = score_ensemble(result.ensemble, training, test, latents=False)
     scores = scores.assign(diverged=("trial", result.diverged.astype(np.int8)))
     m, foretold = len(group.trials), axes_of(training)
