@@ -208,7 +208,7 @@ def train(
     """Train VAEs on a data set, score them and store everything.
 
     A run that was interrupted goes on where it was when started again with the same arguments,
-    and one that is complete is not repeated.
+    and one that is complete is not repeated: what was lost of it is made again.
     """
     os.environ["MPLBACKEND"] = "agg"  # figures become files; a notebook's backend may not exist
     from dvae.workflow import train_file
