@@ -56,7 +56,7 @@ def test_declared_trials_are_those_of_the_paper():
     assert counts == {
         "dense_lines": 4 * 10,
         "dense_directions": 250,
-        "dense_sweep": 2 * 10,
+        "dense_sweep": 5 * 10,
         "dense_pairs": 3 * 15,
     }
     assert all(1.0 in [t["beta"] for t in g.trials] for g in dense["dense_sweep"])

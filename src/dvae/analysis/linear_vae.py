@@ -135,7 +135,7 @@ def noise_levels(
 
 
 def rotation_price(first: float, second: float, angle: float) -> float:
-    r"""Rate that a linear VAE pays for latents turned against the principal directions.
+    r"""Loss over beta that a linear VAE pays for latents turned against the principal directions.
 
     A posterior with a diagonal covariance cannot follow a rotation. Turned by :math:`\varphi` in
     the plane of two directions of variances a and b, the best one costs
@@ -143,8 +143,9 @@ def rotation_price(first: float, second: float, angle: float) -> float:
     .. math:: \tfrac12 \log\Big(1 + \frac{(a - b)^2 \sin^2 2\varphi}{4 a b}\Big)
 
     nats more than along the axes, by Hadamard's inequality for the precision
-    :math:`R\, \mathrm{diag}(a, b)\, R^T / (\beta v)`, whatever beta and the noise v: nothing where
-    a = b, most at 45 degrees.
+    :math:`R\, \mathrm{diag}(a, b)\, R^T / (\beta v)`, whatever beta and the noise v while both
+    latents are alive (:math:`b > \beta v`): nothing where a = b, most at 45 degrees. Rate and
+    distortion both change; this is the sum.
 
     This is the price of a rigid turn, with the decoder's two scales as they are best without it.
     If they may change, and the scales of the posterior with them, less is left of it: at 45 degrees

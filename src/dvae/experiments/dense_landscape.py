@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 BATCH_SIZE, DRAWS = 128, 2  # samples at a time, and latent draws of a sample, for every loss
-SWEEP_SEEDS, SWEEP_DRAWS = 2, 5
+SWEEP_SEEDS, SWEEP_DRAWS = 5, 5
 DIRECTIONS, DIRECTIONS_AT_ONCE = 250, 125
 DIRECTION_SAMPLES = BATCH_SIZE  # whose loss is looked at along a direction
 LOOKED_AT = 20  # directions that find where the axis ends

@@ -17,6 +17,7 @@ from dvae.experiments.correlated_factors import CORRELATED_FACTORS
 from dvae.experiments.correlated_priors import CORRELATED_PRIORS
 from dvae.experiments.darcy import DARCY
 from dvae.experiments.data_draws import DATA_DRAWS
+from dvae.experiments.dense_collapse import DENSE_MAP, RELEASE
 from dvae.experiments.dense_landscape import (
     DENSE_DIRECTIONS,
     DENSE_LINES,
@@ -67,6 +68,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         DENSE_LABELS,
         DENSE_SIZES,
         VARIANCE_NETWORK,
+        DENSE_MAP,
+        RELEASE,
         BASELINES,
         SHAPE_SCORE,
         LATENT_SCORES,
