@@ -11,7 +11,9 @@ from dvae.claims.parts import (
     combine,
     exceeds_part,
     lower_part,
+    many_part,
     no_trend_part,
+    none_part,
     over_kinds,
     power_text,
     share_part,
@@ -119,3 +121,30 @@ def test_power_of_lower_agrees_with_simulation():
     )
     power = lower_part(np.arange(17.0), np.arange(18.0)).power
     assert power == pytest.approx(found, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("count", "runs", "outcome"),
+    [
+        (3, 30, "holds"),
+        (0, 28, "undecided"),
+        (0, 29, "fails"),
+        (2, 30, "undecided"),
+        (2, 90, "fails"),
+    ],
+)
+def test_a_tenth_is_many(count, runs, outcome):
+    part = many_part(count, runs, 0.1)
+    assert part.outcome == outcome
+    enough = max((k for k in range(runs) if stats.binom.cdf(k, runs, 0.1) < 0.05), default=-1)
+    assert part.power == pytest.approx(stats.binom.cdf(enough, runs, 0.05))
+
+
+@pytest.mark.parametrize(
+    ("count", "runs", "outcome"),
+    [(0, 15, "undecided"), (0, 16, "holds"), (1, 16, "fails"), (1, 3, "fails")],
+)
+def test_none_of_enough(count, runs, outcome):
+    part = none_part(count, runs, 0.1)
+    assert part.outcome == outcome
+    assert part.power == pytest.approx(1 - 0.9**runs)

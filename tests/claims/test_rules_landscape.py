@@ -209,7 +209,8 @@ def sweep(captured: int, minima: int, vertices: int = 0) -> xr.Dataset:
         (20, 9, 0, "reproduced"),  # what lines hold inside is a note
         (20, 0, 3, "partly"),
         (4, 9, 0, "partly"),
-        (4, 0, 1, "not reproduced"),
+        (4, 0, 1, "undecided"),  # of 50 that is not less than a tenth
+        (1, 0, 1, "not reproduced"),
     ],
 )
 def test_captured_weights(captured, minima, vertices, verdict):
@@ -224,7 +225,9 @@ def test_captured_weights(captured, minima, vertices, verdict):
         other["dense_sweep"][f"{name}_best"] = again[name]
     found = decide("L4", other)
     assert found.verdict == verdict
-    assert "these are 0 of 98 models and 7 of 99 lines. PodVAE" in found.ours
+    decides, beside = found.ours.split(" PodVAE: ")
+    assert "these are 0 of 98 models and 7 of 99 lines." in decides
+    assert "0 of 50 models" in beside
 
 
 def paths(passing: dict[str, int], ending: dict[str, int]) -> xr.Dataset:

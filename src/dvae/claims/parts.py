@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import ndtr, ndtri
+from scipy.special import bdtr, ndtr, ndtri
 
 from dvae.analysis.p_values import fisher, mann_whitney
 from dvae.analysis.statistics import kendall_trend
@@ -27,7 +27,9 @@ __all__ = [
     "equal_part",
     "exceeds_part",
     "lower_part",
+    "many_part",
     "no_trend_part",
+    "none_part",
     "over_kinds",
     "power_text",
     "share_part",
@@ -138,6 +140,38 @@ def equal_part(values: Sample, others: Float[np.ndarray, " other"]) -> Part:
     shift = CLEAR_EFFECT * math.sqrt(3 / math.pi * n * m / (n + m))
     power = float(ndtr(shift + ndtri(SIGNIFICANT / 2)))
     if mann_whitney(values, others, "two-sided") < SIGNIFICANT:
+        return Part("fails", power)
+    return Part("holds" if power >= ENOUGH_POWER else "undecided", power)
+
+
+def many_part(count: int, runs: int, share: float) -> Part:
+    """Whether trials of a kind are many: this share of all, or more.
+
+    It holds where they are. It fails if so few would be found with a probability below 5 % were
+    their share this one (binomial). The power is the probability that half the share fails.
+    """
+
+    def too_few(k: int) -> bool:
+        return float(bdtr(k, runs, share)) < SIGNIFICANT
+
+    power = sum(
+        math.comb(runs, k) * (share / 2) ** k * (1 - share / 2) ** (runs - k)
+        for k in range(runs + 1)
+        if too_few(k)
+    )
+    if count >= share * runs:
+        return Part("holds", power)
+    return Part("fails" if too_few(count) else "undecided", power)
+
+
+def none_part(count: int, runs: int, share: float) -> Part:
+    """Whether no trial is of a kind.
+
+    It fails at the first that is. It holds if there is none and the power, the probability of
+    finding one if their share were this one, is ENOUGH_POWER or more.
+    """
+    power = 1 - (1 - share) ** runs
+    if count:
         return Part("fails", power)
     return Part("holds" if power >= ENOUGH_POWER else "undecided", power)
 
