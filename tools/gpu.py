@@ -4,7 +4,8 @@
 2. The benchmark of ensembles of DenseVAE (one batched program, one after the other, processes).
 3. DenseVAEs on the paper's grid for rows M1 and M2, as many as the time allows: the experiment
    ``dense_runs`` at the profile ``paper``.
-4. The published recipe on DenseVAE (``dense_vae``), in the time that is left.
+4. Shortened reconstruction phases (``dense_phases``, rows L3 and P3), a fifth of the time at most.
+5. The published recipe on DenseVAE (``dense_vae``), in the time that is left.
 
 Trials are stored one group at a time and not computed again; a run that was cut off goes on from
 its checkpoint. All that came out lies in one folder, a few megabytes; copy its ``results`` over
@@ -39,7 +40,8 @@ def plan(folder: Path, device: str) -> list[tuple[str, list[str], float]]:
             0.15,
         ),
         ("benchmark of ensembles", [*bench, "--json", str(folder / "measured.json")], 0.15),
-        ("M1, M2: dense_runs", [*dvae, "dense_runs", *store], 0.5),
+        ("M1, M2: dense_runs", [*dvae, "dense_runs", *store], 0.4),
+        ("L3, P3: dense_phases", [*dvae, "dense_phases", *store], 0.2),
         ("published recipe: dense_vae", [*dvae, "dense_vae", *store], 1.0),
     ]
 
@@ -77,7 +79,7 @@ def merge(folder: Path) -> None:
     from dvae.results.store import Store
 
     store = Store(folder / "results")
-    for name in ("dense_runs", "dense_vae"):
+    for name in ("dense_runs", "dense_phases", "dense_vae"):
         merged = store.merge(EXPERIMENTS[name], "paper")
         trials = 0 if merged is None else merged.sizes["trial"]
         print(f"{name}: {trials} trials in {store.path(name, 'paper')}")
