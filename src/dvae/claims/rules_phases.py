@@ -126,8 +126,8 @@ def _e6_variance_network(results: Results) -> Finding:
     found = (
         f"{texts[1]} runs with a network for the variance are over-regularised at the end of a "
         f"tenth of the steps, and {texts[0]} with a constant variance at the end of all "
-        f"({p_text(fisher(table, 'greater'))}). The median losses there are {losses[1]} and "
-        f"{losses[0]} nats per node.{power_text(part)}"
+        f"({p_text(fisher(table, 'greater'))}, one-sided). The median losses there are {losses[1]} "
+        f"and {losses[0]} nats per node.{power_text(part)}"
     )
     return Finding(found, combine(part))
 
