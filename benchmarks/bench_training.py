@@ -12,7 +12,7 @@ Six parts, each in one run on one machine:
   the share of the device's measured limits that the batched program reaches;
 - ``grids``: DenseVAE on three grids, members in one batched program against members in turn;
 - ``layout``: one DenseVAE on a CPU with the channels of a node side by side in memory, as it
-  trains, with every channel by itself, and in bfloat16, alternately, with the GFLOP/s reached;
+  trains, and with every channel by itself, alternately;
 - ``threads``: ensembles with one thread and with several for every operation, on this machine as
   it is (wait until it is quiet) and beside one process that never rests.
 """
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import math
 import os
 import platform
@@ -404,38 +403,25 @@ def bench_grids(quick: bool, device: str) -> dict:
 
 
 def bench_layout(quick: bool, device: str) -> dict:
-    """Milliseconds of a step of one DenseVAE, by the order in memory and the arithmetic.
-
-    Medians of some rounds. In bfloat16 are the operations that torch casts by itself.
-    """
+    """Milliseconds of a step of one DenseVAE, by the order in memory; medians of some rounds."""
     steps, rounds, batch = (2, 1, 32) if quick else (10, 5, 32)
-    own, plain = dense._channels_last, contextlib.nullcontext
-    half = functools.partial(torch.autocast, device, torch.bfloat16)
-    layouts = {
-        "channels last": (own, plain),
-        "channels first": (lambda x: x, plain),
-        "bfloat16": (own, half),
-    }
+    layouts = {"channels last": dense._channels_last, "channels first": lambda x: x}
     rows = []
     print(f"\nDenseVAE, one member, batches of {batch}: milliseconds of a step")
-    titles = "".join(f"{name:>18}" for name in layouts)
-    print(f"  {'nodes':>8}{titles}{'ratio':>8}{'GFLOP/s':>10}")
+    print(f"  {'nodes':>8}" + "".join(f"{name:>18}" for name in layouts) + f"{'ratio':>8}")
     for nodes in (33,) if quick else (33, 65):
         model = DenseVAE(nodes)
         fields = torch.randn(64, *model.field_shape)
         seconds: dict[str, list[float]] = {name: [] for name in layouts}
         for _ in range(rounds):
-            for name, (layout, arithmetic) in layouts.items():
-                with mock.patch.object(dense, "_channels_last", layout), arithmetic():
+            for name, layout in layouts.items():
+                with mock.patch.object(dense, "_channels_last", layout):
                     seconds[name].append(ensemble_step(model, fields, 1, steps, device, batch))
         found = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
-        flops = cost_of_a_step(model)[0] * batch / BATCH
-        speed = {name: flops / 1e6 / value for name, value in found.items()}
-        measured = {"milliseconds": found, "gflop": flops / 1e9, "gflops": speed}
-        rows.append({"nodes": nodes, "batch": batch, "rounds": rounds} | measured)
+        rows.append({"nodes": nodes, "batch": batch, "rounds": rounds, "milliseconds": found})
         ratio = found["channels first"] / found["channels last"]
         cells = "".join(f"{value:18.1f}" for value in found.values())
-        print(f"  {nodes:8d}{cells}{ratio:8.2f}{speed['channels last']:10.1f}", flush=True)
+        print(f"  {nodes:8d}{cells}{ratio:8.2f}", flush=True)
     return {"rows": rows}
 
 
@@ -554,11 +540,7 @@ def layout_rows(m: dict) -> list[dict]:
         nodes = found["nodes"]
         ours, theirs = (found["milliseconds"][f"channels {name}"] for name in ("last", "first"))
         what = f"step of one DenseVAE, {nodes} x {nodes} nodes, batches of {found['batch']}"
-        speed, half = found["gflops"]["channels last"], found["milliseconds"]["bfloat16"]
-        cells = (
-            f"{ours:.0f} ms ({speed:.0f} GFLOP/s), channels last in memory",
-            f"{theirs:.0f} ms, channels first; {half:.0f} ms, bfloat16",
-        )
+        cells = f"{ours:.0f} ms, channels last in memory", f"{theirs:.0f} ms, channels first"
         lines.append(row(what, *cells, theirs / ours))
     return lines
 
