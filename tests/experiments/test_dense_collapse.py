@@ -1,28 +1,10 @@
-"""The map of collapse and the release from it: what is declared, and smoke runs."""
+"""The map of collapse and the release from it: what is declared."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-
-from dvae.experiments import find_experiment
 from dvae.experiments.common import plain_recipe
 from dvae.experiments.dense_collapse import DENSE_MAP, RELEASE
 from dvae.experiments.dense_runs import COARSE_RECIPE
-from dvae.results.store import Store
-from dvae.results.trials import group_hashes
-from dvae.runner import run_experiment
-
-STUDIES = (DENSE_MAP, RELEASE)
-
-
-@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
-def test_a_gpu_groups_the_same_trials(study):
-    def hashes(profile):
-        return {h for group in study.groups(profile) for h in group_hashes(study, group)}
-
-    assert hashes("laptop") == hashes("paper")
-    assert len(study.groups("paper")) < len(study.groups("laptop"))
 
 
 def test_the_map_holds_the_recipe_and_changes_rate_and_phase_alone():
@@ -50,15 +32,3 @@ def test_a_release_presses_first():
         assert recipe["beta_initial"] > 1.5 > recipe["beta"] == group.shared["weight"]
         assert 0 < recipe["reconstruction_steps"] == group.shared["press_steps"] < recipe["steps"]
         assert recipe["schedule"] == "jump"
-
-
-@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
-def test_smoke_runs(study, tmp_path):
-    assert find_experiment(study.name) is study
-    store = Store(tmp_path)
-    status = run_experiment(study.name, "smoke", workers=1, store=store, progress=False)
-    assert status["missing"] == 0
-    assert status["failed"] == {}
-    result = store.load(study.name, "smoke")
-    assert result.sizes["trial"] == status["trials"]
-    assert np.isfinite(result["rate"].values).all()

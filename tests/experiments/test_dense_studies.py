@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dvae.experiments import find_experiment
+from dvae.experiments.dense_collapse import DENSE_MAP, RELEASE
 from dvae.experiments.dense_runs import DENSE_RUNS
 from dvae.experiments.dense_studies import (
     DENSE_LABELS,
@@ -17,7 +18,7 @@ from dvae.results.store import Store
 from dvae.results.trials import group_hashes
 from dvae.runner import run_experiment
 
-STUDIES = (DENSE_LABELS, DENSE_SIZES, DENSE_PHASES, VARIANCE_NETWORK)
+STUDIES = (DENSE_LABELS, DENSE_SIZES, DENSE_PHASES, VARIANCE_NETWORK, DENSE_MAP, RELEASE)
 
 
 @pytest.mark.parametrize("study", [*STUDIES, DENSE_RUNS], ids=lambda study: study.name)

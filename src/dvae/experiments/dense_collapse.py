@@ -17,21 +17,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
 from dvae.experiments.common import (
-    data_settings,
     dense_settings,
     model_settings,
     recipe_settings,
-    resampled_history,
-    score_ensemble,
-    train,
-    with_settings,
 )
 from dvae.experiments.dense_runs import COARSE_RECIPE
-from dvae.results.dense import DENSE_NODES
+from dvae.experiments.dense_studies import coarse_data, grouped, scored
 from dvae.results.trials import Experiment, Group
 from dvae.training import make_recipe
 
@@ -49,17 +43,8 @@ PRESS, PRESS_STEPS, FREE_STEPS = 100.0, 150, 2000
 RELEASE_RUNS = {"pod": 10, "dense": 3}
 
 
-def _settings(profile: str, factors: str) -> dict:
-    grid = {} if profile == "smoke" else {"n_nodes": DENSE_NODES}
-    return data_settings(profile, factors, **grid)
-
-
-def _grouped(profile: str, shared: dict, runs: int) -> list[Group]:
-    """All runs in one group on a GPU or if they are PodVAEs, each in its own on a CPU."""
-    trials = tuple({"seed": seed} for seed in range(runs))
-    if profile == "paper" or shared["model"] == "pod":
-        return [Group(shared, trials)]
-    return [Group(shared, (trial,)) for trial in trials]
+def _seeds(runs: int) -> list[dict]:
+    return [{"seed": seed} for seed in range(runs)]
 
 
 def _map_groups(profile: str) -> list[Group]:
@@ -80,24 +65,14 @@ def _map_groups(profile: str) -> list[Group]:
     groups = []
     for (rate, phase, arrival), recipe in chosen[:1] if smoke else chosen:
         own = {"learning_rate": rate, "phase": phase, "arrival": arrival}
-        shared = _settings(profile, "standard-normal") | dense_settings(profile)
+        shared = coarse_data(profile) | dense_settings(profile)
         shared |= recipe_settings(profile, recipe) | own
-        groups += _grouped(profile, shared, 1 if smoke else MAP_RUNS)
+        groups += grouped(profile, shared, _seeds(1 if smoke else MAP_RUNS))
     return groups
 
 
 def _map(group: Group, **arguments) -> xr.Dataset:
-    return _scored(group, ("learning_rate", "phase", "arrival"), **arguments)
-
-
-def _scored(group: Group, names: tuple[str, ...], **arguments) -> xr.Dataset:
-    """Scores and history of a group's runs, with these settings as coordinates."""
-    result, training, test = train(group, **arguments)
-    scores = score_ensemble(result.ensemble, training, test, device=arguments["device"])
-    data = scores.merge(resampled_history(result))
-    data["diverged"] = ("trial", result.diverged.astype(np.int8))
-    data["training_seconds"] = ("trial", np.full(len(group.trials), result.seconds))
-    return with_settings(data, group, **{name: name for name in names})
+    return scored(group, ("learning_rate", "phase", "arrival"), **arguments)
 
 
 DENSE_MAP = Experiment(
@@ -123,16 +98,16 @@ def _release_groups(profile: str) -> list[Group]:
             beta=weight,
         )
         for model in (model_settings("laptop"), dense_settings(profile)):
-            shared = _settings(profile, "four-modes") | model
+            shared = coarse_data(profile, "four-modes") | model
             shared |= recipe_settings(profile, recipe)
             shared |= {"weight": weight, "press_steps": PRESS_STEPS}
             runs = 1 if smoke else RELEASE_RUNS[model["model"]]
-            groups += _grouped(profile, shared, runs)
+            groups += grouped(profile, shared, _seeds(runs))
     return groups
 
 
 def _release(group: Group, **arguments) -> xr.Dataset:
-    return _scored(group, ("model", "weight", "press_steps"), **arguments)
+    return scored(group, ("model", "weight", "press_steps"), **arguments)
 
 
 RELEASE = Experiment(

@@ -30,7 +30,16 @@ from dvae.results.dense import DENSE_NODES
 from dvae.results.trials import Experiment, Group
 from dvae.training import RECIPES
 
-__all__ = ["DENSE_LABELS", "DENSE_PHASES", "DENSE_SIZES", "VARIANCE_NETWORK", "one_cycle"]
+__all__ = [
+    "DENSE_LABELS",
+    "DENSE_PHASES",
+    "DENSE_SIZES",
+    "VARIANCE_NETWORK",
+    "coarse_data",
+    "grouped",
+    "one_cycle",
+    "scored",
+]
 
 DENSE_COUNTS = (0, 5, 15, 41)  # labels beside 512 samples: 0, 1, 3 and 8 %
 # of the published reconstruction phase, which the weight then leaves as published ("phase") or at
@@ -41,7 +50,7 @@ PHASE_RUNS = 10
 NETWORK_STEPS = 650
 
 
-def _coarse(profile: str, factors: str = "standard-normal") -> dict:
+def coarse_data(profile: str, factors: str = "standard-normal") -> dict:
     """Settings of the data on the coarse grid."""
     return data_settings(
         profile, factors, **({} if profile == "smoke" else {"n_nodes": DENSE_NODES})
@@ -51,7 +60,7 @@ def _coarse(profile: str, factors: str = "standard-normal") -> dict:
 def one_cycle(profile: str, **own: Any) -> dict:
     """Settings of DenseVAE on standardised fields, with those of a study's own."""
     recipe = recipe_settings(profile, COARSE_RECIPE) | {"recipe_name": COARSE_RECIPE.name}
-    return _coarse(profile) | dense_settings(profile) | recipe | own
+    return coarse_data(profile) | dense_settings(profile) | recipe | own
 
 
 def _label_groups(profile: str) -> list[Group]:
@@ -87,13 +96,13 @@ def _size_groups(profile: str) -> list[Group]:
     seeds = [{"seed": seed} for seed in range(1 if smoke else PHASE_RUNS)]
     groups = []
     for size in (16,) if smoke else SIZES:
-        groups += _grouped(profile, one_cycle(profile, size=size), seeds)
+        groups += grouped(profile, one_cycle(profile, size=size), seeds)
     return groups
 
 
-def _grouped(profile: str, shared: dict, trials: list[dict]) -> list[Group]:
-    """All trials in one group on a GPU, each in its own on a CPU."""
-    if profile == "paper":
+def grouped(profile: str, shared: dict, trials: list[dict]) -> list[Group]:
+    """All trials in one group on a GPU or if they are PodVAEs, each in its own on a CPU."""
+    if profile == "paper" or shared["model"] == "pod":
         return [Group(shared, tuple(trials))]
     return [Group(shared, (trial,)) for trial in trials]
 
@@ -115,7 +124,7 @@ def _phase_groups(profile: str) -> list[Group]:
     groups = []
     for factors, prior, arm, phase in cases[:1] if smoke else cases:
         shared = _phase_settings(profile, factors, prior, arm, phase)
-        groups += _grouped(profile, shared, seeds)
+        groups += grouped(profile, shared, seeds)
     return groups
 
 
@@ -133,19 +142,22 @@ def _phase_settings(
     )
     model = dense_settings(profile, prior)
     del model["standardised"]
-    return _coarse(profile, factors) | model | own | {"arm": arm, "phase": phase}
+    return coarse_data(profile, factors) | model | own | {"arm": arm, "phase": phase}
 
 
-def _phase_compute(group: Group, **arguments) -> xr.Dataset:
+def scored(group: Group, names: tuple[str, ...], **arguments: Any) -> xr.Dataset:
+    """Scores and history of a group's runs, with these settings as coordinates."""
     result, training, test = train(group, **arguments)
     scores = score_ensemble(result.ensemble, training, test, device=arguments["device"])
     data = scores.merge(resampled_history(result))
     m = len(group.trials)
     data["training_seconds"] = ("trial", np.full(m, result.seconds))
     data["diverged"] = ("trial", result.diverged.astype(np.int8))
-    return with_settings(
-        data, group, factors="factors", prior="prior", n_nodes="n_nodes", arm="arm", phase="phase"
-    )
+    return with_settings(data, group, **{name: name for name in names})
+
+
+def _phase_compute(group: Group, **arguments) -> xr.Dataset:
+    return scored(group, ("factors", "prior", "n_nodes", "arm", "phase"), **arguments)
 
 
 DENSE_PHASES = Experiment(
@@ -167,7 +179,7 @@ def _variance_groups(profile: str) -> list[Group]:
         steps=NETWORK_STEPS,
         learning_rate_steps=(),
     )
-    return _grouped(profile, shared | {"variance_network": True}, seeds)
+    return grouped(profile, shared | {"variance_network": True}, seeds)
 
 
 VARIANCE_NETWORK = Experiment(
