@@ -12,7 +12,8 @@ Six parts, each in one run on one machine:
   the share of the device's measured limits that the batched program reaches;
 - ``grids``: DenseVAE on three grids, members in one batched program against members in turn;
 - ``layout``: one DenseVAE on a CPU with the channels of a node side by side in memory, as it
-  trains, and with every channel by itself, alternately;
+  trains, with every channel by itself, and in bfloat16, each in processes of its own (what has
+  run before in a process changes the times), with the GFLOP/s reached;
 - ``threads``: ensembles with one thread and with several for every operation, on this machine as
   it is (wait until it is quiet) and beside one process that never rests.
 """
@@ -402,25 +403,46 @@ def bench_grids(quick: bool, device: str) -> dict:
     return {"rows": rows}
 
 
+LAYOUTS = {  # order in memory, arithmetic of the operations that torch casts by itself
+    "channels last": (dense._channels_last, torch.float32),
+    "channels first": (lambda x: x, torch.float32),
+    "bfloat16": (dense._channels_last, torch.bfloat16),
+}
+
+
+def layout_step(name: str, nodes: int, steps: int, batch: int, device: str) -> float:
+    """Milliseconds of a step of one DenseVAE in this process, which does nothing else."""
+    torch.set_num_threads(1)
+    order, arithmetic = LAYOUTS[name]
+    cast = torch.autocast(device, torch.bfloat16, enabled=arithmetic == torch.bfloat16)
+    model = DenseVAE(nodes)
+    fields = torch.randn(64, *model.field_shape)
+    with mock.patch.object(dense, "_channels_last", order), cast:
+        return 1e3 * ensemble_step(model, fields, 1, steps, device, batch)
+
+
 def bench_layout(quick: bool, device: str) -> dict:
-    """Milliseconds of a step of one DenseVAE, by the order in memory; medians of some rounds."""
-    steps, rounds, batch = (2, 1, 32) if quick else (10, 5, 32)
-    layouts = {"channels last": dense._channels_last, "channels first": lambda x: x}
+    """Milliseconds of a step of one DenseVAE and GFLOP/s; medians of processes that take turns."""
+    steps, rounds, batch = (2, 1, 32) if quick else (20, 5, 32)
     rows = []
-    print(f"\nDenseVAE, one member, batches of {batch}: milliseconds of a step")
-    print(f"  {'nodes':>8}" + "".join(f"{name:>18}" for name in layouts) + f"{'ratio':>8}")
+    print(f"\nDenseVAE, one member, batches of {batch}: milliseconds of a step (GFLOP/s)")
+    print(f"  {'nodes':>8}" + "".join(f"{name:>18}" for name in LAYOUTS) + f"{'ratio':>8}")
     for nodes in (33,) if quick else (33, 65):
-        model = DenseVAE(nodes)
-        fields = torch.randn(64, *model.field_shape)
-        seconds: dict[str, list[float]] = {name: [] for name in layouts}
+        flops = cost_of_a_step(DenseVAE(nodes))[0] * batch / BATCH
+        rounds_ms: dict[str, list[float]] = {name: [] for name in LAYOUTS}
         for _ in range(rounds):
-            for name, layout in layouts.items():
-                with mock.patch.object(dense, "_channels_last", layout):
-                    seconds[name].append(ensemble_step(model, fields, 1, steps, device, batch))
-        found = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
-        rows.append({"nodes": nodes, "batch": batch, "rounds": rounds, "milliseconds": found})
-        ratio = found["channels first"] / found["channels last"]
-        cells = "".join(f"{value:18.1f}" for value in found.values())
+            for name, found in rounds_ms.items():
+                # a process for each time: nothing that another one left behind is measured
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    run = pool.submit(layout_step, name, nodes, steps, batch, device)
+                    found.append(run.result())
+        ms = {name: statistics.median(found) for name, found in rounds_ms.items()}
+        speed = {name: flops / 1e6 / value for name, value in ms.items()}
+        spread = {name: [min(found), max(found)] for name, found in rounds_ms.items()}
+        measured = {"milliseconds": ms, "range": spread, "gflop": flops / 1e9, "gflops": speed}
+        rows.append({"nodes": nodes, "batch": batch, "rounds": rounds} | measured)
+        cells = "".join(f"{value:10.1f} ({speed[name]:5.1f})" for name, value in ms.items())
+        ratio = ms["channels first"] / ms["channels last"]
         print(f"  {nodes:8d}{cells}{ratio:8.2f}", flush=True)
     return {"rows": rows}
 
@@ -540,7 +562,11 @@ def layout_rows(m: dict) -> list[dict]:
         nodes = found["nodes"]
         ours, theirs = (found["milliseconds"][f"channels {name}"] for name in ("last", "first"))
         what = f"step of one DenseVAE, {nodes} x {nodes} nodes, batches of {found['batch']}"
-        cells = f"{ours:.0f} ms, channels last in memory", f"{theirs:.0f} ms, channels first"
+        speed, half = found["gflops"]["channels last"], found["milliseconds"]["bfloat16"]
+        cells = (
+            f"{ours:.0f} ms ({speed:.0f} GFLOP/s), channels last in memory",
+            f"{theirs:.0f} ms, channels first; {half:.0f} ms, bfloat16",
+        )
         lines.append(row(what, *cells, theirs / ours))
     return lines
 
