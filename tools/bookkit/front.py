@@ -61,10 +61,10 @@ def _chance(results: Results) -> str:
     theta = factors_by_set(results["baselines"])["standard-normal"]
     chance = 100 * chance_of_disentangled(theta)
     return (
-        "**The paper's recipe leaves the axes to chance.** Of the small networks (PodVAE) that "
+        "**The paper's recipe does not find the factors.** Of the small networks (PodVAE) that "
         "stand in for the paper's, trained by it on standard normal factors, "
-        f"{_share(results, 'standard-normal', 'published')} are disentangled, no more than of "
-        f"random angles ({chance:.0f} %), and their loss shows no trend with it "
+        f"{_share(results, 'standard-normal', 'published')} are disentangled, where latents that "
+        f"are turned at random would give {chance:.0f} %, and the loss shows no trend with it "
         "({ref}`chapter-disentanglement`); of the paper's own (DenseVAE) on factors of four modes "
         f"{_dense_share(results, 'published')}."
     )
@@ -87,9 +87,10 @@ def _priors(results: Results) -> str:
         for row in [network.table.loc[("four-modes", network.recipe, prior)]]
     ]
     return (
-        "**A hierarchical prior does not change that.** Four modes, "
+        "**A hierarchical prior is not seen to change that.** Four modes, "
         f"{network.name}: {counts[0]} are disentangled without it and {counts[1]} with the prior "
-        "as the authors coded it ({ref}`chapter-runs`)."
+        "as the authors coded it ({ref}`chapter-runs`). It may help PodVAE on data in which both "
+        "factors act with nearly the same strength ({ref}`section-draws`)."
     )
 
 
@@ -109,7 +110,8 @@ def _noise(results: Results) -> str:
         f"{_share(results, 'standard-normal', 'annealed')} of standard normal factors, "
         f"{_share(results, 'four-modes', 'annealed')} of four modes. DenseVAE on standardised "
         f"fields finds them in {below['standard-normal']} and {below['four-modes']}, if the noise "
-        f"starts below the level of its second latent, and in {early} of four modes, if it has "
+        "starts at a quarter of what its second latent can bear, and in "
+        f"{early} of four modes, if it has "
         "fallen before the rate has its full weight ({ref}`chapter-beyond`)."
     )
 
@@ -123,12 +125,12 @@ def _limit(results: Results) -> str:
         return share_text(runs["disentangled"].sum(), runs.sizes["trial"])
 
     return (
-        "**It needs what this problem happens to have**: responses to the factors that differ in "
-        "parity and in size. With wells that do not mirror each other "
-        f"{count('asymmetric', 0.0)} are disentangled, with a second mode that is turned within "
-        f"its degenerate pair until both responses are of nearly the same size "
-        f"{count('mirrored', 22.5)}, and of factors that are shifted "
-        f"{_share(results, 'shifted-normal', 'annealed')} ({{ref}}`section-draws`)."
+        "**It needs what this problem happens to have**: wells that mirror each other, and two "
+        "factors that act with different strength on the fields. Of PodVAEs trained in the same "
+        f"way {count('asymmetric', 0.0)} are disentangled if the wells do not mirror each other, "
+        f"{count('mirrored', 22.5)} if both factors act with nearly the same strength "
+        "({ref}`section-draws`), and, of factors that are shifted and scaled, "
+        f"{_share(results, 'shifted-normal', 'annealed')} ({{ref}}`chapter-runs`)."
     )
 
 
@@ -178,9 +180,9 @@ def _weight(results: Results) -> str:
         raise ResultError("the weights of the ELBO and of the code are not stored")
     return (
         "**The loss is not the evidence lower bound (ELBO).** Per sample the paper's code weighs "
-        f"the rate by {CODE_WEIGHT:g} without a hierarchical prior; a PodVAE trained so has "
-        f"latents of {rates[CODE_WEIGHT]:.1f} nats, and {rates[ELBO_WEIGHT]:.1f} with the ELBO "
-        "({ref}`section-weight`)."
+        f"the rate by {CODE_WEIGHT:g} without a hierarchical prior; the latents of a PodVAE "
+        f"trained so tell {rates[CODE_WEIGHT]:.1f} nats about a field, and "
+        f"{rates[ELBO_WEIGHT]:.1f} with the ELBO ({{ref}}`section-weight`)."
     )
 
 

@@ -63,7 +63,12 @@ def power_text(*parts: Part) -> str:
     powers = [f"{part.power:.2f}" for part in parts if part.outcome == "undecided"]
     if not powers:
         return ""
-    return f" So few trials could tell only with a probability (power) of {listed(powers)}."
+    if len(powers) == 1:
+        told = f"it with a probability (power) of {powers[0]}"
+    else:
+        told = f"them with probabilities (powers) of {listed(powers)}, in this order"
+    open_parts = "one part" if len(powers) == 1 else f"{len(powers)} parts"
+    return f" The trials leave {open_parts} open; so few decide {told}."
 
 
 def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int = 50) -> Part:

@@ -113,13 +113,14 @@ def _n2_one_factor_each(results: Results) -> Finding:
     scores = [disentanglement_score(z, theta) for z in runs["latent_mean"].values]
     own = results.condition("standard-normal", "published", "standard")
     n, k = int(own["runs"]), int(own["disentangled"])
-    missed = (1 - chance_of_disentangled(theta)) ** len(kept)
+    chance = chance_of_disentangled(theta)
+    missed = (1 - chance) ** len(kept)
     found = (
         f"{kept.sum()} of {len(kept)} runs of DenseVAE are disentangled, on training and on test "
-        f"data. Their S_D on test data is {_range_text(scores)}. If the latents were turned by "
-        f"random angles, the probability that none of so few runs is disentangled would be "
-        f"{missed:.2g}. Of PodVAE with the published recipe, {k} of {n} runs are disentangled on "
-        f"test data."
+        f"data. Their S_D on test data is {_range_text(scores)}. Of latents turned by random "
+        f"angles {100 * chance:.0f} % would be, and none in {len(kept)} runs with a probability "
+        f"of {missed:.2g}. Of PodVAE with the published recipe, {k} of {n} runs are disentangled "
+        f"on test data."
     )
     if not kept.any() and missed >= SIGNIFICANT:
         return Finding(found, "undecided")

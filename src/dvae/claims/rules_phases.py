@@ -235,7 +235,8 @@ def _short_phase(runs: dict[str, xr.Dataset]) -> Finding:
     if not all(1 - ALWAYS <= share <= ALWAYS for share in shares):
         return Finding(f"{found} A phase of another length might tell.", "undecided")
     same = four_less_standard.high < CLEAR_SHARE
-    return Finding(found, "not reproduced" if same else "undecided")
+    told = f"A difference of half the runs is {'excluded' if same else 'not excluded'}."
+    return Finding(f"{found} {told}", "not reproduced" if same else "undecided")
 
 
 def _least_phases(runs: xr.Dataset) -> Finding:

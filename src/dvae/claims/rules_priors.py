@@ -375,8 +375,8 @@ def _m6_shapes(results: Results) -> Finding:
         found.append(f"{tau:+.2f} with `{recipe}` ({p_text(p_value)}, {len(own)} runs)")
         falls.append(tau < 0 and p_value < SIGNIFICANT)
     summary = (
-        f"With {sum(falls)} of {len(falls)} recipes S_KL is the larger, the more entangled a run "
-        f"is (the lower its S_D)."
+        f"On the four modes S_KL is the larger, the more entangled a run is (the lower its S_D), "
+        f"with {sum(falls)} of {len(falls)} recipes."
     )
     explained = (
         f"The rank correlation of S_KL and S_D, Kendall's tau, is {listed(found)}. It would be -1 "
