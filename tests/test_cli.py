@@ -315,3 +315,38 @@ def test_other_errors_of_torch_keep_their_traceback(dvae_command, monkeypatch):
     monkeypatch.setattr("dvae.workflow.inspect_file", fail)
     with pytest.raises(RuntimeError, match="same dtype"):
         dvae_command("inspect", "file.npy")
+
+
+def test_what_cannot_go_on_does_not_say_that_it_would(tmp_path):
+    code = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import dvae.physics
+def stopped(*arguments, **options):
+    signal.raise_signal(signal.SIGINT)
+dvae.physics.DarcyDataset.generate = stopped
+import sys
+from dvae import cli
+sys.argv = ["dvae", "generate", "data.h5", "--samples", "4", "--nodes", "17"]
+cli.main()
+"""
+    env = os.environ | {"PYTHONPATH": str(Path(dvae.__file__).resolve().parents[1])}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr == "dvae: error: interrupted; nothing of it was stored\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_workers_beside_a_scheduler_are_refused(dvae_command):
+    code, _, err = dvae_command("run", "baselines", "--workers", 2, "--scheduler", "tcp://x:1")
+    assert code == 2 and "give --workers or --scheduler" in err
+
+
+def test_inspect_and_train_agree_on_fields_of_one_value(dvae_command, tmp_path):
+    np.save(tmp_path / "one.npy", np.random.default_rng(0).normal(size=(100, 1, 1, 1)))
+    code, out, _ = dvae_command("inspect", tmp_path / "one.npy")
+    assert code == 1 and "not trainable: 2 latents are more than" in out
+    path, folder = tmp_path / "one.npy", tmp_path / "out"
+    code, _, err = dvae_command("train", path, "--output", folder, "--raw-labels", "--quiet")
+    assert code == 2 and "raw_labels says how labels are read, but there are none" in err

@@ -184,8 +184,9 @@ def test_a_finished_run_is_not_repeated_and_another_one_needs_another_folder(own
     assert (tmp_path / "scores.csv").stat().st_mtime_ns == before
     with pytest.raises(DataError, match=r"other arguments \(--seed 0 there, 1 here\)"):
         train_file(path, tmp_path, seed=1, **arguments)
-    changes = {"n_latents": 2, "fields": "output", "beta": 0.5, "raw_labels": True}
-    with pytest.raises(DataError, match="--latents 1 there, 2 here") as error:
+    labels = write_labels(tmp_path / "labels.csv", [(0, 1.0), (1, 2.0)], "sample,a")
+    changes = {"steps": 20, "fields": "output", "beta": 0.5, "labels": labels, "raw_labels": True}
+    with pytest.raises(DataError, match="--steps 10 there, 20 here") as error:
         train_file(path, tmp_path, **arguments | changes)
     for part in ("--fields not given there, output here", "--beta not given there, 0.5 here",
                  "--raw-labels not given there, given here"):  # fmt: skip
@@ -336,3 +337,30 @@ def test_command_line(own_file, tmp_path):
     assert "orientation 'reference'" in done.output
     assert json.loads((out / "settings.json").read_text())["raw_labels"] is True
     assert done.output.strip() == (out / "summary.txt").read_text().strip()
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("model", ["pod", "dense"])
+def test_a_run_goes_on_with_another_number_of_threads(tmp_path, monkeypatch, model):
+    module = importlib.import_module("dvae.training.fitting")
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).normal(size=(60, 3, 33, 33)))
+    seen = []
+
+    def stopped(path, state, identity):
+        seen.append(identity)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_checkpoint", stopped)
+    monkeypatch.setattr(module.Trainer, "advance", lambda self, n_steps: torch.zeros(0, 4, 1))
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with pytest.raises(KeyboardInterrupt):
+                train_file(
+                    tmp_path / "data.npy", tmp_path / f"{threads}", model=model, steps=1,
+                    progress=False,
+                )  # fmt: skip
+    finally:
+        torch.set_num_threads(before)
+    assert seen[0] == seen[1]

@@ -367,6 +367,8 @@ def run(
 
     if (experiment is None) == (not every):
         raise DataError("name one experiment, or give --all")
+    if workers is not None and scheduler is not None:
+        raise DataError("a scheduler has workers of its own; give --workers or --scheduler")
     place = _store(store, reading=False)
     names = list(EXPERIMENTS) if every else [find_experiment(str(experiment)).name]
     client = None
@@ -581,7 +583,10 @@ def main() -> None:
     finally:
         warnings.formatwarning = usual
     if code in (INTERRUPTED, TERMINATED):
-        message = "interrupted; the same command goes on where it was"
+        goes_on = sys.argv[1:2] in (["train"], ["run"])
+        message = "interrupted; " + (
+            "the same command goes on where it was" if goes_on else "nothing of it was stored"
+        )
     if message:
         print(f"dvae: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

@@ -88,11 +88,13 @@ def fifty(errors: dict[str, float], turned: dict[str, float], runs: int, path) -
                         "factors": ("trial", [factors] * runs),
                         "prior": ("trial", [prior] * runs),
                         "recipe": ("trial", ["r"] * runs),
+                        "diverged": ("trial", [0] * runs),
                     },
                 )
             )
             rows[factors, "r", prior] = condition() | {"runs": runs}
     table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.names = ["factors", "recipe", "prior"]
     results = Results(Store(path))
     results.networks = [Network("N", "r", table, xr.concat(pieces, "trial"))]
     return results

@@ -393,3 +393,8 @@ def test_names_and_errors():
     ):
         with pytest.raises(DataError):
             make()
+
+
+@pytest.mark.parametrize("name", ["standard", "correlated", "hierarchical", "mixture", "flow"])
+def test_draws_of_a_prior_are_plain_numbers(name):
+    assert make_prior(name, 2).sample(5).numpy().shape == (5, 2)

@@ -120,3 +120,31 @@ def test_modes_are_the_leading_singular_vectors_however_they_are_found(shape, mo
     np.testing.assert_allclose(basis.spread, singular[:6] / np.sqrt(shape[0]), rtol=1e-6)
     overlap = np.abs(basis.modes.flatten(1).numpy() @ right[:6].T)
     np.testing.assert_allclose(overlap, np.eye(6), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "step"), [(torch.float64, 1e-15), (torch.float32, 1e-7)], ids=str
+)
+def test_a_channel_that_is_constant_but_for_rounding_is_left_out(dtype, step):
+    rng = np.random.default_rng(0)
+    varying = 300 + rng.normal(size=(30, 1, 5, 6))
+    constant = 1.2 * (1 + step * rng.integers(-1, 2, size=(30, 1, 5, 6)))
+    fields = torch.as_tensor(np.concatenate([varying, constant], 1)).to(dtype)
+    assert float(fields[:, 1].max() - fields[:, 1].min()) > 0
+    units = FieldUnits.from_fields(fields)
+    assert units.seen[0].all() and not units.seen[1].any()
+    assert units.scale[1] == 1
+    # a small variation about a large mean is none of rounding
+    fields[:, 1] = 1.2 + 1e3 * step * torch.as_tensor(rng.normal(size=(30, 5, 6)))
+    assert FieldUnits.from_fields(fields).seen.all()
+
+
+def test_the_relative_error_of_fields_with_missing_values_is_that_of_the_others(fields):
+    units = FieldUnits.from_fields(fields)
+    ensemble = Ensemble([make("pod", units, fields)])
+    found = float(ensemble.evaluate(fields, n_samples=1)["relative_error"][0])
+    model = ensemble.member(0)
+    with torch.no_grad():
+        decoded = model.decoder(model.encoder(fields).mean).mean
+    error, size = (decoded - fields)[:, units.seen], fields[:, units.seen]
+    assert found == pytest.approx(float((error.pow(2).sum() / size.pow(2).sum()).sqrt()), rel=1e-5)

@@ -524,3 +524,21 @@ def test_the_order_in_memory_changes_no_number(monkeypatch):
     for ours, other in zip(found, gradients(), strict=True):
         torch.testing.assert_close(ours, other, rtol=1e-9, atol=1e-9)
     assert not all(orders)
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("build", [PodVAE.from_fields, DenseVAE.from_fields])
+def test_models_take_fields_of_any_precision(build):
+    single = fields_of(12, dtype=torch.float32)
+    options = {"n_modes": 4} if build == PodVAE.from_fields else {"blocks": (1, 1, 1)}
+    model = build(single, **options).eval()
+    encoded = model.encoder.from_features(model.features(single.double())).mean
+    assert encoded.dtype == torch.float32
+    torch.testing.assert_close(encoded, model.encoder.from_features(model.features(single)).mean)
+    double = build(single.double(), **options)
+    assert double.field_dtype == torch.float64
+    assert double(single).decoding.mean.dtype == torch.float64
+    digits = (10 * single).to(torch.int16)
+    of_integers = build(digits, **options)
+    assert of_integers.field_dtype == torch.float32
+    assert torch.isfinite(of_integers(digits).decoding.mean).all()

@@ -345,3 +345,26 @@ def test_of_several_batches_that_fail_the_first_is_named():
     field = fields(289, 8, 17)
     with pytest.raises(DataError, match="sample 0 has not converged"):
         solve_darcy(field, max_iterations=3, batch_size=1, workers=3)
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("size", [0, -1, 2.5, "many"])
+def test_a_batch_has_a_whole_number_of_samples(size):
+    with pytest.raises(DataError, match=r"batch_size is .*; give an integer of 1 or more"):
+        solve_darcy(np.ones((2, 9, 9)), batch_size=size)
+
+
+@pytest.mark.wrong_types
+def test_views_and_foreign_byte_orders_are_taken():
+    field = np.exp(np.random.default_rng(0).normal(size=(2, 9, 9)))
+    pressure, _ = solve_darcy(field[:, ::-1])
+    np.testing.assert_array_equal(pressure, solve_darcy(field[:, ::-1].copy()).pressure)
+    foreign = solve_darcy(field.astype(">f8"))
+    np.testing.assert_array_equal(foreign.pressure, solve_darcy(field).pressure)
+    with pytest.raises(DataError, match="complex"):
+        solve_darcy(field.astype(complex))
+
+
+def test_a_device_that_holds_no_numbers_is_refused():
+    with pytest.raises(DeviceError, match="'meta' cannot compute"):
+        solve_darcy(np.ones((1, 9, 9)), device="meta")

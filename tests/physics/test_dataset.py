@@ -412,3 +412,74 @@ def test_metadata_that_hdf5_cannot_hold_is_refused(data, tmp_path):
     with pytest.raises(DataError, match="metadata holds only numbers and strings"):
         bad.save(tmp_path / "data.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.wrong_types
+def test_double_precision_and_a_mask_survive_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    values = 101325 + 1e-3 * rng.normal(size=(8, 1, 5, 5))  # constant in single precision
+    values[:, 0, 2, 3] = np.nan
+    exact = FieldDataset(values, exact=True)
+    again = FieldDataset.load(exact.save(tmp_path / "exact.h5"), exact=True)
+    assert again.fields.dtype == torch.float64
+    np.testing.assert_array_equal(again.fields, values)
+    large = FieldDataset(1e39 * rng.normal(size=(8, 1, 5, 5)), exact=True)
+    again = FieldDataset.load(large.save(tmp_path / "large.h5"), exact=True)
+    assert torch.equal(again.fields, large.fields)
+
+
+@pytest.mark.wrong_types
+def test_arrays_of_any_kind_are_taken_and_copied():
+    values = np.random.default_rng(0).normal(size=(4, 1, 5, 6)).astype(np.float32)
+    for same in (values[..., ::-1][..., ::-1], values.astype(">f4"), np.asfortranarray(values)):
+        np.testing.assert_array_equal(FieldDataset(same).fields, values)
+    data = FieldDataset(flipped := values.copy())
+    flipped[:] = 0
+    np.testing.assert_array_equal(data.fields, values)
+    assert FieldDataset(np.ones((4, 1, 5, 6), np.uint8)).fields.dtype == torch.float32
+    with pytest.raises(DataError, match="complex numbers; give real and imaginary part"):
+        FieldDataset(values.astype(complex))
+    with pytest.raises(DataError, match=r"beyond 3\.4e38, the largest in single precision"):
+        FieldDataset(1e39 * values.astype(float))
+
+
+def test_parts_of_a_split_know_where_the_data_came_from(tmp_path):
+    import xarray as xr
+
+    values = np.random.default_rng(0).normal(size=(6, 4, 5))
+    axes = {"lat": np.arange(4.0), "lon": np.arange(5.0)}
+    data = xr.Dataset({"p": (("time", "lat", "lon"), values)}, axes)
+    data.to_netcdf(tmp_path / "map.nc", engine="scipy")
+    whole = FieldDataset.load(tmp_path / "map.nc", channels="none")
+    for part in whole.split(4, 2):
+        assert part.layout_note == whole.layout_note
+        assert part.orientation_note == whole.orientation_note
+        assert [len(axis.values) for axis in part.coordinates] == [4, 5]
+
+
+def test_a_sample_whose_permeability_overflows_is_named_by_its_number(monkeypatch):
+    drawn = torch.zeros(100, 2)
+    drawn[70] = 1e6
+    monkeypatch.setattr("dvae.physics.dataset.draw_factors", lambda *_: drawn)
+    with pytest.raises(DataError, match=r"of sample 70 make a permeability beyond"):
+        generate(100, batch_size=64)
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_samples": "a"}, "n_samples is 'a'; give an integer of 1 or more"),
+        ({"n_samples": float("inf")}, "n_samples is inf"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"seed": 2**32}, r"seed is 4294967296; give an integer below 2\*\*32"),
+        ({"seed": 0.5}, "seed is 0.5"),
+        (
+            {"factors": factor_distribution("standard-normal"), "correlation": 0.9},
+            "leave the argument correlation out",
+        ),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments, message):
+    with pytest.raises(DataError, match=message):
+        DarcyDataset.generate(**{"n_samples": 4, "n_nodes": 17} | arguments)

@@ -7,6 +7,7 @@ from scipy import stats
 
 from dvae.errors import DataError, UnknownNameError
 from dvae.physics import FACTOR_NAMES, factor_distribution
+from dvae.physics.factors import draw_factors
 
 
 def normal(mean, covariance):
@@ -112,3 +113,9 @@ def test_unknown_name_lists_the_known_ones():
     with pytest.raises(UnknownNameError) as caught:
         factor_distribution("gaussian")
     assert all(name in str(caught.value) for name in ("'gaussian'", *FACTOR_NAMES))
+
+
+def test_a_seed_of_two_words_is_refused():
+    # numpy would take 2**32 as the words 0 and 1, and draw sample 1 of seed 0 first
+    with pytest.raises(DataError, match="below 2"):
+        draw_factors(factor_distribution("standard-normal"), 1, 2**32)

@@ -193,3 +193,10 @@ def test_bad_factors_are_refused():
     theta[2, 1] = np.nan
     with pytest.raises(DataError, match="sample 2 is not finite"):
         kle.permeability(theta)
+
+
+def test_modes_of_a_grid_that_memory_does_not_hold_are_refused_at_once(monkeypatch):
+    monkeypatch.setattr("dvae.memory.available_memory", lambda: 2**30)
+    assert KarhunenLoeve(2, 65).n_nodes == 65
+    with pytest.raises(DataError, match=r"modes of a grid of 513 x 513 .* take fewer nodes"):
+        KarhunenLoeve(2, 513)

@@ -97,3 +97,14 @@ def test_gaps_that_move_are_refused_with_the_first_place(tmp_path):
     np.save(tmp_path / "nothing.npy", fields)
     with pytest.raises(DataError, match="holds NaN only"):
         FieldDataset.load(tmp_path / "nothing.npy", exact=True)
+
+
+def test_functions_follow_each_other():
+    samples = Samples.of(FIELDS).map(lambda batch: batch + 1).map(lambda batch: 2 * batch)
+    torch.testing.assert_close(torch.cat(list(samples)), 2 * (FIELDS + 1))
+
+
+@pytest.mark.parametrize("rows", [slice(None, None, -1), np.array([5, 2]), np.array([1, 1])])
+def test_samples_out_of_order_are_refused(rows):
+    with pytest.raises(DataError, match="increasing order, none of them twice"):
+        Samples.of(FIELDS)[rows]

@@ -147,7 +147,7 @@ def test_one_array_of_four_axes(tmp_path, name):
     data = FieldDataset.load(tmp_path / name, exact=True, **options)
     expected = FIELDS
     if "line" in name:
-        expected = FIELDS.reshape(N, 2, 30, 1).astype(np.float32)
+        expected = FIELDS.reshape(N, 2, 30, 1)
     np.testing.assert_array_equal(data.fields, expected)
     assert data.theta is None
 
@@ -360,10 +360,14 @@ def test_coordinates_of_axes_are_kept_where_they_can_be_drawn(tmp_path):
     assert load(lat=lat, lon=[0, 5, 5, 9, 10, 12]) == []
     assert load(lat=[50.0, 20, np.nan, -60, -70], lon=lon) == []
     assert load(lat=[np.inf, 20, 0, -60, -70], lon=lon) == []
-    # an orientation turns the axes, and says nothing of where they begin
+    # an orientation turns the axes, and their names and coordinates with them
     load(lat=lat, lon=lon)
     turned = FieldDataset.load(tmp_path / "map.nc", orientation="reference")
-    assert turned.coordinates == []
+    assert turned.axis_names == ["lon", "lat"]
+    np.testing.assert_array_equal(turned.coordinates[0].values, lon)
+    np.testing.assert_array_equal(turned.coordinates[1].values, lat[::-1])
+    at_south = turned.fields[:, 0, :, list(turned.coordinates[1].values).index(-70)]
+    np.testing.assert_allclose(at_south, values[:, -1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -576,3 +580,25 @@ def test_a_data_set_goes_into_a_data_loader():
     assert torch.equal(torch.cat([batch[1] for batch in batches]), data.theta)
     (batch,) = torch.utils.data.DataLoader(FieldDataset(data.fields), batch_size=N)
     assert torch.equal(batch, data.fields)
+
+
+def test_arrays_whose_axes_lie_in_another_order_are_no_channels_of_one_field(tmp_path):
+    values = np.random.default_rng(0).normal(size=(5, 6, 6))
+    turned = values.transpose(0, 2, 1)
+    data = {"u": (("sample", "x", "y"), values), "v": (("sample", "y", "x"), turned)}
+    xr.Dataset(data).to_netcdf(tmp_path / "two.nc", engine="scipy")
+    with pytest.raises(DataError, match=r"'u' are \(sample, x, y\), those of key 'v' \(sample, y"):
+        FieldDataset.load(tmp_path / "two.nc", fields="u,v")
+    other = {"u": data["u"], "v": (("sample", "x2", "y2"), values)}  # staggered: other names
+    xr.Dataset(other).to_netcdf(tmp_path / "staggered.nc", engine="scipy")
+    assert FieldDataset.load(tmp_path / "staggered.nc", fields="u,v").fields.shape == (5, 2, 6, 6)
+
+
+def test_a_factor_whose_name_has_a_comma_keeps_the_names_of_the_others(tmp_path):
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).normal(size=(5, 6, 6)))
+    table = pd.DataFrame({"width, m": np.arange(5.0), "depth": np.arange(5.0)})
+    table.to_csv(tmp_path / "own.csv", index=False)
+    data = FieldDataset.load(
+        tmp_path / "own.npy", channels="none", factors=str(tmp_path / "own.csv")
+    )
+    assert data.factor_names == ["width  m", "depth"]

@@ -314,16 +314,18 @@ def test_a_diverging_member_is_frozen_and_the_others_go_on(make, how):
     assert np.isfinite(alone.ensemble.evaluate(FIELDS)["rate"]).all()
 
 
-def test_a_frozen_member_keeps_the_state_of_the_step_before():
+@pytest.mark.parametrize("limit", [None, 1.0])
+def test_a_frozen_member_keeps_the_state_of_the_step_before(limit):
     """Fields that are not finite are refused; one that overflows when squared is not."""
     fields = FIELDS.clone()
     fields[7] = 1e200
     model = pod()
     seed = next(s for s in range(50) if 7 not in batch_indices(s, 0, 2, 6, N))
     bad = next(k for k in range(2, 30) if 7 in batch_indices(seed, k, k + 1, 6, N))
-    stopped = fit(model, fields, recipe_of(steps=bad + 5), seed, progress=False, record_every=1)
+    recipe = recipe_of(steps=bad + 5, gradient_norm=limit)
+    stopped = fit(model, fields, recipe, seed, progress=False, record_every=1)
     assert stopped.diverged.tolist() == [True]
-    before = fit(model, fields, recipe_of(steps=bad), seed, progress=False)
+    before = fit(model, fields, recipe_of(steps=bad, gradient_norm=limit), seed, progress=False)
     assert not before.diverged.any()
     assert torch.equal(stopped.ensemble.parameters, before.ensemble.parameters)
     finite = np.isfinite(stopped.history["distortion"].values[0])
@@ -356,7 +358,7 @@ REFUSED = {
     "learning_rate must be positive": lambda: {"learning_rate": math.inf},
     "one value for each of the 2": lambda: {"beta": [0.1, 0.2, 0.3]},
     "at least one seed": lambda: {"seeds": []},
-    "none of them negative": lambda: {"seeds": [0, -1]},
+    "seed is -1; give an integer of 0 or more": lambda: {"seeds": [0, -1]},
     "not empty": lambda: {"subsets": [EMPTY, np.arange(4)]},
     "subsets must lie in 0..23": lambda: {"subsets": [np.array([24]), np.arange(4)]},
     "no training samples": lambda: {"fields": FIELDS[:0]},
@@ -381,3 +383,24 @@ def test_unknown_recipe_and_missing_device():
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match="device='cpu'"):
             fit(pod(), FIELDS, recipe_of(), device="cuda", progress=False)
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("seeds", [0.5, [0, 0.7], -1, 2**32, "one"])
+def test_seeds_that_numpy_would_read_as_others_are_refused(seeds):
+    with pytest.raises(DataError, match=r"seed is .*; give an integer"):
+        fit(pod(), FIELDS, recipe_of(), seeds, progress=False)
+
+
+@pytest.mark.wrong_types
+def test_subsets_and_labels_are_numbered_by_integers_of_any_kind():
+    small = np.arange(N - 4, dtype=np.uint8)
+    wide = small.astype(np.int64)
+    first, second = (
+        fit(pod(), FIELDS, recipe_of(steps=4), 0, subsets=[rows], progress=False)
+        for rows in (small, wide)
+    )
+    assert torch.equal(first.ensemble.parameters, second.ensemble.parameters)
+    labels = Labels(np.array([3.0, 11.0]), THETA[[3, 11]])
+    with pytest.raises(DataError, match="numbered by integers, not by float64"):
+        fit(pod(), FIELDS, recipe_of(), 0, labels=labels, progress=False)

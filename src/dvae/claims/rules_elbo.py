@@ -141,19 +141,34 @@ def _e3_accuracy(results: Results) -> Finding:
     than without HP (Mann-Whitney, one-sided, 5 %); undecided, if a difference of one standard
     deviation would not have been found with a probability of 0.8."""
     network = results.deciding_network("four-modes")
-    errors = _runs_of(network, "four-modes")["relative_error"]
-    plain, parts, texts = errors["standard"], [], []
-    for prior in HP:
-        if prior in errors:
-            parts.append(lower_part(errors[prior], plain))
-            middle = 100 * np.median(errors[prior])
-            texts.append(f"{middle:.3g} % with {SHORT_NAMES[prior]} ({len(errors[prior])} runs)")
-    texts.insert(0, f"{100 * np.median(plain):.3g} % without HP ({len(plain)} runs)")
+    errors = _runs_of(network, "four-modes", network.recipe)["relative_error"]
+    plain = errors["standard"]
+    parts = [lower_part(errors[prior], plain) for prior in HP if prior in errors]
     found = (
         f"The median error of {network.name}, recipe `{network.recipe}`, over the norm of the test "
-        f"fields, is {listed(texts)}.{power_text(*parts)}"
+        f"fields, is {_medians(errors)}.{power_text(*parts)}"
     )
+    others = []
+    for own in results.networks:
+        for recipe in own.table.index.unique("recipe"):
+            beside = _runs_of(own, "four-modes", recipe)["relative_error"]
+            if (own is not network or recipe != own.recipe) and len(beside) > 1:
+                others.append(f"{own.name}, `{recipe}`: {_medians(beside)}.")
+    if others:
+        found = " ".join([found, "The following runs are not judged.", *others])
     return Finding(found, over_kinds(combine(part) for part in parts))
+
+
+def _medians(errors: dict[str, np.ndarray]) -> str:
+    """Median error by prior as text."""
+    names = {"standard": "without HP"} | {prior: f"with {SHORT_NAMES[prior]}" for prior in HP}
+    return listed(
+        [
+            f"{100 * np.median(errors[prior]):.3g} % {name} ({len(errors[prior])} runs)"
+            for prior, name in names.items()
+            if prior in errors
+        ]
+    )
 
 
 @rule_of(
@@ -177,7 +192,7 @@ def _e4_factorised(results: Results) -> Finding:
     comparison in the second part was added when it was seen that runs without HP have a small
     total correlation as often.)"""
     network = results.deciding_network("four-modes")
-    latents = _runs_of(network, "four-modes")["latents"]
+    latents = _runs_of(network, "four-modes", network.recipe)["latents"]
     correlations = {
         prior: np.array([total_correlation(z, "knn") for z in runs if np.isfinite(z).all()])
         for prior, runs in latents.items()
@@ -208,9 +223,9 @@ def _e4_factorised(results: Results) -> Finding:
     return Finding(found, over_kinds(verdicts))
 
 
-def _runs_of(network: Network, factors: str) -> dict[str, dict[str, np.ndarray]]:
-    """Errors and latents of a network's own recipe by prior."""
-    result = select_trials(network.result, factors=factors, recipe=network.recipe)
+def _runs_of(network: Network, factors: str, recipe: str) -> dict[str, dict[str, np.ndarray]]:
+    """Errors and latents of a network with a recipe, by prior; without runs that diverged."""
+    result = select_trials(network.result, factors=factors, recipe=recipe, diverged=0)
     found: dict[str, dict[str, np.ndarray]] = {"relative_error": {}, "latents": {}}
     for prior in ("standard", *HP):
         runs = select_trials(result, prior=prior)

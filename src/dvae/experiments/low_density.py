@@ -17,7 +17,7 @@ from dvae.experiments.common import (
 from dvae.experiments.labelling import fit_labelled, load_labelled
 from dvae.experiments.labels import RUNS
 from dvae.physics import KarhunenLoeve, solve_darcy
-from dvae.results.labelled import probe_theta, regions
+from dvae.results.labelled import BETWEEN, probe_theta, regions
 from dvae.results.trials import Experiment, Group
 from dvae.training.ensemble import Ensemble
 
@@ -105,7 +105,7 @@ def _probe(ensemble: Ensemble, training, test, theta, fields) -> xr.Dataset:
     data["probe_factor_error"] = (("trial", "probe"), distance.astype(np.float32))
     data["probe_mean"] = (("trial", "probe", "latent"), mean.numpy())
     data["aligned"] = (("trial", "sample", "latent"), np.stack(aligned).astype(np.float32))
-    share = [(regions(points) == 1).mean() for points in aligned]
+    share = [(regions(points) == BETWEEN).mean() for points in aligned]
     data["between_share"] = ("trial", share)
     return data.drop_vars("latent_scale")
 

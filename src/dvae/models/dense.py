@@ -12,7 +12,14 @@ from torch.distributions import Independent
 
 from dvae.errors import DataError
 from dvae.models.priors import Prior, diagonal_normal
-from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder, encoding_distribution
+from dvae.models.vae import (
+    VAE,
+    Decoder,
+    DecoderVariance,
+    Encoder,
+    encoding_distribution,
+    working_precision,
+)
 
 __all__ = ["DenseDecoder", "DenseEncoder", "DenseVAE", "FieldDecoder", "Standardisation"]
 
@@ -69,7 +76,8 @@ class Standardisation(nn.Module):
                 "standardisation needs finite fields that vary between samples in every channel; "
                 f"the spreads are {scale.tolist()}: leave such a channel out"
             )
-        return cls(shift.to(fields.dtype), scale.to(fields.dtype))
+        dtype = working_precision(fields.dtype)
+        return cls(shift.to(dtype), scale.to(dtype))
 
     def forward(
         self, fields: Float[Tensor, "sample channel x1 x2"]
@@ -367,6 +375,7 @@ class DenseVAE(VAE):
 
         The published network sees the fields as they are, and most of its training goes into
         learning their mean and the scale of each channel. Losses and fields are physical in both.
+        The model is in double precision if the fields are.
 
         Raises
         ------
@@ -377,4 +386,5 @@ class DenseVAE(VAE):
         _, channels, n1, n2 = fields.shape
         if n1 != n2:
             raise DataError(f"DenseVAE needs a square grid, got {n1} x {n2} nodes; use PodVAE")
-        return cls(n1, channels, standardisation=standardisation, **arguments)
+        model = cls(n1, channels, standardisation=standardisation, **arguments)
+        return model.to(standardisation.shift.dtype)

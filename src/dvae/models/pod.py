@@ -14,7 +14,14 @@ from torch.distributions import Independent
 
 from dvae.errors import DataError
 from dvae.models.priors import Prior, diagonal_normal
-from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder, encoding_distribution
+from dvae.models.vae import (
+    VAE,
+    Decoder,
+    DecoderVariance,
+    Encoder,
+    encoding_distribution,
+    working_precision,
+)
 from dvae.physics.samples import Samples, in_batches
 
 __all__ = ["PodBasis", "PodVAE"]
@@ -91,7 +98,7 @@ class PodBasis(nn.Module):
         largest_entry = modes.abs().argmax(1, keepdim=True)
         modes = modes * modes.gather(1, largest_entry).sign()
         spread = (energy / count).sqrt()
-        dtype = next(iter(batches)).dtype
+        dtype = working_precision(next(iter(batches)).dtype)
         return cls(
             mean.to(dtype),
             scale.to(dtype),
@@ -335,5 +342,9 @@ class PodVAE(VAE):
     def from_fields(
         cls, fields: Float[Tensor, "sample channel x1 x2"] | Samples, n_modes: int = 40, **arguments
     ) -> PodVAE:
-        """PodVAE on the POD basis of ``fields``; other arguments as for the class."""
-        return cls(PodBasis.from_fields(fields, n_modes), **arguments)
+        """PodVAE on the POD basis of ``fields``, in double precision if they are.
+
+        Other arguments are those of the class.
+        """
+        basis = PodBasis.from_fields(fields, n_modes)
+        return cls(basis, **arguments).to(basis.mean.dtype)

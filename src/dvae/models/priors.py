@@ -187,6 +187,7 @@ class CorrelatedPrior(Prior):
         inverse, log_det = self._whitening()
         return _normal_log_prob(z @ inverse.mT, 0.0, 0.0) - 0.5 * log_det
 
+    @torch.no_grad()
     def sample(self, n_samples):
         return torch.randn(n_samples, self.n_latents).to(self.below) @ self.factor().mT
 
@@ -225,6 +226,7 @@ class MixturePrior(Prior):
         weighted = torch.log_softmax(self.logits, -1) + component
         return torch.logsumexp(weighted, -1).sum(-1)
 
+    @torch.no_grad()
     def sample(self, n_samples):
         choice = torch.distributions.Categorical(logits=self.logits).sample((n_samples,))
         latent = torch.arange(self.n_latents, device=choice.device)
@@ -370,6 +372,7 @@ class HierarchicalPrior(Prior):
         log_weight = log_likelihood + log_joint - log_proposal
         return torch.logsumexp(log_weight, 0) - math.log(2 * half)
 
+    @torch.no_grad()
     def sample(self, n_samples):
         mean, log_variance = self.decoder(self.parent.sample(n_samples))
         return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
@@ -440,6 +443,7 @@ class VampPrior(Prior):
         component = _normal_log_prob(z.unsqueeze(-2), *self._components())
         return torch.logsumexp(component, -1) - math.log(self.n_inputs)
 
+    @torch.no_grad()
     def sample(self, n_samples):
         mean, log_variance = self._components()
         choice = torch.randint(self.n_inputs, (n_samples,), device=mean.device)

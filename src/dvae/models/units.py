@@ -19,6 +19,8 @@ __all__ = ["FieldUnits", "UnitsVAE"]
 
 
 NEGLIGIBLE = 1e-6  # range of a value over the largest of its channel: rounding in single precision
+# range of a value over its largest magnitude: rounding in the precision of the fields
+CONSTANT = {torch.float32: 4 * torch.finfo(torch.float32).eps, torch.float64: 1e-12}
 
 
 class FieldUnits(nn.Module):
@@ -65,7 +67,8 @@ class FieldUnits(nn.Module):
         """Mean field and spread of every channel over the values that vary between samples.
 
         A value that varies by less than a millionth of what another one of its channel does, such
-        as a boundary value with rounding errors, counts as one that does not vary.
+        as a boundary value with rounding errors, counts as one that does not vary; and so does a
+        value that is constant but for rounding, such as one of a constant channel.
 
         Raises
         ------
@@ -74,12 +77,13 @@ class FieldUnits(nn.Module):
         """
         total, low, high = torch.zeros(()), torch.tensor(math.inf), torch.tensor(-math.inf)
         for batch in in_batches(fields):
-            y = batch.double()
+            y, rounding = batch.double(), CONSTANT[batch.dtype]
             total = total + y.sum(0)
             low, high = torch.minimum(low, y.amin(0)), torch.maximum(high, y.amax(0))
         shift = total / len(fields)
         missing = ~torch.isfinite(shift)
-        ranges = (high - low).masked_fill(missing, 0.0)
+        rounded = rounding * torch.maximum(low.abs(), high.abs())
+        ranges = (high - low).masked_fill(missing | (high - low <= rounded), 0.0)
         largest = ranges.amax((1, 2), keepdim=True)
         seen = ranges > NEGLIGIBLE * largest
         if not bool(seen.any()):

@@ -160,6 +160,11 @@ class DecoderVariance(nn.Module):
 LEAST_LOG_VARIANCE = -80.0  # of q(z|y): in single precision 1 / variance overflows below -88
 
 
+def working_precision(dtype: torch.dtype) -> torch.dtype:
+    """Precision of a model of fields of some type: double or single as they are, else torch's."""
+    return dtype if dtype in (torch.float32, torch.float64) else torch.get_default_dtype()
+
+
 def encoding_distribution(
     mean: Float[Tensor, "sample latent"], log_variance: Float[Tensor, "sample latent"]
 ) -> Independent:
@@ -307,12 +312,12 @@ class VAE(nn.Module):
         """Precision in which fields are read: that of the parameters."""
         return next(self.parameters()).dtype
 
-    def observed(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Tensor:
+    def observed(self, fields: Float[Tensor, "*axes channel x1 x2"]) -> Tensor:
         """The values of fields that the model reads: all of them."""
         return fields
 
     def features(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Tensor:
-        """Features of the fields after a check of their shape.
+        """Features of the fields, in the model's precision, after a check of their shape.
 
         Raises
         ------
@@ -325,7 +330,7 @@ class VAE(nn.Module):
                 f"(sample, {', '.join(map(str, self.field_shape))}) "
                 f"but got {tuple(fields.shape)}; build it with the shape of the data"
             )
-        return self.encoder.features(fields)
+        return self.encoder.features(fields.to(self.field_dtype))
 
     def forward(self, fields: Float[Tensor, "sample channel x1 x2"]) -> Passage:
         """Encode, draw and decode: q(z|y), z and p(y|z) of section 2.

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dvae.errors import DataError, DeviceError
+from dvae.physics.arrays import as_tensor, whole_number
 from dvae.threads import map_batches
 
 __all__ = ["DarcySolution", "solve_darcy", "well_source"]
@@ -124,7 +125,10 @@ def solve_darcy(
     >>> pressure[0, 0, 0], pressure[0, -1, -1]  # at the two wells
     (np.float64(0.3076), np.float64(-0.3076))
     """
-    given = torch.as_tensor(permeability)
+    try:
+        given = as_tensor(permeability)
+    except TypeError as error:
+        raise DataError(f"solve_darcy: permeability is no array of numbers: {error}.") from error
     if given.ndim != 3 or given.shape[1] != given.shape[2] or given.shape[1] < 3:
         raise DataError(
             f"solve_darcy: permeability has shape {tuple(given.shape)}; it must be (samples, n, n) "
@@ -137,7 +141,9 @@ def solve_darcy(
     load = _checked_source(source, count, n, _trapezoid(n, device))
 
     on_cpu = device.type == "cpu"
-    size = batch_size or (32 if on_cpu else 1024)
+    size = 32 if on_cpu else 1024
+    if batch_size is not None:
+        size = whole_number(batch_size, "solve_darcy: batch_size", 1)
     pressure = torch.empty_like(field)
     velocity = torch.zeros(count, 2, n, n, dtype=torch.float64, device=device)
 
@@ -174,7 +180,7 @@ def _available(device: str | torch.device) -> torch.device:
     """The device, or an error if this machine has no such device."""
     try:
         device = torch.device(device)
-        torch.empty(0, device=device, dtype=torch.float64)
+        torch.empty(0, device=device, dtype=torch.float64).cpu()
     except (RuntimeError, AssertionError, TypeError) as error:
         raise DeviceError(
             f"solve_darcy: device {str(device)!r} cannot compute in float64 here ({error}); "

@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from dvae.errors import DataError
 from dvae.memory import check_memory
+from dvae.physics.arrays import check_seed, whole_number
 from dvae.physics.darcy import solve_darcy
 from dvae.physics.factors import draw_factors, factor_distribution
 from dvae.physics.fields import FieldDataset
@@ -83,7 +84,7 @@ class DarcyDataset(FieldDataset):
         n_samples : int
             Number N of samples.
         seed : int
-            Not negative.
+            From 0 to 2**32 - 1.
         n_factors : int
             Number s of factors and of modes: 2 for KLE2, 100 for KLE100. Taken from ``factors``
             where that is a distribution.
@@ -123,16 +124,10 @@ class DarcyDataset(FieldDataset):
         >>> data
         DarcyDataset(theta=(4, 2), permeability=(4, 1, 17, 17), fields=(4, 3, 17, 17))
         """
-        for name, value, least in [
-            ("n_samples", n_samples, 1),
-            ("seed", seed, 0),
-            ("batch_size", batch_size, 1),
-        ]:
-            if value != int(value) or value < least:
-                raise DataError(
-                    f"DarcyDataset.generate: {name} is {value!r}; give an integer of {least} "
-                    "or more."
-                )
+        caller = "DarcyDataset.generate:"
+        n_samples = whole_number(n_samples, f"{caller} n_samples", 1)
+        batch_size = whole_number(batch_size, f"{caller} batch_size", 1)
+        seed = check_seed(seed, f"{caller} seed")
         check_memory(
             4.0 * n_samples * 4 * n_nodes**2,
             f"{n_samples} samples on {n_nodes} x {n_nodes} nodes",
@@ -145,7 +140,7 @@ class DarcyDataset(FieldDataset):
         metadata = {
             "factors": label,
             "n_factors": theta.shape[1],
-            "seed": int(seed),
+            "seed": seed,
             "n_nodes": n_nodes,
             "length_scale": kle.length_scale,
         } | NOTES
@@ -158,6 +153,11 @@ def _distribution(
     factors: str | Distribution, n_factors: int, correlation: float | None
 ) -> tuple[Distribution, str]:
     """Distribution of the factors, event shape (s,), and what the metadata call it."""
+    if isinstance(factors, Distribution) and correlation is not None:
+        raise DataError(
+            "DarcyDataset.generate: a distribution has the correlation that it has; leave the "
+            "argument correlation out."
+        )
     if not isinstance(factors, Distribution):
         named = factor_distribution(factors, n_factors=n_factors, correlation=correlation)
         return named, factors
@@ -186,6 +186,13 @@ def _flow(
     def make(start: int) -> None:
         part = slice(start, start + batch_size)
         values = kle.permeability(theta[part])
+        wrong = ~(torch.isfinite(values) & (values > 0)).flatten(1).all(1)
+        if wrong.any():
+            first = start + int(wrong.nonzero()[0, 0])
+            raise DataError(
+                f"DarcyDataset.generate: the factors {theta[first].tolist()} of sample {first} "
+                "make a permeability beyond what double precision holds; draw smaller factors."
+            )
         solution = solve_darcy(values, device=device, batch_size=batch_size, workers=1)
         permeability[part, 0] = values.to(torch.float32)
         fields[part, 0] = torch.as_tensor(solution.pressure)

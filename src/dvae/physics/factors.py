@@ -16,6 +16,7 @@ from torch.distributions import (
 )
 
 from dvae.errors import DataError, UnknownNameError
+from dvae.physics.arrays import check_seed
 
 __all__ = ["FACTOR_NAMES", "draw_factors", "factor_distribution"]
 
@@ -122,13 +123,19 @@ def draw_factors(
     count : int
         Number of samples.
     seed : int
-        Not negative.
+        From 0 to 2**32 - 1.
 
     Returns
     -------
     tensor of shape (count, s)
         Float32, on the CPU.
+
+    Raises
+    ------
+    DataError
+        If the seed is out of range.
     """
+    seed = check_seed(seed, "draw_factors: seed")
     draws = []
     with torch.random.fork_rng(devices=[]):
         for index in range(count):

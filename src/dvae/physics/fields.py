@@ -8,7 +8,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from dvae.errors import DataError
 from dvae.memory import check_memory
+from dvae.physics.arrays import as_tensor
 from dvae.physics.samples import Samples
 from dvae.reading import Contents, StoredArray, open_file, select_arrays
 from dvae.reading.layout import FORMAT, ChannelAxis, Coordinate
@@ -81,11 +82,17 @@ class FieldDataset:
         kind = type(self).__name__
         for name, value in self._arrays().items():
             try:
-                tensor = torch.as_tensor(value)
-                kept = self.exact and tensor.dtype == torch.float64
-                setattr(self, name, tensor.to(tensor.dtype if kept else torch.float32).contiguous())
+                tensor = as_tensor(value)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise DataError(f"{kind}: {name} is not an array of numbers: {error}") from error
+            kept = self.exact and tensor.dtype == torch.float64
+            value = tensor.to(tensor.dtype if kept else torch.float32).contiguous()
+            if not kept and bool((torch.isinf(value) & ~torch.isinf(tensor)).any()):
+                raise DataError(
+                    f"{kind}: {name} holds numbers beyond 3.4e38, the largest in single precision; "
+                    "give it in another unit"
+                )
+            setattr(self, name, value)
         if problem := _problem(self._arrays(), self.exact):
             raise DataError(f"{kind}: {problem[0]} {problem[1]}.")
 
@@ -133,7 +140,8 @@ class FieldDataset:
 
     def _arrays(self) -> dict[str, Tensor]:
         """The arrays that are present, by attribute, in the order in which they are stored."""
-        return {name: getattr(self, name) for name in self.names if getattr(self, name) is not None}
+        arrays = {name: getattr(self, name) for name in self.names}
+        return {name: value for name, value in arrays.items() if value is not None}
 
     def split(self, n_train: int = 512, n_test: int = 512) -> tuple[Self, Self]:
         """First ``n_train`` samples for training, the ``n_test`` after them for testing.
@@ -152,7 +160,10 @@ class FieldDataset:
         for role, start, stop in [("train", 0, n_train), ("test", n_train, n_train + n_test)]:
             arrays = {name: value[start:stop] for name, value in self._arrays().items()}
             note = {"split": role, "split_start": start, "split_stop": stop}
-            parts.append(type(self)(**arrays, metadata=self.metadata | note, exact=self.exact))
+            part = type(self)(**arrays, metadata=self.metadata | note, exact=self.exact)
+            part.orientation_note, part.layout_note = self.orientation_note, self.layout_note
+            part.coordinates = self.coordinates
+            parts.append(part)
         return parts[0], parts[1]
 
     def save(
@@ -160,11 +171,12 @@ class FieldDataset:
     ) -> Path:
         """Store as HDF5 with the authors' keys: ``output``, and what else there is.
 
-        The file is written beside ``path`` under a temporary name, synced and renamed: under its
-        final name it is complete or absent. Attributes hold the metadata, the format, the
-        orientation, the version of dvae and a SHA-256 checksum of the arrays. The digest of the
-        whole file is beside it, as ``NAME.sha256``; without it (a file that was copied alone) a
-        file is read by another process first, see :func:`dvae.hdf5.check_hdf5`.
+        Arrays keep their precision: single, or double where an ``exact`` set has it. Coordinates
+        are not stored. The file is written beside ``path`` under a temporary name, synced and
+        renamed: under its final name it is complete or absent. Attributes hold the metadata, the
+        format, the orientation, the version of dvae and a SHA-256 checksum of the arrays. The
+        digest of the whole file is beside it, as ``NAME.sha256``; without it (a file that was
+        copied alone) a file is read by another process first, see :func:`dvae.hdf5.check_hdf5`.
 
         Parameters
         ----------
@@ -192,7 +204,8 @@ class FieldDataset:
         for name, value in self._arrays().items():
             if orientation == "reference" and name != "theta":
                 value = value.transpose(-1, -2).flip(-2)
-            arrays[KEYS[name]] = np.ascontiguousarray(value.numpy(), dtype="<f4")
+            precision = "<f8" if value.dtype == torch.float64 else "<f4"
+            arrays[KEYS[name]] = np.ascontiguousarray(value.numpy(), dtype=precision)
         attributes = self.metadata | {
             "format": FORMAT,
             "orientation": orientation,
@@ -287,11 +300,17 @@ class FieldDataset:
             _compare_checksum(path, attributes.pop("checksum"), contents)
         declared = str(attributes.pop("orientation")) if "orientation" in attributes else None
         metadata = {k: v for k, v in attributes.items() if isinstance(v, str | int | float)}
-        metadata |= chosen.names
         found, note = _orientation(
             path, orientation, declared, set(KEYS.values()) <= set(contents.arrays)
         )
         turned = found == "reference"
+        names, coordinates = chosen.names, chosen.coordinates
+        if turned and len(axes := names.get("axes", "").split(", ")) == 2:
+            names = names | {"axes": ", ".join(reversed(axes))}
+            # the axis that is the rows of the file runs down there and up here
+            steps = zip(reversed(coordinates), (1, -1), strict=False)  # none, or both
+            coordinates = [replace(one, values=one.values[::step]) for one, step in steps]
+        metadata |= names
         own = {k: _tensor(v, exact) for k, v in chosen.arrays.items() if k in cls.names}
         stored = chosen.fields
         stays = cls is FieldDataset and exact and _bytes(stored) > IN_MEMORY
@@ -307,7 +326,7 @@ class FieldDataset:
             fields_read = _turned(lying) if turned else lying
             data = cls(fields_read, **own, metadata=metadata, exact=exact)
         data.orientation_note, data.layout_note = note, chosen.note
-        data.coordinates = [] if turned else chosen.coordinates
+        data.coordinates = coordinates
         return data
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dvae.errors import DataError
 from dvae.progress import progress_bar
 
 __all__ = ["Samples", "in_batches"]
@@ -64,12 +65,23 @@ class Samples:
         return len(self._rows)
 
     def __getitem__(self, rows: slice | Int[np.ndarray, " some"]) -> Samples:
-        """Some of the samples, in increasing order."""
-        return self._changed(rows=self._rows[rows])
+        """Some of the samples.
+
+        Raises
+        ------
+        DataError
+            Unless they are in increasing order, in which files are read.
+        """
+        chosen = self._rows[rows]
+        if (np.diff(chosen) <= 0).any():
+            raise DataError("samples are read in increasing order, none of them twice; sort them")
+        return self._changed(rows=chosen)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Samples:
-        """The same samples, every batch of which goes through a function first."""
-        return self._changed(function=function)
+        """The same samples, every batch of which goes through a function, after earlier ones."""
+        before = self._function
+        both = function if before is None else lambda batch: function(before(batch))
+        return self._changed(function=both)
 
     def _changed(self, **changes) -> Samples:
         now = {"rows": self._rows, "function": self._function, "progress": self.progress}

@@ -225,7 +225,22 @@ def _own_fields(contents: Contents, keys: list[str], channels: ChannelAxis | Non
             f"{contents.path}: {listed(contents, keys)} have different shapes; "
             "only arrays of one shape become channels of the same fields."
         )
-    words = [_meaning(contents, array, channels) for array in arrays][-1]
+    for array in arrays:
+        known = {name: i for i, name in enumerate(first.dims)}
+        if any(known.get(name, i) != i for i, name in enumerate(array.dims)):
+            raise DataError(
+                f"{contents.path}: the axes of {first.label} are ({', '.join(first.dims)}), those "
+                f"of {array.label} ({', '.join(array.dims)}); store them in one order to make them "
+                "channels of the same fields (xarray: transpose)."
+            )
+    meanings = {_meaning(contents, array, channels): array for array in arrays}
+    if len(meanings) > 1:
+        said = "; ".join(f"{array.label} ({words})" for words, array in meanings.items())
+        raise DataError(
+            f"{contents.path}: the axes of these arrays mean different things: {said}; only arrays "
+            "of one kind become channels of the same fields."
+        )
+    (words,) = meanings
     chosen = Selection(_stacked(arrays, words))
     source = "the array" if contents.kind == NPY else f"key {', '.join(map(repr, keys))}"
     chosen.keys["fields"] = source
@@ -448,4 +463,5 @@ def _csv_factors(
                 f"{count - 1} once."
             )
         table = table.sort_values("sample").drop(columns="sample")
-    return table.to_numpy(np.float64, copy=True), [str(name) for name in table]
+    # names are kept as a list between commas
+    return table.to_numpy(np.float64, copy=True), [str(name).replace(",", " ") for name in table]

@@ -13,6 +13,7 @@ from dvae.analysis._checks import varying
 from dvae.analysis.scores import are_disentangled
 
 __all__ = [
+    "BETWEEN",
     "REGIONS",
     "by_labels",
     "by_region",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 REGIONS = ("near a mode", "between", "flank", "far")
+BETWEEN = REGIONS.index("between")
 
 
 def regions(theta: Float[np.ndarray, "sample 2"]) -> Int[np.ndarray, " sample"]:

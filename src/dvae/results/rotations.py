@@ -127,19 +127,22 @@ def prior_axes(looks: xr.Dataset) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``factors``, ``recipe``, ``prior``; ``divergence`` of the prior from its copy turned by 45
-        degrees (nats); the booleans ``shaped`` (that is above FLAT), ``prior_on_axes`` (a shaped
+        degrees (nats); ``told``, how much the mutual information changes with the angle (nats);
+        the booleans ``shaped`` (that is above FLAT), ``prior_on_axes`` (a shaped
         prior has its axes within DIAGONAL_WIDTH of those of z) and ``latents_on_axes`` (the
         latents are within as much of the factors).
     """
     turn = looks["turn"].values
     inner = np.abs(turn) < DIAGONAL
     divergence = looks["prior_divergence"].values[:, turn == DIAGONAL].ravel()
-    axis = turn[inner][looks["prior_information"].values[:, inner].argmin(1)]
+    information = looks["prior_information"].values[:, inner]
+    axis = turn[inner][information.argmin(1)]
     shaped = divergence > FLAT
     return pd.DataFrame(
         {key: looks[key].values.astype(str) for key in CONDITION}
         | {
             "divergence": divergence,
+            "told": np.ptp(information, axis=1),
             "shaped": shaped,
             "prior_on_axes": shaped & (np.abs(axis) <= DIAGONAL_WIDTH),
             "latents_on_axes": np.abs(looks["angle"].values) <= DIAGONAL_WIDTH,

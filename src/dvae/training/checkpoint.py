@@ -64,7 +64,8 @@ def load_checkpoint(path: str | os.PathLike, identity: str, device: torch.device
         raise ResultError(f"checkpoint {error}; {advice}") from error
     if metadata.get("identity") != identity:
         raise ResultError(
-            f"checkpoint {path} belongs to a run with other data, model, recipe or seeds; {advice}"
+            f"checkpoint {path} belongs to a run with other data, model, recipe or seeds, or on a "
+            f"machine that rounds differently; {advice}"
         )
     history = tensors.pop("history", None)
     buffers = {k[7:]: v.to(device) for k, v in tensors.items() if k.startswith("buffer.")}

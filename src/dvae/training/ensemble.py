@@ -56,6 +56,10 @@ def check_device(device: str | torch.device) -> torch.device:
             f"device {device!r} was asked for but torch {torch.__version__} sees no CUDA GPU; "
             "use device='cpu', or install a CUDA build of torch on a machine with a GPU"
         )
+    if chosen.type == "cuda" and (chosen.index or 0) >= (count := torch.cuda.device_count()):
+        raise DeviceError(
+            f"device {device!r} was asked for but this machine has {count} of them, counted from 0"
+        )
     return chosen
 
 
@@ -400,7 +404,8 @@ class Ensemble:
             Over ``member``: ``rate`` and ``distortion`` (nats per sample), ``loss_per_node``
             (distortion / total_nodes + rate: the paper's printed L with beta = 1) and
             ``relative_error``, the root of the summed squared error of the decoded latent means
-            over the summed squares of the fields.
+            over the summed squares of the fields (of a :class:`dvae.UnitsVAE` both over the
+            values that the model sees).
         """
         self.template.eval()
         generator = torch.Generator().manual_seed(seed)
@@ -439,6 +444,7 @@ class Ensemble:
         error, squares = torch.zeros(self.n_members, dtype=torch.float64), 0.0
         for batch in in_batches(fields):
             latents, _ = self.encode(batch, batch_size)
+            batch = self.template.observed(batch.to(self.device))
             squares += float(batch.double().pow(2).sum())
             for first in range(0, self.n_members, size):
                 members = slice(first, first + size)
@@ -446,7 +452,7 @@ class Ensemble:
                 for z, y in zip(
                     latents[members].split(batch_size, 1), batch.split(batch_size), strict=True
                 ):
-                    difference = part.decode(z) - y.to(self.device)
+                    difference = self.template.observed(part.decode(z)) - y
                     error[members] += difference.double().pow(2).flatten(1).sum(1).cpu()
         return (error / squares).sqrt().numpy()
 

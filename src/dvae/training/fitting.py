@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from dvae.errors import DataError, DvaeError
 from dvae.models.vae import VAE
+from dvae.physics.arrays import check_seed
 from dvae.physics.samples import Samples, in_batches
 from dvae.progress import progress_bar
 from dvae.tensors import tensors_digest
@@ -234,9 +235,9 @@ def _identity(
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    checked = tuple(int(seed) for seed in np.atleast_1d(np.array(seeds, dtype=object)))
-    if not checked or min(checked) < 0:
-        raise DataError(f"give at least one seed, none of them negative; got {checked}")
+    checked = tuple(check_seed(seed) for seed in np.atleast_1d(np.array(seeds, dtype=object)))
+    if not checked:
+        raise DataError("give at least one seed")
     return checked
 
 
@@ -285,13 +286,13 @@ def _checked_subsets(
         return (np.arange(n_samples),) * m
     if len(subsets) != m:
         raise DataError(f"give one subset for each of the {m} seeds, got {len(subsets)}")
-    for subset in subsets:
-        subset = np.asarray(subset)
+    checked = [np.asarray(subset) for subset in subsets]
+    for subset in checked:
         if subset.ndim != 1 or subset.dtype.kind not in "iu" or not len(subset):
             raise DataError("every subset must be a list of indices of training samples, not empty")
         if subset.min() < 0 or subset.max() >= n_samples:
             raise DataError(f"subsets must lie in 0..{n_samples - 1}")
-    return tuple(np.asarray(subset) for subset in subsets)
+    return tuple(subset.astype(np.int64) for subset in checked)
 
 
 def _checked_labels(

@@ -185,6 +185,8 @@ def split_samples(
         raise DataError(f"label_fraction must lie in [0, 1], got {label_fraction}")
     if labels is not None and label_fraction:
         raise DataError("give a file of labels or a fraction of the file's own factors, not both")
+    if raw_labels and labels is None and not label_fraction:
+        raise DataError("raw_labels says how labels are read, but there are none; leave it out")
     index, theta = np.empty(0, int), np.empty((0, n_latents))
     if labels is not None:
         index, theta = load_labels(labels, n, n_latents)

@@ -42,6 +42,8 @@ class Labels:
     def check(self, n_samples: int, n_latents: int) -> None:
         """Raise DataError unless the labels fit the data and the model."""
         index, theta = np.asarray(self.index), np.asarray(self.theta)
+        if index.size and index.dtype.kind not in "iu":
+            raise DataError(f"labelled samples are numbered by integers, not by {index.dtype}")
         if theta.shape != (len(index), n_latents):
             raise DataError(
                 f"labels must have the shape (labelled, latent) = ({len(index)}, {n_latents}), "
@@ -70,7 +72,7 @@ class Members:
         """1 where a sample belongs to a member's training data, else 0."""
         weights = features.new_zeros(len(self.seeds), len(features))
         for row, subset in zip(weights, self.subsets, strict=True):
-            row[torch.as_tensor(subset)] = 1.0
+            row[torch.from_numpy(subset)] = 1.0
         return weights
 
     def digest(self) -> str:
@@ -212,7 +214,8 @@ class Trainer:
             gradient = torch.where(alive[:, None], gradient, 0.0)
             if self.recipe.gradient_norm is not None:
                 shorter = self.recipe.gradient_norm / (norm + 1e-6)  # as torch's clip_grad_norm_
-                gradient = gradient * shorter.clamp_max(1.0)
+                # 0 times the NaN of a frozen member would be NaN
+                gradient = gradient * torch.where(alive[:, None], shorter.clamp_max(1.0), 0.0)
             state.first_moment.lerp_(gradient, 1 - b1)
             state.second_moment.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
             # Adam (Kingma and Ba 2015), a learning rate per member, 0 for the frozen ones

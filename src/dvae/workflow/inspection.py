@@ -16,6 +16,7 @@ from dvae.reading import Contents, StoredArray, open_file
 from dvae.reading.layout import ChannelAxis
 from dvae.training.split import split_samples
 from dvae.workflow._findings import describe_factors, describe_fields, describe_test
+from dvae.workflow._limits import check_latents
 from dvae.workflow._scores import scored_factors
 from dvae.workflow._summary import counted, grid_of
 
@@ -102,10 +103,11 @@ def inspect_file(
     try:
         split = split_samples(data, 1, source=str(contents.path))  # as train does by default
         units = FieldUnits.from_fields(data.samples[split.training])
+        lines += describe_test(split) + describe_fields(data.samples, units)
+        check_latents(2, len(split.training), units.n_values)
     except DataError as error:
         lines.append(f"not trainable: {_without_name(error, contents)}")
         return Inspection("\n".join(lines), trainable=False)
-    lines += describe_test(split) + describe_fields(data.samples, units)
     return Inspection("\n".join(lines), trainable=True)
 
 

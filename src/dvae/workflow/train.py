@@ -20,9 +20,11 @@ from dvae.errors import DataError, DvaeError, UnknownNameError
 from dvae.models import VAE, DenseVAE, FieldUnits, PodBasis, PodVAE, UnitsVAE, save_model
 from dvae.outputs import CHECKPOINT, SETTINGS, model_path, run_files
 from dvae.physics import FieldDataset
+from dvae.physics.arrays import SEEDS
 from dvae.physics.samples import Samples
 from dvae.provenance import provenance
 from dvae.reading.layout import ChannelAxis, split_names
+from dvae.threads import one_thread
 from dvae.training import RECIPES, Fit, Recipe, Spectrum, elbo_recipe, fit, make_recipe
 from dvae.training.ensemble import check_device
 from dvae.training.split import Split, split_samples
@@ -47,7 +49,6 @@ from dvae.workflow._summary import make_summary
 __all__ = ["train_file"]
 
 POD_MODES, POD_HIDDEN = 40, (64, 64)
-MOST_SEED = 2**63  # stored as signed numbers of 64 bits
 LABELLING = ("labels", "label_fraction", "raw_labels")  # settings that say what is labelled
 
 
@@ -164,8 +165,8 @@ def train_file(
         raise DataError(f"latents must be at least 1, got {n_latents}")
     if members < 1:
         raise DataError(f"members must be at least 1, got {members}")
-    if not 0 <= seed <= MOST_SEED - members:
-        raise DataError(f"seed must be from 0 to {MOST_SEED - members}, got {seed}")
+    if not 0 <= seed <= SEEDS - members:
+        raise DataError(f"seed must be from 0 to {SEEDS - members}, got {seed}")
     split = split_samples(
         loaded,
         n_latents,
@@ -177,7 +178,8 @@ def train_file(
         source=os.fspath(data),
     )
     training = loaded.samples[split.training]
-    template, spectrum = _template(model, training, n_latents, prior)
+    with one_thread():  # whatever the number of threads, the same numbers: a run can go on
+        template, spectrum = _template(model, training, n_latents, prior)
     chosen = _recipe(recipe, beta, steps, spectrum, template.total_nodes)
     check_sizes(template, members, chosen.batch_size, device)
     settings = {
