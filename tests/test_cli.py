@@ -350,3 +350,14 @@ def test_inspect_and_train_agree_on_fields_of_one_value(dvae_command, tmp_path):
     path, folder = tmp_path / "one.npy", tmp_path / "out"
     code, _, err = dvae_command("train", path, "--output", folder, "--raw-labels", "--quiet")
     assert code == 2 and "raw_labels says how labels are read, but there are none" in err
+
+
+def test_claims_in_brief_are_first_sentences(dvae_command):
+    code, out, _ = dvae_command("claims", "M1", "--brief")
+    whole = dvae_command("claims", "M1")[1]
+    assert code == 0 and out.startswith("M1") and "scope:" in whole and "scope:" not in out
+    found = " ".join(out.partition("here:")[2].splitlines()[:-1]).split()
+    assert 10 < len(found) < 60 and found[-1].endswith(".")
+    assert found == whole.partition("here:")[2].split()[: len(found)]
+    code, _, err = dvae_command("claims", "--brief", "--json")
+    assert code == 2 and "leave --brief out" in err

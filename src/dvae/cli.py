@@ -474,22 +474,33 @@ def claims(
         list[str] | None, typer.Argument(help="Rows, such as M1 M2.", show_default="all")
     ] = None,
     store: Annotated[Path | None, typer.Option(help="Folder of results.")] = None,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Of every finding its first sentence, and no scope.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """What the paper claims, what was found here, and a verdict by rule."""
     from dvae.verdicts import decided_claims
 
+    if brief and as_json:
+        raise DataError("--json prints everything; leave --brief out")
     if store is not None:
         _check_store(store)
     decided = decided_claims(results_folder() if store is None else store, rows)
     if as_json:
         typer.echo(json.dumps(decided, indent=2))
         return
+    if brief:
+        from dvae.claims.words import first_part
+
+        decided = [row | {"ours": first_part(row["ours"])[0], "scope": ""} for row in decided]
     for row in decided:
         typer.echo(f"{row['claim']:<4}{row['verdict']}")
-        for key in ("statement", "ours", "scope"):
-            label = {"statement": "paper: ", "ours": "here:  ", "scope": "scope: "}[key]
-            typer.echo(textwrap.fill(row[key], 96, initial_indent=f"    {label}",
+        texts = {"paper: ": row["statement"], "here:  ": row["ours"], "scope: ": row["scope"]}
+        for label, text in texts.items():
+            if not text:
+                continue
+            typer.echo(textwrap.fill(text, 96, initial_indent=f"    {label}",
                                      subsequent_indent=" " * 11))  # fmt: skip
     counts = Counter(row["verdict"] for row in decided).most_common()
     typer.echo(", ".join(f"{n} {verdict}" for verdict, n in counts))
