@@ -6,6 +6,8 @@ where it is said.
 
 from __future__ import annotations
 
+import math
+
 __all__ = [
     "ABOUT",
     "ACCURATE",
@@ -16,6 +18,7 @@ __all__ = [
     "BARRIER",
     "BELOW_LIMIT",
     "CLEAR_EFFECT",
+    "CLEAR_SHARE",
     "CLEAR_TREND",
     "CODE_WEIGHT",
     "DIAGONAL",
@@ -38,6 +41,7 @@ __all__ = [
     "MUCH_WORSE",
     "NEARLY_ENTANGLED",
     "NEARLY_PERFECT",
+    "NEAR_AXES",
     "OVERFITTED",
     "OVER_REGULARISED",
     "PAPER_LOSS",
@@ -91,6 +95,7 @@ SECOND_ORDER = (1.9, 2.1)  # observed orders of a scheme of second order
 # ------------------------------------------------------------------------------- disentanglement
 
 DISENTANGLED = 0.9  # S_D as independent factors give it: see dvae.analysis.are_disentangled
+NEAR_AXES = math.degrees(math.atan(1 / DISENTANGLED - 1))  # rotation with this score, in degrees
 # |correlation| of a factor with the latent that follows it, at least. Chosen after runs were seen
 # (at S_D 0.96) whose second latent follows no factor: about 0 there, above 0.7 elsewhere.
 FOLLOWS = 0.5
@@ -135,4 +140,5 @@ ENOUGH_POWER = 0.8  # with less, a difference that is not found says nothing
 CLEAR_TREND = 0.3  # Kendall's tau of a trend that a reader would see
 CLEAR_EFFECT = 1.0  # standard deviations: a difference that a reader would see
 ALWAYS = 0.9  # share of runs that counts as "always"
+CLEAR_SHARE = 0.5  # difference of two shares that so few runs are asked to find or to exclude
 FEW = 0.1  # share of runs or lines below which they are few

@@ -12,6 +12,7 @@ from dvae.claims.parts import (
     exceeds_part,
     lower_part,
     many_part,
+    never_part,
     no_trend_part,
     none_part,
     over_kinds,
@@ -79,6 +80,35 @@ def test_power_of_a_share_agrees_with_simulation():
 )
 def test_more_than_another(count, runs, outcome):
     assert exceeds_part(count, runs, 2, 50, 0.5).outcome == outcome
+
+
+def test_more_than_many_is_denied_by_its_interval_and_its_power_is_for_what_was_seen():
+    part = exceeds_part(19, 50, 20, 50, 0.1)  # 38 % against 40 %: up to 17 points more
+    assert part.outcome == "undecided"
+    assert exceeds_part(19, 50, 20, 50, 0.5).outcome == "fails"
+    drawn = np.random.default_rng(0).binomial(50, 0.5, 4000)
+    tables = [[[k, 50 - k], [20, 30]] for k in range(51)]
+    p = [stats.fisher_exact(table, alternative="greater").pvalue for table in tables]
+    assert part.power == pytest.approx(np.mean([p[k] < 0.05 for k in drawn]), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("count", "runs", "outcome"),
+    [
+        (0, 50, "holds"),
+        (2, 50, "holds"),  # p is 0.02 by chance
+        (2, 20, "undecided"),  # as probable by chance as not
+        (0, 10, "undecided"),
+        (20, 50, "fails"),
+        (7, 50, "fails"),
+    ],
+)
+def test_never_against_chance(count, runs, outcome):
+    part = never_part(count, runs, 50, 0.141)
+    assert part.outcome == outcome
+    drawn = np.random.default_rng(0).binomial(runs, 0.141, 4000)
+    p = [stats.fisher_exact([[k, runs - k], [0, 50]]).pvalue for k in range(runs + 1)]
+    assert part.power == pytest.approx(np.mean([p[k] < 0.05 for k in drawn]), abs=0.025)
 
 
 def test_lower_by_a_standard_deviation():

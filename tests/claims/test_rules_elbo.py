@@ -17,14 +17,17 @@ from dvae.results.store import Store
 def weights(rows: list[tuple[float, float, int, float, float]]) -> dict[str, xr.Dataset]:
     """Fifty PodVAEs of each: weight, rate, disentangled, share of the variance left, angle."""
     columns = {"weight": [], "rate": [], "disentangled": [], "relative_error": [], "angle": []}
+    columns["seed"] = []
     for weight, rate, count, left, angle in rows:
         columns["weight"] += [weight] * 50
+        columns["seed"] += list(range(50))
         columns["rate"] += [rate] * 50
         columns["disentangled"] += [1] * count + [0] * (50 - count)
         columns["relative_error"] += [0.5 * np.sqrt(left)] * 50
         columns["angle"] += (angle + np.linspace(-1, 1, 50)).tolist()
     data = {name: ("trial", values) for name, values in columns.items()}
     m = len(columns["weight"])
+    data["diverged"] = ("trial", np.zeros(m, int))
     data["mean_field_error"] = ("trial", np.full(m, 0.5))
     parts = [
         xr.Dataset(data, {"factors": ("trial", [factors] * m), "network": ("trial", ["pod"] * m)})

@@ -182,10 +182,11 @@ def test_theorem_1(full, mini, verdict):
     assert decide("T1", {"over_regularised": collapsed(full, mini)}).verdict == verdict
 
 
-def sweep(captured: int, minima: int, vertices: int = 0) -> xr.Dataset:
+def sweep(captured: int, minima: int, vertices: int = 0, own: int = 3) -> xr.Dataset:
     """Fifty converged models below the limit of 1.5 per node and fifty above it.
 
-    Some lines have a minimum inside; from some models the loss rises along both lines.
+    Some lines have a minimum inside; from some models the loss rises along both lines. Of three
+    models with a weight of 1 it does so from ``own``.
     """
     line = np.tile(np.linspace(0.0, 9.0, 5), (100, 1))  # rises along the chain: no vertex is one
     for model in range(1, 2 * vertices, 2):
@@ -196,6 +197,12 @@ def sweep(captured: int, minima: int, vertices: int = 0) -> xr.Dataset:
     inside = np.zeros(100, int)
     inside[:minima], inside[-1] = 1, -1
     beta = np.repeat([0.5, 3.0], 50)
+    for number in range(3):
+        chain = np.tile(np.linspace(0.0, 9.0, 5), (3, 1))  # of three models, the middle one's is 1
+        chain[0] = chain[0, :: -1 if number < own else 1]
+        chain[-1] = np.nan
+        line, beta = np.concatenate([line, chain]), np.concatenate([beta, [3.0, 1.0, 3.0]])
+        rate, inside = np.append(rate, [5.0] * 3), np.append(inside, [-1] * 3)
     variables = {"rate": ("trial", rate), "neighbour_minima": ("trial", inside)}
     variables["neighbour_loss"] = (("trial", "point"), line)
     return xr.Dataset(variables, {"beta": ("trial", beta)})
@@ -227,7 +234,7 @@ def test_captured_weights(captured, minima, vertices, verdict):
     assert found.verdict == verdict
     decides, beside = found.ours.split(" PodVAE: ")
     assert "these are 0 of 98 models and 7 of 99 lines." in decides
-    assert "0 of 50 models" in beside
+    assert "0 of 53 models" in beside
 
 
 def paths(passing: dict[str, int], ending: dict[str, int]) -> xr.Dataset:
@@ -313,3 +320,14 @@ def test_a_whole_run_that_diverged_is_no_desirable_one():
     results = paths(parted, parted)
     results["rate"].values[:30] = np.nan  # of the whole phase
     assert decide("L3", {"paths": results}).verdict == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("captured", "own", "verdict"),
+    [(20, 2, "reproduced"), (20, 1, "partly"), (0, 1, "undecided"), (0, 0, "undecided")],
+)
+def test_lines_on_which_the_models_of_the_weight_are_no_minima_tell_nothing(captured, own, verdict):
+    found = decide("L4", {"rate_distortion": sweep(captured, 0, 0, own)})
+    assert found.verdict == verdict
+    assert f"{own} of 3 with this weight" in found.ours
+    assert ("cannot tell which models are minima" in found.ours) == (own < 2)

@@ -46,14 +46,22 @@ def test_matching_priors(shifts, verdict):
 
 
 @pytest.mark.parametrize(
-    ("divergence", "axis", "verdict"),
-    [(1.0, 0.0, "reproduced"), (1.0, 30.0, "partly"), (0.0, 0.0, "not reproduced")],
+    ("spread", "axis", "verdict"),
+    [(2.0, 0.0, "reproduced"), (2.0, 30.0, "partly"), (1.0, 0.0, "not reproduced")],
 )
-def test_aligned_priors(divergence, axis, verdict):
+def test_aligned_priors(spread, axis, verdict):
+    """Normal priors about (1, 1), one of whose two standard deviations is ``spread``."""
     turn = np.arange(-90.0, 90.1, 7.5)
+    grid = np.linspace(-9, 9, 91)
+    x, y = np.meshgrid(grid - 1, grid - 1, indexing="ij")
+    density = np.exp(-0.5 * ((x / spread) ** 2 + y**2))
+    draws = 1 + np.random.default_rng(0).standard_normal((500, 2)) * [spread, 1.0]
     models = xr.Dataset(
         {
-            "prior_divergence": (("trial", "turn"), np.full((4, len(turn)), divergence)),
+            "prior_divergence": (("trial", "turn"), np.ones((4, len(turn)))),
+            "prior_axis": (("trial", "grid"), np.tile(grid, (4, 1))),
+            "prior_density": (("trial", "grid", "grid2"), np.tile(density, (4, 1, 1))),
+            "prior_sample": (("trial", "draw", "latent"), np.tile(draws, (4, 1, 1))),
             "prior_information": (("trial", "turn"), np.tile(abs(turn - axis), (4, 1))),
             "angle": ("trial", np.zeros(4)),
         },

@@ -86,9 +86,37 @@ def test_axes_of_a_prior_are_where_its_information_is_lowest():
         stored(prior_information=information, prior_divergence=divergence, angle=[3, -44, 40])
     )
     assert found["divergence"].tolist() == [0.5, 0.5, 0.01]
-    assert found["shaped"].tolist() == [True, True, False]
-    assert found["prior_on_axes"].tolist() == [True, False, False]
+    assert found["told"].tolist() == pytest.approx(
+        [np.ptp(np.abs(TURN[np.abs(TURN) < 45] - center)) for center in (0, 30, 7.5)]
+    )
+    # the stored priors are round about their means, which are not 0
+    assert np.abs(found["own_divergence"]).max() < 0.01
+    assert not found["shaped"].any() and not found["prior_on_axes"].any()
     assert found["latents_on_axes"].tolist() == [True, False, False]
+
+
+def test_a_prior_that_is_not_round_about_its_mean_has_a_shape():
+    looks = stored(
+        prior_information=[np.abs(TURN)], prior_divergence=np.zeros((1, len(TURN))), angle=[0.0]
+    )
+    # a normal with standard deviations 1.5 and 0.75 about (0.5, -0.3)
+    mean, spread = np.array([0.5, -0.3]), np.array([1.5, 0.75])
+    axis = np.linspace(-8, 8, 161)
+    x, y = np.meshgrid(axis, axis, indexing="ij")
+    density = np.exp(-0.5 * (((x - mean[0]) / spread[0]) ** 2 + ((y - mean[1]) / spread[1]) ** 2))
+    draws = mean + spread * np.random.default_rng(0).standard_normal((4000, 2))
+    looks = looks.drop_vars(["prior_sample", "prior_axis", "prior_density"]).assign(
+        prior_axis=(("trial", "grid"), axis[None]),
+        prior_density=(("trial", "grid", "grid2"), density[None]),
+        prior_sample=(("trial", "draw", "latent"), draws[None]),
+    )
+    found = prior_axes(looks)
+    # KL of N(0, diag(a, b)) from itself turned by 45 degrees: (a + b)^2 / (4 a b) - 1
+    a, b = spread**2
+    assert found["own_divergence"].tolist() == pytest.approx(
+        [(a + b) ** 2 / (4 * a * b) - 1], rel=0.1
+    )
+    assert found["shaped"].all() and found["prior_on_axes"].all()
 
 
 def test_distance_to_the_final_angle_counts_modulo_90():

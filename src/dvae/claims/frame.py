@@ -19,7 +19,7 @@ import xarray as xr
 
 from dvae.claims.words import first_part, typeset
 from dvae.conventions import LEAST_RUNS
-from dvae.errors import ResultError, UnknownNameError
+from dvae.errors import DataError, ResultError, UnknownNameError
 from dvae.results.conditions import (
     AS_CODED,
     condition_table,
@@ -341,7 +341,7 @@ def decide(name: str, results: Results | None = None) -> Finding:
         raise UnknownNameError(f"unknown claim {name!r}; choose one of {', '.join(CLAIMS)}")
     try:
         found = CLAIMS[name].decide(results or Results())
-    except ResultError as error:
+    except (DataError, ResultError) as error:  # results that are missing, or of which none is left
         return Finding(str(error), "not yet run")
     network = CLAIMS[name].network
     return found._replace(ours=f"{network}: {found.ours}") if network else found

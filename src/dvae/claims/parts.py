@@ -17,7 +17,7 @@ from jaxtyping import Float
 from scipy.special import bdtr, ndtr, ndtri
 
 from dvae.analysis.p_values import fisher, mann_whitney
-from dvae.analysis.statistics import kendall_trend
+from dvae.analysis.statistics import compare_proportions, kendall_trend
 from dvae.claims.words import listed
 from dvae.conventions import CLEAR_EFFECT, CLEAR_TREND, ENOUGH_POWER, SIGNIFICANT
 
@@ -28,6 +28,7 @@ __all__ = [
     "exceeds_part",
     "lower_part",
     "many_part",
+    "never_part",
     "no_trend_part",
     "none_part",
     "over_kinds",
@@ -63,12 +64,11 @@ def power_text(*parts: Part) -> str:
     powers = [f"{part.power:.2f}" for part in parts if part.outcome == "undecided"]
     if not powers:
         return ""
-    if len(powers) == 1:
-        told = f"it with a probability (power) of {powers[0]}"
-    else:
-        told = f"them with probabilities (powers) of {listed(powers)}, in this order"
-    open_parts = "one part" if len(powers) == 1 else f"{len(powers)} parts"
-    return f" The trials leave {open_parts} open; so few decide {told}."
+    parts_open = "one part" if len(powers) == 1 else f"{len(powers)} parts"
+    return (
+        f" The trials leave {parts_open} open, which so few decide with a probability (power) of "
+        f"{listed(powers)}."
+    )
 
 
 def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int = 50) -> Part:
@@ -104,22 +104,49 @@ def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int
     return Part("holds" if apart(count) else "undecided", power)
 
 
-def exceeds_part(count: int, runs: int, other: int, other_runs: int, paper: float) -> Part:
+def exceeds_part(count: int, runs: int, other: int, other_runs: int, clear: float) -> Part:
     """Whether one share is larger than another (Fisher's exact test, one-sided, 5 %).
 
-    The power is the probability of finding it in so many runs if the first share were the paper's
-    and the other nothing. Without a difference the part fails if that is ENOUGH_POWER or more.
+    If not, the part fails where a difference of ``clear`` is excluded (Newcombe's interval, 95 %).
+    The power is the probability of finding a share that is larger than the observed other one by
+    ``clear``, or 1 if that would be more.
     """
 
-    def exceeds(k: int, base: int) -> bool:
-        return fisher([[k, runs - k], [base, other_runs - base]], "greater") < SIGNIFICANT
+    def exceeds(k: int) -> bool:
+        return fisher([[k, runs - k], [other, other_runs - other]], "greater") < SIGNIFICANT
+
+    share = min(other / other_runs + clear, 1.0)
+    power = sum(
+        math.comb(runs, k) * share**k * (1 - share) ** (runs - k)
+        for k in range(runs + 1)
+        if exceeds(k)
+    )
+    if exceeds(count):
+        return Part("holds", power)
+    excluded = compare_proportions(count, runs, other, other_runs).high < clear
+    return Part("fails" if excluded else "undecided", power)
+
+
+def never_part(count: int, runs: int, paper_runs: int, chance: float) -> Part:
+    """Whether something never happens that chance alone would bring about in a share of the runs.
+
+    It fails if the count is another than that of the paper, none of ``paper_runs`` (Fisher's exact
+    test, two-sided, 5 %); it holds if so few would be found with a probability below 5 % were it
+    chance (binomial). The power is the probability that it fails if it is chance.
+    """
+
+    def other_than_none(k: int) -> bool:
+        return fisher([[k, runs - k], [0, paper_runs]]) < SIGNIFICANT
 
     power = sum(
-        math.comb(runs, k) * paper**k * (1 - paper) ** (runs - k)
+        math.comb(runs, k) * chance**k * (1 - chance) ** (runs - k)
         for k in range(runs + 1)
-        if exceeds(k, 0)
+        if other_than_none(k)
     )
-    return Part(_told(exceeds(count, other), power), power)
+    if other_than_none(count):
+        return Part("fails", power)
+    rare = float(bdtr(count, runs, chance)) < SIGNIFICANT
+    return Part("holds" if rare else "undecided", power)
 
 
 def lower_part(values: Sample, others: Float[np.ndarray, " other"]) -> Part:

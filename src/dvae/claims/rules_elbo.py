@@ -6,20 +6,24 @@ Each rule was written before its result was looked at; where one was changed the
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
-from dvae.analysis import holm, kendall_trend, total_correlation
-from dvae.analysis.p_values import fisher
+from dvae.analysis import holm, total_correlation
+from dvae.analysis.p_values import binomial_exceeds, fisher
 from dvae.claims.frame import Finding, Network, Results, either, grade, rule_of, select_trials
 from dvae.claims.parts import Part, combine, exceeds_part, lower_part, over_kinds, power_text
 from dvae.claims.rules_disentanglement import variance_left_of
-from dvae.claims.words import counted, direction, listed, p_text
+from dvae.claims.words import counted, listed, p_text
 from dvae.conventions import (
     ABOUT,
     ACCURATE,
     ALWAYS,
+    CLEAR_SHARE,
     CODE_WEIGHT,
     ELBO_WEIGHT,
     FACTORISED,
+    FEW,
+    NEAR_AXES,
     SIGNIFICANT,
 )
 from dvae.errors import ResultError
@@ -49,28 +53,34 @@ SMALL = {
 def _e1_elbo(results: Results) -> Finding:
     """PodVAE, calibrated recipe, standard normal factors, beta of eq. 5 of 1 against the 2112.5
     that the paper's losses per node amount to without HP, two parts: the median rate is the same
-    within a tenth (which theory excludes: the ELBO is another loss, and this part says so); and the
-    shares of disentangled runs do not differ (Fisher's exact test, two-sided, 5 %), so that what is
-    said of the one holds for the other."""
-    sweep = select_trials(results["beta_sweep"], network="pod", factors="standard-normal")
+    within a tenth (which theory excludes: the ELBO is another loss, and this part says so); and of
+    the seeds, which both have in common, at most one in ten is disentangled with one of the two
+    only, so that what is said of the one holds for the other. (Changed after the result was seen,
+    with the same verdict: at first the shares were compared as if they were of other seeds.)"""
+    sweep = select_trials(
+        results["beta_sweep"], network="pod", factors="standard-normal", diverged=0
+    )
     own, coded = (select_trials(sweep, weight=weight) for weight in (ELBO_WEIGHT, CODE_WEIGHT))
-    shares, counts, rates, errors = [], [], [], []
+    shares, good, rates, errors = [], [], [], []
     for weight, runs in ((ELBO_WEIGHT, own), (CODE_WEIGHT, coded)):
         count, n = int(runs["disentangled"].sum()), runs.sizes["trial"]
         if n == 0:
             raise ResultError(f"no run with beta = {weight:g} per sample is stored")
         shares.append(counted(count, n, "runs"))
-        counts.append([count, n - count])
+        good.append(pd.Series(runs["disentangled"].values > 0, runs["seed"].values))
         rates.append(float(np.median(runs["rate"])))
         errors.append(100 * float(np.median(variance_left_of(runs))))
     alike = abs(rates[0] - rates[1]) <= ABOUT * rates[1]
+    first, second = good[0].align(good[1], join="inner")
+    changed, common = int((first != second).sum()), len(first)
     found = (
         f"The median rate is {rates[0]:.1f} nats with beta = {ELBO_WEIGHT:g}, where {shares[0]} "
         f"are disentangled, and {rates[1]:.1f} nats with beta = {CODE_WEIGHT:g}, to which the "
-        f"paper's losses per node amount, where {shares[1]} are. Of the variance of the test "
+        f"paper's losses per node amount, where {shares[1]} are, and {changed} of {common} seeds "
+        f"are disentangled with one of the two weights only. Of the variance of the test "
         f"fields {errors[0]:.2g} and {errors[1]:.2g} % are lost (medians)."
     )
-    return Finding(found, grade(alike, fisher(counts) >= SIGNIFICANT))
+    return Finding(found, grade(alike, changed <= FEW * common))
 
 
 @rule_of(
@@ -86,10 +96,15 @@ def _e1_elbo(results: Results) -> Finding:
 def _e2_larger_beta(results: Results) -> Finding:
     """PodVAE, calibrated recipe, shifted factors: at some beta above 2112.5 per sample at which the
     fields are still learned (median of the variance left at most 5 %) more runs are disentangled
-    than at 2112.5 (Fisher's exact test, one-sided, Holm's correction, 5 %); partly, if over all
-    weights at which fields are learned the angle to the axes falls with beta (Kendall)."""
-    sweep = select_trials(results["beta_sweep"], network="pod", factors="shifted-normal")
-    frame = sweep[["weight", "disentangled", "angle", "rate"]].to_dataframe()
+    than at 2112.5 (Fisher's exact test, one-sided, Holm's correction, 5 %); partly, if from the
+    smallest to the largest weight at which fields are learned the angle to the axes falls, of the
+    same seeds (sign test, 5 %), by as much as a run may be off and count as disentangled
+    (median). (Changed after the result was seen, with the same verdict: at first the runs of all
+    weights were taken as independent.)"""
+    sweep = select_trials(
+        results["beta_sweep"], network="pod", factors="shifted-normal", diverged=0
+    )
+    frame = sweep[["weight", "seed", "disentangled", "angle", "rate"]].to_dataframe()
     frame["left"] = variance_left_of(sweep)
     learned = frame.groupby("weight").filter(lambda own: own["left"].median() <= ACCURATE)
     if not (learned["weight"] == CODE_WEIGHT).any():
@@ -101,18 +116,22 @@ def _e2_larger_beta(results: Results) -> Finding:
     larger = {weight: own for weight, own in count.items() if weight > CODE_WEIGHT}
     if not larger:
         raise ResultError(f"no run with a beta above {CODE_WEIGHT:g} that has learned is stored")
-    kept = learned.dropna(subset=["angle"])
-    trend = kendall_trend(kept["weight"].to_numpy(), kept["angle"].abs().to_numpy())
+    off = learned.assign(off=learned["angle"].abs()).pivot_table("off", "seed", "weight")
+    change = (off[off.columns.max()] - off[off.columns.min()]).dropna()
+    moved = change[change != 0]
+    most = max((moved < 0).sum(), (moved > 0).sum())
+    p_value = min(1.0, 2 * binomial_exceeds(int(most), len(moved), 0.5))  # sign test
     texts = [f"{k} of {n} at {weight:g}" for weight, (k, n) in count.items()]
     base, most = count[CODE_WEIGHT], max(larger.values(), key=lambda own: own[0] / own[1])
     found = (
         f"{base[0]} of {base[1]} runs are disentangled with beta = {CODE_WEIGHT:g}, to which the "
         f"paper's losses per node amount, and at most {most[0]} of {most[1]} with a larger one at "
-        f"which the fields are still learned. The angle between latents "
-        f"and factors {direction(*trend)} with beta (Kendall's tau {trend.tau:+.2f}, "
-        f"{p_text(trend.p_value)}). Disentangled runs by beta: {listed(texts)}."
+        f"which the fields are still learned. From the smallest to the largest beta the angle "
+        f"between latents and factors changes by {change.median():+.1f} degrees (median over "
+        f"{len(change)} seeds, sign test, {p_text(p_value)}), and a disentangled run may be off by "
+        f"{NEAR_AXES:.1f}. Disentangled runs by beta: {listed(texts)}."
     )
-    falls = trend.tau < 0 and trend.p_value < SIGNIFICANT
+    falls = change.median() <= -NEAR_AXES and p_value < SIGNIFICANT
     return Finding(found, either(more_often(larger, count[CODE_WEIGHT]), falls))
 
 
@@ -187,7 +206,8 @@ def _e4_factorised(results: Results) -> Finding:
     correlation of q(z) (k nearest neighbours, a draw for every test sample) is lower than without
     HP (Mann-Whitney, one-sided, 5 %; undecided, if a difference of one standard deviation would not
     have been found with a probability of 0.8), and at most 0.1 nats in nine of ten runs and more
-    often than without (Fisher's exact test, one-sided, 5 %; undecided likewise). (On the shifted
+    often than without (Fisher's exact test, one-sided, 5 %; undecided, unless a difference of half
+    the runs can be excluded). (On the shifted
     factors nothing could fail: a Gaussian with equal variances is factorised at any angle. The
     comparison in the second part was added when it was seen that runs without HP have a small
     total correlation as often.)"""
@@ -202,7 +222,7 @@ def _e4_factorised(results: Results) -> Finding:
     verdicts, texts, open_parts = [], [], []
     for prior, own in correlations.items():
         part, small = lower_part(own, plain), int((own <= FACTORISED).sum())
-        consistent = exceeds_part(small, len(own), plain_small, len(plain), ALWAYS)
+        consistent = exceeds_part(small, len(own), plain_small, len(plain), CLEAR_SHARE)
         often = SMALL[consistent.outcome]
         if small < ALWAYS * len(own):
             consistent, often = Part("fails", 1.0), "and so small in fewer than nine of ten"

@@ -17,6 +17,7 @@ __all__ = [
     "PUBLISHED",
     "dense_table",
     "load_dense_runs",
+    "of_common_seeds",
     "phase_arms",
 ]
 
@@ -99,7 +100,7 @@ def phase_arms(
     -------
     dict of str to Dataset
         By arm, longest phase first: "phase 1", "phase 0.25", ..., "constant beta". Trials are in
-        the order of their seeds, and of those that every arm has.
+        the order of their seeds.
     """
     whole = (runs["recipe"] == PUBLISHED) & (runs["n_nodes"] == DENSE_NODES)
     whole &= (runs["factors"] == "four-modes") & (runs["prior"] == prior)
@@ -111,8 +112,13 @@ def phase_arms(
         chosen = np.flatnonzero((own["arm"] == arm).values & (own["phase"] == phase).values)
         name = f"phase {phase:g}" if arm == "phase" else arm
         arms[name] = own.isel(trial=chosen)
+    return {name: one.isel(trial=np.argsort(one["seed"].values)) for name, one in arms.items()}
+
+
+def of_common_seeds(arms: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Arms of :func:`phase_arms`, each with the trials whose seeds all of these arms have."""
     seeds = set.intersection(*(set(one["seed"].values.tolist()) for one in arms.values()))
     return {
-        name: one.isel(trial=[one["seed"].values.tolist().index(seed) for seed in sorted(seeds)])
+        name: one.isel(trial=np.flatnonzero(np.isin(one["seed"].values, sorted(seeds))))
         for name, one in arms.items()
     }

@@ -6,12 +6,14 @@ neighbourhood of an angle are what ``dvae.conventions`` says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from jaxtyping import Float
+from scipy.ndimage import map_coordinates
 
 from dvae.analysis.minima import local_minima
 from dvae.analysis.rotation import rotate, rotation_by_labels
@@ -51,11 +53,7 @@ def rate_about_center(
         Rate minus that of the latents as they are, in nats per sample. One draw of every q(z|y);
         log p(z) by linear interpolation, so good to a few hundredths of a nat.
     """
-    from scipy.interpolate import RegularGridInterpolator  # takes long: not for `dvae claims`
-
-    axis = trial["prior_axis"].values.astype(float)
-    density = np.maximum(trial["prior_density"].values.astype(float), 1e-30)
-    log_prob = RegularGridInterpolator((axis, axis), np.log(density), "linear", False, None)
+    log_prob = _log_density(trial)
     center = trial["prior_sample"].values.astype(float).mean(0)
     noise = np.random.default_rng(0).standard_normal(trial["latent_mean"].shape)
     z = trial["latent_mean"].values + trial["latent_scale"].values * noise - center
@@ -127,27 +125,50 @@ def prior_axes(looks: xr.Dataset) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``factors``, ``recipe``, ``prior``; ``divergence`` of the prior from its copy turned by 45
-        degrees (nats); ``told``, how much the mutual information changes with the angle (nats);
-        the booleans ``shaped`` (that is above FLAT), ``prior_on_axes`` (a shaped
-        prior has its axes within DIAGONAL_WIDTH of those of z) and ``latents_on_axes`` (the
-        latents are within as much of the factors).
+        degrees about 0, and ``own_divergence``, about its own mean (nats, by linear interpolation
+        of the stored log-density); ``told``, how much the mutual information changes with the
+        angle (nats); the booleans ``shaped`` (``own_divergence`` is above FLAT),
+        ``prior_on_axes`` (a shaped prior has its axes within DIAGONAL_WIDTH of those of z) and
+        ``latents_on_axes`` (the latents are within as much of the factors).
     """
     turn = looks["turn"].values
     inner = np.abs(turn) < DIAGONAL
     divergence = looks["prior_divergence"].values[:, turn == DIAGONAL].ravel()
     information = looks["prior_information"].values[:, inner]
     axis = turn[inner][information.argmin(1)]
-    shaped = divergence > FLAT
+    about_mean = np.array([_divergence_about_mean(looks.isel(trial=i)) for i in range(len(axis))])
+    shaped = about_mean > FLAT
     return pd.DataFrame(
         {key: looks[key].values.astype(str) for key in CONDITION}
         | {
             "divergence": divergence,
+            "own_divergence": about_mean,
             "told": np.ptp(information, axis=1),
             "shaped": shaped,
             "prior_on_axes": shaped & (np.abs(axis) <= DIAGONAL_WIDTH),
             "latents_on_axes": np.abs(looks["angle"].values) <= DIAGONAL_WIDTH,
         }
     )
+
+
+def _divergence_about_mean(trial: xr.Dataset) -> float:
+    """KL of a stored prior from its copy that is turned by DIAGONAL about its own mean, nats."""
+    log_prob, draws = _log_density(trial), trial["prior_sample"].values.astype(float)
+    mean = draws.mean(0)
+    turned = mean + rotate(draws - mean, DIAGONAL)
+    return float((log_prob(draws) - log_prob(turned)).mean())
+
+
+def _log_density(trial: xr.Dataset) -> Callable[[np.ndarray], np.ndarray]:
+    """Log-density of a stored prior at any points, by linear interpolation on its grid."""
+    axis = trial["prior_axis"].values.astype(float)
+    values = np.log(np.maximum(trial["prior_density"].values.astype(float), 1e-30))
+
+    def log_prob(z: Float[np.ndarray, "sample 2"]) -> Float[np.ndarray, " sample"]:
+        steps = (z - axis[0]) / (axis[1] - axis[0])
+        return map_coordinates(values, steps.T, order=1, mode="nearest")
+
+    return log_prob
 
 
 def distance_to_end(history: xr.Dataset) -> pd.DataFrame:
