@@ -315,6 +315,20 @@ def test_the_papers_network_decides_with_runs_of_the_same_seeds():
     assert found.verdict == "not reproduced"
 
 
+@pytest.mark.parametrize("row", ["L3", "P3"])
+def test_an_arm_that_a_row_does_not_ask_for_changes_nothing(row):
+    parted = {"phase 0.25": 50, "constant beta": 50}
+    results = dense(parted, parted) | {"paths": paths({}, {})}
+    before = decide(row, results)
+    half = results["dense_phases"].isel(trial=[-1]).assign_coords(phase=("trial", [0.5]))
+    half = half.assign_coords(arm=("trial", ["phase"]))
+    results["dense_phases"] = xr.concat([results["dense_phases"], half], "trial")
+    assert decide(row, results) == before
+    few = np.isin(results["dense_phases"]["seed"].values, np.arange(9))
+    results["dense_phases"] = results["dense_phases"].isel(trial=np.flatnonzero(few))
+    assert decide(row, results).ours.startswith("PodVAE:")  # nine runs decide nothing
+
+
 def test_a_whole_run_that_diverged_is_no_desirable_one():
     parted = {"phase 0.25": 50}
     results = paths(parted, parted)
