@@ -340,8 +340,7 @@ def test_command_line(own_file, tmp_path):
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("model", ["pod", "dense"])
-def test_a_run_goes_on_with_another_number_of_threads(tmp_path, monkeypatch, model):
+def test_a_run_goes_on_with_another_number_of_threads(tmp_path, monkeypatch):
     module = importlib.import_module("dvae.training.fitting")
     np.save(tmp_path / "data.npy", np.random.default_rng(0).normal(size=(60, 3, 33, 33)))
     identity, seen = module._identity, []

@@ -565,6 +565,11 @@ def _no_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(text in str(error).lower() for text in of_torch)
 
 
+def _command() -> str:
+    """The first word of the command line that is no option."""
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+
+
 def main() -> None:
     """Entry point: errors in one line, with a traceback only under ``--debug``."""
     usual, warnings.formatwarning = warnings.formatwarning, _format_warning
@@ -581,7 +586,7 @@ def main() -> None:
         message, code = str(error), 2
     except USAGE_ERROR as error:
         commands = [one.name or getattr(one.callback, "__name__", "") for one in COMMANDS]
-        page = " ".join(["dvae", *(name for name in sys.argv[1:2] if name in commands), "--help"])
+        page = " ".join(["dvae", *(name for name in [_command()] if name in commands), "--help"])
         message, code = f"{error.format_message().rstrip('.')}; see '{page}'", 2
     except (MemoryError, RuntimeError) as error:
         if not _no_memory(error) or "--debug" in sys.argv:
@@ -594,7 +599,7 @@ def main() -> None:
     finally:
         warnings.formatwarning = usual
     if code in (INTERRUPTED, TERMINATED):
-        goes_on = sys.argv[1:2] in (["train"], ["run"])
+        goes_on = _command() in ("train", "run")
         message = "interrupted; " + (
             "the same command goes on where it was" if goes_on else "nothing of it was stored"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -13,7 +14,7 @@ import xarray as xr
 
 from dvae.claims import CLAIMS, VERDICTS, Results, claims_table, decide, markdown
 from dvae.claims.frame import either, grade
-from dvae.errors import ResultError, UnknownNameError
+from dvae.errors import DataError, ResultError, UnknownNameError
 from dvae.results.store import Store
 from dvae.runner import run_experiment
 
@@ -153,3 +154,13 @@ def test_a_brief_table_has_the_first_sentence_of_a_long_finding():
     whole, brief = (markdown(table, "Claims.", "table-x", brief=b) for b in (False, True))
     assert "of all of them. More." in whole and whole.count("More.") == 60
     assert "of all of them. |" in brief and "More" not in brief
+
+
+def test_results_that_cannot_be_judged_leave_a_row_open(monkeypatch):
+    def without_runs(results):
+        raise DataError("there are no values")
+
+    claim = dataclasses.replace(CLAIMS["E9"], decide=without_runs)
+    monkeypatch.setitem(CLAIMS, "E9", claim)
+    found = decide("E9", {})
+    assert found.verdict == "undecided" and "cannot be judged: there are no values" in found.ours

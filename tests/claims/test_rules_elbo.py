@@ -140,3 +140,12 @@ def test_factorised_posterior(plain, coded, runs, verdict, tmp_path):
 @pytest.mark.parametrize("name", ["E1", "E2"])
 def test_a_sweep_without_the_weights_that_count_decides_nothing(name):
     assert decide(name, weights([(10.0, 9.0, 1, 0.01, 5.0)])).verdict == "not yet run"
+
+
+def test_weights_without_seeds_in_common_decide_nothing():
+    results = weights([(1.0, 17.0, 0, 0.01, 20.0), (2112.5, 17.0, 50, 0.01, 20.0)])
+    sweep = results["beta_sweep"]
+    seeds = sweep["seed"].values + 50 * (sweep["weight"].values > 1)
+    results["beta_sweep"] = sweep.assign(seed=("trial", seeds))
+    found = decide("E1", results)
+    assert found.verdict == "not yet run" and "0 seeds have runs with both weights" in found.ours

@@ -148,3 +148,10 @@ def test_the_relative_error_of_fields_with_missing_values_is_that_of_the_others(
         decoded = model.decoder(model.encoder(fields).mean).mean
     error, size = (decoded - fields)[:, units.seen], fields[:, units.seen]
     assert found == pytest.approx(float((error.pow(2).sum() / size.pow(2).sum()).sqrt()), rel=1e-5)
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int16, torch.uint8], ids=str)
+def test_units_of_fields_of_other_types(dtype):
+    fields = torch.arange(30 * 2 * 5 * 6).reshape(30, 2, 5, 6).remainder(97).to(dtype)
+    assert FieldUnits.from_fields(fields).seen.all()

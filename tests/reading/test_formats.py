@@ -602,3 +602,20 @@ def test_a_factor_whose_name_has_a_comma_keeps_the_names_of_the_others(tmp_path)
         tmp_path / "own.npy", channels="none", factors=str(tmp_path / "own.csv")
     )
     assert data.factor_names == ["width  m", "depth"]
+
+
+def test_a_line_in_the_authors_layout_has_no_coordinates(tmp_path):
+    values = np.random.default_rng(0).normal(size=(5, 7))
+    line = xr.Dataset({"p": (("sample", "x"), values)}, {"x": np.arange(7.0)})
+    line.to_netcdf(tmp_path / "line.nc", engine="scipy")
+    turned = FieldDataset.load(tmp_path / "line.nc", fields="p", orientation="reference")
+    assert turned.fields.shape == (5, 1, 1, 7)
+    assert turned.coordinates == [] and "axes" not in turned.metadata
+
+
+def test_one_array_with_two_axes_of_one_name_is_taken(tmp_path):
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["u"] = np.random.default_rng(0).normal(size=(5, 6, 6))
+        for axis, name in enumerate(("sample", "x", "x")):
+            file["u"].dims[axis].label = name
+    assert FieldDataset.load(tmp_path / "own.h5", fields="u").fields.shape == (5, 1, 6, 6)

@@ -70,7 +70,7 @@ FIGURES = (
     ),
     Counterpart(
         "fig. 4, points",
-        "Converged models for many weights of the rate",
+        "Models at the end of their training for many weights of the rate",
         ("fig-sweep-dense", "fig-rd-curve", "fig-sweep"),
         ("L4", "E12"),
     ),

@@ -341,8 +341,10 @@ def decide(name: str, results: Results | None = None) -> Finding:
         raise UnknownNameError(f"unknown claim {name!r}; choose one of {', '.join(CLAIMS)}")
     try:
         found = CLAIMS[name].decide(results or Results())
-    except (DataError, ResultError) as error:  # results that are missing, or of which none is left
+    except ResultError as error:
         return Finding(str(error), "not yet run")
+    except DataError as error:  # no run is left to judge: all diverged
+        return Finding(f"These results cannot be judged: {error}", "undecided")
     network = CLAIMS[name].network
     return found._replace(ours=f"{network}: {found.ours}") if network else found
 

@@ -23,6 +23,7 @@ from dvae.conventions import (
     ELBO_WEIGHT,
     FACTORISED,
     FEW,
+    LEAST_RUNS,
     NEAR_AXES,
     SIGNIFICANT,
 )
@@ -73,6 +74,8 @@ def _e1_elbo(results: Results) -> Finding:
     alike = abs(rates[0] - rates[1]) <= ABOUT * rates[1]
     first, second = good[0].align(good[1], join="inner")
     changed, common = int((first != second).sum()), len(first)
+    if common < LEAST_RUNS:
+        raise ResultError(f"only {common} seeds have runs with both weights")
     found = (
         f"The median rate is {rates[0]:.1f} nats with beta = {ELBO_WEIGHT:g}, where {shares[0]} "
         f"are disentangled, and {rates[1]:.1f} nats with beta = {CODE_WEIGHT:g}, to which the "

@@ -266,7 +266,7 @@ def late_rates(paths: xr.Dataset) -> Float[np.ndarray, "run entry"]:
 )
 def _l4_weights(results: Results) -> Finding:
     """DenseVAE on 33 x 33 nodes (recipe one-cycle, 600 steps whatever the weight) decides where it
-    has run in full, else PodVAE (recipe calibrated, converged). Two parts, on lines on which all is
+    has run in full, else PodVAE (recipe calibrated). Two parts, on lines on which all is
     interpolated as in eq. 26. A tenth or more of the models with a weight clearly below C / n, the
     linear limit for two latents that describe everything, are over-regularised; it fails if a tenth
     can be excluded (binomial, 5 %, as if the models of one seed were independent). No model of

@@ -29,7 +29,7 @@ from dvae.conventions import (
 )
 from dvae.errors import ResultError
 
-__all__ = ["converged_curve"]
+__all__ = ["curve_of_weights"]
 
 TEXT_WEIGHT = 1e-7  # per node: "typically around" this, section 4
 CODE_FIRST_WEIGHT = 1e-9  # per node, in the code of the authors
@@ -48,15 +48,15 @@ FACTORS_OF_E8 = ("standard-normal", "four-modes")
     network="PodVAE",
 )
 def _e5_curve(results: Results) -> Finding:
-    """Calibrated recipe with its whole first phase, against the curve of converged models with
-    other weights: after the first tenth of the training, where all are near its end without a rate,
-    most runs come within 2 % of the final loss per node of it while their rate is a tenth or more
-    away from its final value. How many stay so near from there on is printed beside it. (Changed
-    after the result was seen: at first the rule asked that the rate fall to its final value, and
-    that the path stay near the curve, which the paper does not say; and it counted the first tenth,
-    in which every untrained network is near the curve.)"""
+    """Calibrated recipe with its whole first phase, against the curve of models with other weights
+    at the end of their training: most runs come within 2 % of the final loss per node of it while
+    their rate is a tenth or more away from its final value, not counting the first tenth of the
+    training, in which every network is near the end of the curve that has no rate. How many stay so
+    near from there on is printed beside it. (Changed after the result was seen: at first the rule
+    asked that the rate fall to its final value, and that the path stay near the curve, which the
+    paper does not say; and it counted the first tenth.)"""
     paths = select_trials(results["paths"], arm="calibrated, phase 1")
-    points = converged_curve(results)
+    points = curve_of_weights(results)
     per_node, nodes = points["per_node"], float(points["total_nodes"].iloc[0])
     reach, stay = [], []
     for rate, distortion, loss in zip(
@@ -84,9 +84,9 @@ def _e5_curve(results: Results) -> Finding:
     return Finding(found, grade(sum(reach) > n / 2))
 
 
-def converged_curve(results: Results) -> pd.DataFrame:
-    """Converged models from the reconstruction phase: medians by weight, in the order of rates, and
-    of how many ``models``."""
+def curve_of_weights(results: Results) -> pd.DataFrame:
+    """Models at the end of their training, from the reconstruction phase: medians by weight, in the
+    order of rates, and of how many ``models``."""
     curve = select_trials(results["rate_distortion"], start="reconstruction")
     columns = ["rate", "distortion", "total_nodes"]
     models = pd.DataFrame({name: curve[name].values for name in columns})

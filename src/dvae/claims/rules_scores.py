@@ -16,7 +16,7 @@ from dvae.analysis import (
 )
 from dvae.claims.frame import Finding, Results, either, grade, rule_of, select_trials
 from dvae.claims.parts import Part, combine, equal_part, no_trend_part, power_text
-from dvae.claims.rules_phases import converged_curve
+from dvae.claims.rules_phases import curve_of_weights
 from dvae.claims.words import FACTORS, direction, p_text
 from dvae.conventions import FACTORISED, IDENTICAL, RISE, SIGNIFICANT
 from dvae.errors import ResultError
@@ -157,12 +157,12 @@ def _e11_total_correlation(results: Results) -> Finding:
     network="PodVAE",
 )
 def _e12_convex(results: Results) -> Finding:
-    """PodVAE, calibrated recipe, medians over seeds of converged models by weight: none lies more
-    than 0.05 nats per node above the convex hull of all; partly, if at least none lies so far above
-    one of a smaller rate. (At first the rule asked for the chord between neighbours; this was
-    changed to the hull after the result was seen, since between neighbours nothing can bend. The
-    verdict was the same.)"""
-    points = converged_curve(results)
+    """PodVAE, calibrated recipe, medians over seeds of models at the end of their training, by
+    weight: none lies more than 0.05 nats per node above the convex hull of all; partly, if at least
+    none lies so far above one of a smaller rate. (At first the rule asked for the chord between
+    neighbours; this was changed to the hull after the result was seen, since between neighbours
+    nothing can bend. The verdict was the same.)"""
+    points = curve_of_weights(results)
     rate, distortion = points["rate"].to_numpy(), points["per_node"].to_numpy()
     n = len(points)
     if n < 3:

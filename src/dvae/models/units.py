@@ -12,7 +12,7 @@ from torch.distributions import Independent, Normal
 from dvae.errors import DataError
 from dvae.models.dense import FieldDecoder
 from dvae.models.pod import PodDecoder
-from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder
+from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder, working_precision
 from dvae.physics.samples import Samples, in_batches
 
 __all__ = ["FieldUnits", "UnitsVAE"]
@@ -77,7 +77,7 @@ class FieldUnits(nn.Module):
         """
         total, low, high = torch.zeros(()), torch.tensor(math.inf), torch.tensor(-math.inf)
         for batch in in_batches(fields):
-            y, rounding = batch.double(), CONSTANT[batch.dtype]
+            y, rounding = batch.double(), CONSTANT[working_precision(batch.dtype)]
             total = total + y.sum(0)
             low, high = torch.minimum(low, y.amin(0)), torch.maximum(high, y.amax(0))
         shift = total / len(fields)

@@ -310,6 +310,8 @@ class FieldDataset:
             # the axis that is the rows of the file runs down there and up here
             steps = zip(reversed(coordinates), (1, -1), strict=False)  # none, or both
             coordinates = [replace(one, values=one.values[::step]) for one, step in steps]
+        elif turned:  # a line becomes one along x2, the rows of the file
+            names, coordinates = {k: v for k, v in names.items() if k != "axes"}, []
         metadata |= names
         own = {k: _tensor(v, exact) for k, v in chosen.arrays.items() if k in cls.names}
         stored = chosen.fields

@@ -225,9 +225,10 @@ def _own_fields(contents: Contents, keys: list[str], channels: ChannelAxis | Non
             f"{contents.path}: {listed(contents, keys)} have different shapes; "
             "only arrays of one shape become channels of the same fields."
         )
-    for array in arrays:
-        known = {name: i for i, name in enumerate(first.dims)}
-        if any(known.get(name, i) != i for i, name in enumerate(array.dims)):
+    known = {name: i for i, name in enumerate(first.dims)}
+    for array in arrays[1:]:
+        moved = any(known.get(name, i) != i for i, name in enumerate(array.dims))
+        if moved and array.dims != first.dims:
             raise DataError(
                 f"{contents.path}: the axes of {first.label} are ({', '.join(first.dims)}), those "
                 f"of {array.label} ({', '.join(array.dims)}); store them in one order to make them "
