@@ -162,5 +162,5 @@ def test_results_that_cannot_be_judged_leave_a_row_open(monkeypatch):
 
     claim = dataclasses.replace(CLAIMS["E9"], decide=without_runs)
     monkeypatch.setitem(CLAIMS, "E9", claim)
-    found = decide("E9", {})
+    found = decide("E9", Results())
     assert found.verdict == "undecided" and "cannot be judged: there are no values" in found.ours
