@@ -356,7 +356,7 @@ def test_a_run_goes_on_with_another_number_of_threads(tmp_path, monkeypatch):
             torch.set_num_threads(threads)
             with pytest.raises(KeyboardInterrupt):
                 train_file(
-                    tmp_path / "data.npy", tmp_path / f"{threads}", model=model, steps=1,
+                    tmp_path / "data.npy", tmp_path / f"{threads}", steps=1,
                     progress=False,
                 )  # fmt: skip
     finally:
