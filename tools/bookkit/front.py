@@ -106,7 +106,7 @@ def _noise(results: Results) -> str:
     sets = ("standard-normal", "four-modes")
     tried = " and ".join(_dense_share(results, "annealed-dense", factors) for factors in sets)
     return (
-        "**Lowering the noise slowly does.** If the decoder's noise is lowered slowly while the rate "
+        "**Lowering the noise slowly does.** If the decoder's noise falls slowly while the rate "
         "has its full weight, PodVAEs find the axes without labels and without a learned prior: "
         f"{_share(results, 'standard-normal', 'annealed')} of standard normal factors, "
         f"{_share(results, 'four-modes', 'annealed')} of four modes. DenseVAE on standardised "
