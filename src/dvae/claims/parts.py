@@ -9,7 +9,7 @@ they could.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -93,12 +93,7 @@ def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int
     def apart(k: int) -> bool:
         return fisher([[k, runs - k], [opposite, paper_runs - opposite]], side) < SIGNIFICANT
 
-    share = paper / paper_runs
-    power = sum(
-        math.comb(runs, k) * share**k * (1 - share) ** (runs - k)
-        for k in range(runs + 1)
-        if apart(k)
-    )
+    power = _probability(apart, runs, paper / paper_runs)
     if fisher([[count, runs - count], [paper, paper_runs - paper]]) < SIGNIFICANT:
         return Part("fails", power)
     return Part("holds" if apart(count) else "undecided", power)
@@ -115,12 +110,7 @@ def exceeds_part(count: int, runs: int, other: int, other_runs: int, clear: floa
     def exceeds(k: int) -> bool:
         return fisher([[k, runs - k], [other, other_runs - other]], "greater") < SIGNIFICANT
 
-    share = min(other / other_runs + clear, 1.0)
-    power = sum(
-        math.comb(runs, k) * share**k * (1 - share) ** (runs - k)
-        for k in range(runs + 1)
-        if exceeds(k)
-    )
+    power = _probability(exceeds, runs, min(other / other_runs + clear, 1.0))
     if exceeds(count):
         return Part("holds", power)
     excluded = compare_proportions(count, runs, other, other_runs).high < clear
@@ -138,11 +128,7 @@ def never_part(count: int, runs: int, paper_runs: int, chance: float) -> Part:
     def other_than_none(k: int) -> bool:
         return fisher([[k, runs - k], [0, paper_runs]]) < SIGNIFICANT
 
-    power = sum(
-        math.comb(runs, k) * chance**k * (1 - chance) ** (runs - k)
-        for k in range(runs + 1)
-        if other_than_none(k)
-    )
+    power = _probability(other_than_none, runs, chance)
     if other_than_none(count):
         return Part("fails", power)
     rare = float(bdtr(count, runs, chance)) < SIGNIFICANT
@@ -186,11 +172,7 @@ def many_part(count: int, runs: int, share: float) -> Part:
     def too_few(k: int) -> bool:
         return float(bdtr(k, runs, share)) < SIGNIFICANT
 
-    power = sum(
-        math.comb(runs, k) * (share / 2) ** k * (1 - share / 2) ** (runs - k)
-        for k in range(runs + 1)
-        if too_few(k)
-    )
+    power = _probability(too_few, runs, share / 2)
     if count >= share * runs:
         return Part("holds", power)
     return Part("fails" if too_few(count) else "undecided", power)
@@ -220,6 +202,15 @@ def no_trend_part(x: Sample, y: Sample) -> Part:
     if kendall_trend(x, y).p_value < SIGNIFICANT:
         return Part("fails", power)
     return Part("holds" if power >= ENOUGH_POWER else "undecided", power)
+
+
+def _probability(found: Callable[[int], bool], runs: int, share: float) -> float:
+    """Probability of the counts for which ``found`` is true, if each run has this share."""
+    return sum(
+        math.comb(runs, k) * share**k * (1 - share) ** (runs - k)
+        for k in range(runs + 1)
+        if found(k)
+    )
 
 
 def _told(found: bool, power: float) -> Outcome:
