@@ -18,6 +18,7 @@ from dvae.analysis.rotation import (
     rotation_angles,
     rotation_by_labels,
     rotation_matrix,
+    total_correlation_of_density,
     turned_correlation,
 )
 from dvae.errors import DataError
@@ -187,6 +188,32 @@ def test_total_correlation_of_turned_modes():
     assert turned_correlation(narrow, 45, limit=2.0) == pytest.approx(expected, abs=1e-6)
     with pytest.raises(DataError, match="holds"):
         turned_correlation(narrow, 0, limit=1.0)
+
+
+def test_total_correlation_on_a_grid_is_that_of_a_table():
+    # two coins: independent, the same, and a density that is not normalised
+    assert total_correlation_of_density(np.full((2, 3), 7.0)) == pytest.approx(0, abs=1e-15)
+    assert total_correlation_of_density(5 * np.eye(2)) == pytest.approx(np.log(2))
+    table = np.array([[0.4, 0.1], [0.2, 0.3]])
+    entropies = [stats.entropy(p) for p in (table.sum(0), table.sum(1), table.ravel())]
+    assert total_correlation_of_density(table) == pytest.approx(
+        entropies[0] + entropies[1] - entropies[2]
+    )
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize(
+    ("density", "message"),
+    [
+        (np.ones(3), "density must be"),
+        (np.array([[1.0, -1.0]]), "density must be"),
+        (np.array([[np.nan, 1.0]]), "density must be"),
+        (np.zeros((2, 2)), "0 at every node"),
+    ],
+)
+def test_total_correlation_of_no_density_is_refused(density, message):
+    with pytest.raises(DataError, match=message):
+        total_correlation_of_density(density)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

@@ -7,6 +7,8 @@ import pytest
 import xarray as xr
 from given import decide
 
+from dvae.analysis.rotation import rotate
+
 
 def shifted(prior_shift: float, posterior_shift: float) -> xr.Dataset:
     """Models whose prior and posterior are N(shift, 0.5 I); factors are N([1, 1], 0.5 I)."""
@@ -47,22 +49,27 @@ def test_matching_priors(shifts, verdict):
 
 @pytest.mark.parametrize(
     ("spread", "axis", "verdict"),
-    [(2.0, 0.0, "reproduced"), (2.0, 30.0, "partly"), (1.0, 0.0, "not reproduced")],
+    [
+        (2.0, 0.0, "reproduced"),
+        (2.0, 9.0, "reproduced"),
+        (2.0, 30.0, "partly"),
+        (2.0, 45.0, "partly"),
+        (1.0, 0.0, "not reproduced"),
+    ],
 )
 def test_aligned_priors(spread, axis, verdict):
-    """Normal priors about (1, 1), one of whose two standard deviations is ``spread``."""
+    """Normal priors about (1, 1), turned, one of whose two standard deviations is ``spread``."""
     turn = np.arange(-90.0, 90.1, 7.5)
     grid = np.linspace(-9, 9, 91)
-    x, y = np.meshgrid(grid - 1, grid - 1, indexing="ij")
-    density = np.exp(-0.5 * ((x / spread) ** 2 + y**2))
-    draws = 1 + np.random.default_rng(0).standard_normal((500, 2)) * [spread, 1.0]
+    nodes = np.stack(np.meshgrid(grid - 1, grid - 1, indexing="ij"), -1).reshape(-1, 2)
+    density = np.exp(-0.5 * ((rotate(nodes, -axis) / [spread, 1]) ** 2).sum(1)).reshape(91, 91)
+    draws = 1 + rotate(np.random.default_rng(0).standard_normal((500, 2)) * [spread, 1.0], axis)
     models = xr.Dataset(
         {
             "prior_divergence": (("trial", "turn"), np.ones((4, len(turn)))),
             "prior_axis": (("trial", "grid"), np.tile(grid, (4, 1))),
             "prior_density": (("trial", "grid", "grid2"), np.tile(density, (4, 1, 1))),
             "prior_sample": (("trial", "draw", "latent"), np.tile(draws, (4, 1, 1))),
-            "prior_information": (("trial", "turn"), np.tile(abs(turn - axis), (4, 1))),
             "angle": ("trial", np.zeros(4)),
         },
         {

@@ -13,6 +13,7 @@ from dvae.models import dense as dense_module
 from dvae.models.priors import GaussianPrior
 from dvae.models.vae import DecoderVariance, encoding_distribution
 from dvae.training import fit
+from dvae.training.ensemble import initialise
 
 
 def fields_of(n_samples=24, channels=3, n=17, dtype=torch.float64):
@@ -299,6 +300,17 @@ def test_a_variance_network_starts_from_the_model_without():
     added = ours.keys() - theirs.keys()
     assert added and all(name.startswith("decoder.variance_network.") for name in added)
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_members_with_a_variance_network_start_as_those_without():
+    templates = with_and_without_variance_network()
+    other, plain = (initialise(template, 5) for template in templates)
+    y, noise = fields_of(), torch.randn(24, 2).double()
+    ours, theirs = (m.loss_terms(m.features(y), noise) for m in (other, plain))
+    assert torch.equal(ours.rate, theirs.rate)
+    assert torch.equal(ours.distortion, theirs.distortion)
+    drawn = initialise(templates[0], 5, "xavier")  # other weights, since more were drawn before
+    assert not drawn.decoder.variance_shift(noise).any()
 
 
 def test_a_variance_network_gives_every_sample_its_own_likelihood():

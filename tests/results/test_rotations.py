@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from dvae.analysis.rotation import rotate
 from dvae.results.rotations import (
     distance_to_end,
     prior_axes,
@@ -79,44 +80,59 @@ def test_minima_of_known_curves():
     assert found[["factors", "recipe", "prior"]].drop_duplicates().shape == (1, 3)
 
 
-def test_axes_of_a_prior_are_where_its_information_is_lowest():
-    information = [np.abs(TURN - center) for center in (0, 30, 7.5)]
-    divergence = np.outer([0.5, 0.5, 0.01], TURN == 45)
-    found = prior_axes(
-        stored(prior_information=information, prior_divergence=divergence, angle=[3, -44, 40])
+def looks_with(priors, **variables):
+    """Trials whose priors are normals: mean, two standard deviations, and degrees of their turn."""
+    axis = np.linspace(-12, 12, 161)
+    nodes = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+    noise = np.random.default_rng(0).standard_normal((4000, 2))
+    densities, draws = [], []
+    for mean, spread, angle in priors:
+        own = rotate(nodes - mean, -angle) / spread
+        density = np.exp(-0.5 * (own**2).sum(1)) / (2 * np.pi * np.prod(spread))
+        densities.append(density.reshape(161, 161))
+        draws.append(mean + rotate(noise * spread, angle))
+    looks = stored(**variables).drop_vars(["prior_sample", "prior_axis", "prior_density"])
+    return looks.assign(
+        prior_axis=(("trial", "grid"), np.tile(axis, (len(priors), 1))),
+        prior_density=(("trial", "grid", "grid2"), densities),
+        prior_sample=(("trial", "draw", "latent"), draws),
     )
-    assert found["divergence"].tolist() == [0.5, 0.5, 0.01]
-    assert found["told"].tolist() == pytest.approx(
-        [np.ptp(np.abs(TURN[np.abs(TURN) < 45] - center)) for center in (0, 30, 7.5)]
-    )
-    # the stored priors are round about their means, which are not 0
-    assert np.abs(found["own_divergence"]).max() < 0.01
-    assert not found["shaped"].any() and not found["prior_on_axes"].any()
-    assert found["latents_on_axes"].tolist() == [True, False, False]
 
 
-def test_a_prior_that_is_not_round_about_its_mean_has_a_shape():
-    looks = stored(
-        prior_information=[np.abs(TURN)], prior_divergence=np.zeros((1, len(TURN))), angle=[0.0]
-    )
-    # a normal with standard deviations 1.5 and 0.75 about (0.5, -0.3)
+def test_axes_of_normal_priors_are_found():
     mean, spread = np.array([0.5, -0.3]), np.array([1.5, 0.75])
-    axis = np.linspace(-8, 8, 161)
-    x, y = np.meshgrid(axis, axis, indexing="ij")
-    density = np.exp(-0.5 * (((x - mean[0]) / spread[0]) ** 2 + ((y - mean[1]) / spread[1]) ** 2))
-    draws = mean + spread * np.random.default_rng(0).standard_normal((4000, 2))
-    looks = looks.drop_vars(["prior_sample", "prior_axis", "prior_density"]).assign(
-        prior_axis=(("trial", "grid"), axis[None]),
-        prior_density=(("trial", "grid", "grid2"), density[None]),
-        prior_sample=(("trial", "draw", "latent"), draws[None]),
+    divergence = np.outer([0.5, 0.4, 0.3, 0.2], TURN == 45)
+    found = prior_axes(
+        looks_with(
+            [(mean, spread, 0), (mean, spread, 30), (mean, spread, -9), (mean, [1.0, 1.0], 0)],
+            prior_divergence=divergence,
+            angle=[3, -44, 40, 0],
+        )
     )
-    found = prior_axes(looks)
+    assert found["divergence"].tolist() == [0.5, 0.4, 0.3, 0.2]
+    assert found["axis"].tolist()[:3] == [0, 30, -9]
     # KL of N(0, diag(a, b)) from itself turned by 45 degrees: (a + b)^2 / (4 a b) - 1
     a, b = spread**2
-    assert found["own_divergence"].tolist() == pytest.approx(
-        [(a + b) ** 2 / (4 * a * b) - 1], rel=0.1
+    shape = (a + b) ** 2 / (4 * a * b) - 1
+    assert found["own_divergence"].tolist() == pytest.approx([shape] * 3 + [0], rel=0.1, abs=0.01)
+    # turned to 45 degrees the coordinates have the correlation (a - b) / (a + b)
+    told = -0.5 * np.log1p(-(((a - b) / (a + b)) ** 2))
+    assert found["told"].tolist() == pytest.approx([told] * 3 + [0], rel=0.02, abs=1e-3)
+    assert found["shaped"].tolist() == [True, True, True, False]
+    assert found["prior_on_axes"].tolist() == [True, False, True, False]
+    assert found["latents_on_axes"].tolist() == [True, False, False, True]
+
+
+def test_a_prior_whose_grid_does_not_hold_its_turns_keeps_its_axes():
+    """Nothing is known of the density beyond the stored grid; it counts as 0 there."""
+    looks = looks_with(
+        [(np.zeros(2), np.array([2.5, 0.5]), 12)],
+        prior_divergence=np.zeros((1, len(TURN))),
+        angle=[0.0],
     )
-    assert found["shaped"].all() and found["prior_on_axes"].all()
+    inner = np.abs(looks["prior_axis"].values[0]) < 6
+    cut = looks.isel(grid=inner, grid2=inner)
+    assert prior_axes(cut)["axis"].tolist() == [12]
 
 
 def test_distance_to_the_final_angle_counts_modulo_90():

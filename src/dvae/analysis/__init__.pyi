@@ -50,6 +50,7 @@ from .rotation import rotation_angle as rotation_angle
 from .rotation import rotation_angles as rotation_angles
 from .rotation import rotation_by_labels as rotation_by_labels
 from .rotation import rotation_matrix as rotation_matrix
+from .rotation import total_correlation_of_density as total_correlation_of_density
 from .rotation import turned_correlation as turned_correlation
 from .scores import are_disentangled as are_disentangled
 from .scores import ceiling as ceiling

@@ -31,6 +31,7 @@ __all__ = [
     "rotation_angles",
     "rotation_by_labels",
     "rotation_matrix",
+    "total_correlation_of_density",
     "turned_correlation",
 ]
 
@@ -136,8 +137,42 @@ def turned_correlation(
     mass = density.sum() * step**2
     if not mass > 0.999:
         raise DataError(f"the square of half side {limit:g} holds {mass:.3g} of the probability")
-    first, second = density.sum(1) * step, density.sum(0) * step
-    return float(rel_entr(density, np.outer(first, second)).sum() * step**2)
+    return total_correlation_of_density(density)
+
+
+def total_correlation_of_density(density: Float[np.ndarray, "first second"]) -> float:
+    r"""Total correlation of two variables whose joint density is known on a grid, in nats.
+
+    .. math:: KL\Big[p(z_1, z_2) \,\Big\|\, p(z_1)\, p(z_2)\Big]
+
+    with sums over the nodes as integrals; their mutual information.
+
+    Parameters
+    ----------
+    density : array of shape (a, b)
+        Proportional to p(z_1, z_2) on nodes at equal distances along each axis.
+
+    Returns
+    -------
+    float
+        Total correlation in nats, 0 for independent variables.
+
+    Raises
+    ------
+    DataError
+        If the density is not an array of two axes, of finite numbers that are not negative, or
+        is 0 everywhere.
+    """
+    density = np.asarray(density, dtype=float)
+    if density.ndim != 2 or not np.isfinite(density).all() or (density < 0).any():
+        raise DataError(
+            "density must be a (node, node) array of finite numbers that are not negative"
+        )
+    mass = density.sum()
+    if not mass > 0:
+        raise DataError("density is 0 at every node; the grid does not reach the variables")
+    share = density / mass
+    return float(rel_entr(share, np.outer(share.sum(1), share.sum(0))).sum())
 
 
 def rotated_encoding(

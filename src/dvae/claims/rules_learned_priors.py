@@ -71,11 +71,14 @@ def _e13_matching(results: Results) -> Finding:
 def _e14_aligned(results: Results) -> Finding:
     """PodVAE, recipes in the order of row M5, four modes, two parts: a half or more of the learned
     priors differ by more than 0.05 nats from themselves turned by 45 degrees about their mean; and
-    of these a half or more have their own axes, where the mutual information of their coordinates
-    is lowest, within 10 degrees of those of z. (The table of the calibrated and annealed models in
+    of these a half or more have their own axes, where the total correlation of their coordinates is
+    lowest, within 10 degrees of those of z. (The table of the calibrated and annealed models in
     the chapter was known when this was written; those of the published recipe were not. Changed
-    after the result was seen, with the same verdict: at first priors were turned about 0, which a
-    round prior with a mean is changed by too.)"""
+    twice after the result was seen. At first priors were turned about 0, which a round prior with
+    a mean is changed by too; the verdict stayed the same. Then the total correlation was estimated
+    from 1024 draws of the prior, 7.5 degrees apart, which missed the known axes of some factorised
+    mixtures; it is now integrated from the prior's density, 3 degrees apart, and the row, which
+    was "partly", is decided by fewer aligned priors.)"""
     found: dict[str, Finding] = {}
     for recipe, models in hp_models(results["priors"], "four-modes").items():
         axes = prior_axes(models)
@@ -84,12 +87,12 @@ def _e14_aligned(results: Results) -> Finding:
             f"{shaped} of {n} change so, and {aligned} of these {shaped} are aligned."
             if found
             else f"of {n} priors learned on the four modes {shaped} change when they are turned by "
-            f"45 degrees about their mean, and {aligned} of these {shaped} have their own axes "
+            f"45 degrees about their mean, and the own axes of {aligned} of these {shaped} lie "
             f"within {DIAGONAL_WIDTH:.0f} degrees of those of the latent space."
         )
         if shaped:
             told = axes.loc[axes["shaped"], "told"].median()
-            text += f" Their axes are told by a mutual information that changes by {told:.2g} nats"
+            text += f" Their axes are told by a total correlation that changes by {told:.2g} nats"
             text += " with the angle, in the median."
         often = 2 * aligned >= shaped > 0
         found[f"PodVAE, recipe `{recipe}`"] = Finding(text, grade(2 * shaped >= n, often))

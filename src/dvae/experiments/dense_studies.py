@@ -185,7 +185,7 @@ def _variance_groups(profile: str) -> list[Group]:
 VARIANCE_NETWORK = Experiment(
     "variance_network",
     "DenseVAE: a decoder variance that depends on z, weight of the rate from the start (section 4)",
-    1,
+    2,
     _variance_groups,
     _phase_compute,
 )

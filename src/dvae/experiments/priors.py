@@ -113,8 +113,6 @@ def _gaussian_rate(mean: np.ndarray, log_variance: np.ndarray, angle: float) -> 
 
 def _look(model: VAE, mean: np.ndarray, scale: np.ndarray, theta: np.ndarray, shape: bool):
     """Everything about one trained model whose latents on the test data are given."""
-    from sklearn.feature_selection import mutual_info_regression  # takes long
-
     log_variance = 2 * np.log(scale)
     log_prob = _log_prob(model)
     sample = _draw(model)
@@ -125,10 +123,6 @@ def _look(model: VAE, mean: np.ndarray, scale: np.ndarray, theta: np.ndarray, sh
     with torch.no_grad():
         turned = [log_prob(torch.from_numpy(rotate(sample, a)).float()).mean() for a in ANGLES]
         divergence = float(log_prob(sample).mean()) - np.array([float(t) for t in turned])
-    information = [
-        mutual_info_regression(x[:, :1], x[:, 1], random_state=0)[0]
-        for x in (rotate(sample, angle) for angle in ANGLES)
-    ]
     shape_scores = [shape_score(z, theta) if shape else np.nan for z in rotated]
     data = {
         "bound_gap": ((), gap),
@@ -144,7 +138,6 @@ def _look(model: VAE, mean: np.ndarray, scale: np.ndarray, theta: np.ndarray, sh
         "curve_disentanglement": (("turn",), [disentanglement_score(z, theta) for z in rotated]),
         "curve_shape": (("turn",), shape_scores),
         "prior_divergence": (("turn",), divergence),
-        "prior_information": (("turn",), information),
     }
     return xr.Dataset(data, coords={"turn": ANGLES})
 

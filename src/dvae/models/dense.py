@@ -219,7 +219,8 @@ class DenseDecoder(FieldDecoder):
 
     With ``variance_network`` a second network of the same kind, with one channel, adds to the
     log-variance of every node: Var[y(x)|z] = v(x) exp(s(x, z)), as section 4.2 considers. Its
-    last convolution starts at 0, so that training starts from the model without it.
+    last convolution starts at 0, however the model is initialised, so that training starts from
+    the model without it.
     """
 
     def __init__(
@@ -230,9 +231,7 @@ class DenseDecoder(FieldDecoder):
         super().__init__(_mirror(channels, *arguments), standardisation)
         self.variance_network = None
         if variance_network:
-            self.variance_network = _mirror(1, *arguments)
-            for parameter in self.variance_network[-1].parameters():
-                nn.init.zeros_(parameter)
+            self.variance_network = _mirror(1, *arguments, last=_ZeroConvolution)
 
     def forward(self, z):
         mean = self.standardisation.inverse(self.mean(z))
@@ -246,7 +245,18 @@ class DenseDecoder(FieldDecoder):
         return None if self.variance_network is None else self.variance_network(z)[:, 0]
 
 
-def _mirror(channels, n_latents, blocks, growth, shape, sizes) -> nn.Sequential:
+class _ZeroConvolution(nn.Conv2d):
+    """A convolution whose weights start at 0."""
+
+    starts_at_zero = True
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+
+
+def _mirror(
+    channels, n_latents, blocks, growth, shape, sizes, last: type[nn.Conv2d] = nn.Conv2d
+) -> nn.Sequential:
     """n numbers to fields: two linears, dense blocks with transitions up."""
     features, flat = shape[0], math.prod(shape)
     layers: list[nn.Module] = [
@@ -262,7 +272,7 @@ def _mirror(channels, n_latents, blocks, growth, shape, sizes) -> nn.Sequential:
         if i < len(blocks) - 1:
             layers.append(_up(features, features, 3, grow_by_one=sizes[-2 - i] % 2 == 0))
     layers.append(_up(features, channels, 4, grow_by_one=True))
-    return nn.Sequential(*layers, nn.Conv2d(channels, channels, 5, padding=2, bias=False))
+    return nn.Sequential(*layers, last(channels, channels, 5, padding=2, bias=False))
 
 
 class DenseVAE(VAE):

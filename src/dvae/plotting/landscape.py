@@ -48,14 +48,14 @@ def plot_rd_plane(
     distortion_cut: float | None = None,
     figure: FigureBase | None = None,
 ) -> FigureBase:
-    """Training paths and converged models in the rate-distortion plane (fig. 4).
+    """Training paths and trained models in the rate-distortion plane (fig. 4).
 
     Everywhere, column 0 is the rate and column 1 the distortion, in nats per sample.
 
     Parameters
     ----------
     paths : name -> (step, 2), training paths, coloured by step.
-    points : (point, 2), converged models.
+    points : (point, 2), trained models.
     beta : (point,), positive, their beta (eq. 5), as colour.
     curve : (knot, 2), the RD curve, drawn in the given order.
     n_nodes : nodes along a side; adds the distortion in the paper's units.
@@ -119,7 +119,7 @@ def _draw_paths(figure: FigureBase, ax: Axes, paths: Mapping[str, Any], record_e
 
 
 def _draw_points(figure: FigureBase, ax: Axes, points: Any, beta: Any) -> None:
-    """Converged models, coloured by beta if it is given."""
+    """Trained models, coloured by beta if it is given."""
     sizes: dict[str, int] = {}
     rate, distortion = as_array(points, "points", "point 2", sizes).T
     style: dict[str, Any] = {"color": COLOURS[0]}
@@ -129,7 +129,7 @@ def _draw_points(figure: FigureBase, ax: Axes, points: Any, beta: Any) -> None:
             raise DataError("beta is drawn on a logarithmic scale and must be positive")
         style = {"c": beta, "norm": LogNorm(beta.min(), beta.max()), "cmap": POSITIVE}
     dots = ax.scatter(distortion, rate, s=28, ec="black", lw=0.5, zorder=3, **style)
-    dots.set_label("converged model")
+    dots.set_label("trained model")
     if beta is not None:
         figure.colorbar(dots, ax=ax, label=BETA)
 

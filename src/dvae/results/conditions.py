@@ -139,7 +139,7 @@ def run_table(result: xr.Dataset, theta: Factors) -> pd.DataFrame:
     frame.loc[frame["diverged"], ["s_d", "angle"]] = np.nan
     frame["disentangled"] &= ~frame["diverged"]
     frame["ceiling"] = frame["factors"].map({name: ceiling(t) for name, t in theta.items()})
-    frame["over_regularised"] = frame["rate"] < OVER_REGULARISED
+    frame["over_regularised"] = (frame["rate"] < OVER_REGULARISED) & ~frame["diverged"]
     frame.attrs = dict(result.attrs)
     return frame
 

@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from dvae.analysis.minima import local_minima
-from dvae.analysis.rotation import rotate, rotation_by_labels
+from dvae.analysis.rotation import rotate, rotation_by_labels, total_correlation_of_density
 from dvae.analysis.scores import are_disentangled
 from dvae.conventions import DIAGONAL, DIAGONAL_WIDTH, FLAT
 
@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 CONDITION = ["factors", "recipe", "prior"]
+TURN = 3.0  # degrees between two angles at which a prior's own axes are looked for
+QUADRATURE = 81  # nodes per axis of the integrals for that
 
 
 def rate_about_center(
@@ -112,8 +114,8 @@ def has_diagonal_minimum(trial: xr.Dataset) -> bool:
 def prior_axes(looks: xr.Dataset) -> pd.DataFrame:
     """Axes of every stored prior and of the latents under it.
 
-    Coordinates of a factorised prior are independent: the prior's own axes are where the mutual
-    information of its two coordinates is lowest.
+    Coordinates of a factorised prior are independent: the prior's own axes are where the total
+    correlation of its two coordinates is lowest, as its stored density turns by steps of TURN.
 
     Parameters
     ----------
@@ -125,29 +127,50 @@ def prior_axes(looks: xr.Dataset) -> pd.DataFrame:
     pandas.DataFrame
         ``factors``, ``recipe``, ``prior``; ``divergence`` of the prior from its copy turned by 45
         degrees about 0, and ``own_divergence``, about its own mean (nats, by linear interpolation
-        of the stored log-density); ``told``, how much the mutual information changes with the
-        angle (nats); the booleans ``shaped`` (``own_divergence`` is above FLAT),
-        ``prior_on_axes`` (a shaped prior has its axes within DIAGONAL_WIDTH of those of z) and
-        ``latents_on_axes`` (the latents are within as much of the factors).
+        of the stored log-density); ``axis``, the prior's own (degrees from those of z), and
+        ``told``, how much the total correlation changes with the angle (nats); the booleans
+        ``shaped`` (``own_divergence`` is above FLAT), ``prior_on_axes`` (a shaped prior has its
+        axes within DIAGONAL_WIDTH of those of z) and ``latents_on_axes`` (the latents are within
+        as much of the factors).
     """
-    turn = looks["turn"].values
-    inner = np.abs(turn) < DIAGONAL
-    divergence = looks["prior_divergence"].values[:, turn == DIAGONAL].ravel()
-    information = looks["prior_information"].values[:, inner]
-    axis = turn[inner][information.argmin(1)]
-    about_mean = np.array([_divergence_about_mean(looks.isel(trial=i)) for i in range(len(axis))])
+    trials = [looks.isel(trial=index) for index in range(looks.sizes["trial"])]
+    about_mean = np.array([_divergence_about_mean(trial) for trial in trials])
     shaped = about_mean > FLAT
+    angles = np.arange(-DIAGONAL, DIAGONAL, TURN)
+    correlation = np.array([_correlations(trial, angles) for trial in trials])
+    axis = 0.0 - angles[correlation.argmin(1)]  # it is turned back there
     return pd.DataFrame(
         {key: looks[key].values.astype(str) for key in CONDITION}
         | {
-            "divergence": divergence,
+            "divergence": looks["prior_divergence"].sel(turn=DIAGONAL).values,
             "own_divergence": about_mean,
-            "told": np.ptp(information, axis=1),
+            "axis": axis,
+            "told": np.ptp(correlation, axis=1),
             "shaped": shaped,
             "prior_on_axes": shaped & (np.abs(axis) <= DIAGONAL_WIDTH),
             "latents_on_axes": np.abs(looks["angle"].values) <= DIAGONAL_WIDTH,
         }
     )
+
+
+def _correlations(
+    trial: xr.Dataset, angles: Float[np.ndarray, " angle"]
+) -> Float[np.ndarray, " angle"]:
+    """Total correlation of the coordinates of a stored prior, turned by each angle, nats."""
+    log_prob, draws = _log_density(trial), trial["prior_sample"].values.astype(float)
+    low, high = trial["prior_axis"].values[[0, -1]].astype(float)
+    mean = draws.mean(0)
+    axis = 1.1 * np.linalg.norm(draws - mean, axis=1).max() * np.linspace(-1, 1, QUADRATURE)
+    nodes = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
+
+    def turned(angle: float) -> Float[np.ndarray, "node node"]:
+        z = mean + rotate(nodes, -angle)
+        stored = ((low <= z) & (z <= high)).all(1)
+        density = np.zeros(len(z))
+        density[stored] = np.exp(log_prob(z[stored]))
+        return density.reshape(QUADRATURE, QUADRATURE)
+
+    return np.array([total_correlation_of_density(turned(angle)) for angle in angles])
 
 
 def _divergence_about_mean(trial: xr.Dataset) -> float:

@@ -73,7 +73,8 @@ def initialise(template: VAE, seed: int, scheme: Literal["default", "xavier"] = 
     seed : int
         Seed of the draw; the same on every device.
     scheme : {"default", "xavier"}
-        torch's defaults, or Glorot's uniform initialisation of all weights (section 4.2).
+        torch's defaults, or Glorot's uniform initialisation of all weights (section 4.2); what
+        ``starts_at_zero`` does so in either.
     """
     model = copy.deepcopy(template)
     with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
@@ -84,7 +85,8 @@ def initialise(template: VAE, seed: int, scheme: Literal["default", "xavier"] = 
                 reset()
         if scheme == "xavier":
             for module in model.modules():
-                if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                drawn = isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+                if drawn and not getattr(module, "starts_at_zero", False):
                     nn.init.xavier_uniform_(module.weight)
     return model
 
