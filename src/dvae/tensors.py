@@ -76,6 +76,8 @@ def read_tensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[str, 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ResultError(f"{path} cannot be read as a safetensors file: {error}") from error
-    if metadata.pop("digest", None) != tensors_digest(tensors, metadata):
+    if "digest" not in metadata:
+        raise ResultError(f"{path} has no checksum: it was not written by dvae")
+    if metadata.pop("digest") != tensors_digest(tensors, metadata):
         raise ResultError(f"{path} is damaged: its checksum does not match")
     return tensors, metadata

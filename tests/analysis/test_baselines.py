@@ -47,6 +47,18 @@ def test_channels_are_brought_to_one_scale(uniform):
     assert_allclose(np.abs(same), np.abs(baselines.pca_latents(fields, fields, 2)[0]), atol=1e-6)
 
 
+def test_a_channel_that_does_not_vary_changes_nothing(uniform):
+    """Its rounding errors are not brought to unit variance."""
+    train, test = (fields_of(theta) for theta in uniform)
+    ramp = np.linspace(0.1, 300.0, 30).reshape(1, 1, 5, 6) / 3
+    with_ramp = [
+        np.concatenate([y, np.broadcast_to(ramp, (len(y), 1, 5, 6))], 1) for y in (train, test)
+    ]
+    ours, plain = baselines.pca_latents(*with_ramp, 2), baselines.pca_latents(train, test, 2)
+    for z, expected in zip(ours, plain, strict=True):
+        assert_allclose(np.abs(z), np.abs(expected), atol=1e-6)
+
+
 def test_ica_unmixes_factors_that_pca_leaves_mixed(uniform):
     train, test = (t / [3.0, 1.0] for t in uniform)  # equal variances: PCA has no preferred axes
     turn = np.array([[0.8, -0.6], [0.6, 0.8]])

@@ -78,6 +78,26 @@ def test_the_posterior_of_a_linear_decoder_is_the_normal_one():
         grid_posterior(nodes @ matrix.T, measured, -covariance, -0.5 * (nodes**2).sum(1))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"covariance": np.array([[1.0, 5.0], [0.0, 1.0]])}, "not symmetric"),
+        ({"covariance": np.array([[1.0, 5.0], [5.0, 1.0]])}, "positive definite"),
+        ({"covariance": np.full((2, 2), np.nan)}, "finite"),
+        ({"measured": np.array([[0.0, np.nan]])}, "finite"),
+    ],
+)
+def test_a_posterior_of_impossible_measurements_is_refused(changes, message):
+    arguments = {
+        "predicted": np.zeros((3, 2)),
+        "measured": np.zeros((1, 2)),
+        "covariance": np.eye(2),
+        "log_prior": np.zeros(3),
+    }
+    with pytest.raises(DataError, match=message):
+        grid_posterior(**arguments | changes)
+
+
 def test_calibrated_intervals_hold_what_they_promise_where_plain_ones_do_not():
     rng = np.random.default_rng(4)
     levels = np.array([0.5, 0.8, 0.9])

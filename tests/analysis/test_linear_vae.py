@@ -64,6 +64,11 @@ def test_limits_of_the_linear_theory():
     assert limits[2] <= m / 2
     with pytest.raises(DataError, match="decreasing"):
         linear_collapse(np.array([1.0, 2.0]), m, 1, 1.0)
+    for changes in ({"beta": 0.0}, {"beta": np.inf}, {"n_values": 0}, {"n_latents": -1}):
+        with pytest.raises(DataError, match=next(iter(changes))):
+            linear_collapse(variances, **{"n_values": m, "n_latents": 1, "beta": 1.0} | changes)
+    with pytest.raises(DataError, match="finite"):
+        linear_collapse(np.array([np.nan, 1.0]), m, 1, 1.0)
     # where the latents can describe everything nothing is left for the noise
     for n_latents in (2, 3):
         exact = linear_collapse(np.array([2.0, 1.0]), 10, n_latents, 0.1)

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from dvae.analysis.p_values import binomial_exceeds, fisher, kendall, mann_whitney
+from dvae.errors import DataError
 
 SIDES = ("two-sided", "less", "greater")
 CLOSE = 1e-10  # both sum a few hundred terms in double precision
@@ -55,3 +56,17 @@ def test_kendall(n, levels):
         y[0] += 0.1 * (np.ptp(y) == 0)
         expected = stats.kendalltau(x, y)
         assert kendall(x, y) == pytest.approx(tuple(expected), rel=CLOSE)
+
+
+def test_integers_of_any_kind_are_numbers():
+    small, large = np.array([1, 2, 3], np.uint8), np.array([4, 5, 6], np.uint8)
+    assert mann_whitney(small, large, "less") == pytest.approx(0.05)
+    assert kendall(small, large[::-1])[0] == pytest.approx(-1)
+    assert mann_whitney(small, np.array([True, True]), "greater") < 0.5
+
+
+def test_what_is_not_finite_is_refused():
+    x = np.array([1.0, 2.0, np.nan])
+    for test in (mann_whitney, kendall):
+        with pytest.raises(DataError, match="NaN or infinity"):
+            test(x, np.arange(3.0))

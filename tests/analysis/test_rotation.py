@@ -188,6 +188,17 @@ def test_total_correlation_of_turned_modes():
     assert turned_correlation(narrow, 45, limit=2.0) == pytest.approx(expected, abs=1e-6)
     with pytest.raises(DataError, match="holds"):
         turned_correlation(narrow, 0, limit=1.0)
+    with pytest.raises(DataError, match="holds 2 of"):  # not normalised
+        turned_correlation(lambda z: narrow(z) + np.log(2), 0, limit=2.0)
+    with pytest.raises(DataError, match="or more nodes"):
+        turned_correlation(narrow, 0, limit=2.0, n_nodes=11)
+
+
+def test_an_angle_of_45_degrees_keeps_its_sign():
+    rng = np.random.default_rng(0)
+    for angle in 45 + 1e-14 * rng.standard_normal(200):
+        z = rotate(rng.standard_normal((50, 2)), float(angle))
+        assert -45 < rotation_angle(rotate(z, -float(angle)), z) <= 45
 
 
 def test_total_correlation_on_a_grid_is_that_of_a_table():

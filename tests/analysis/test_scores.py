@@ -618,3 +618,38 @@ def test_one_hot_columns_beside_other_factors_are_one_factor_among_them():
     assert not np.isnan(apart["s_d"])
     two = analysis.all_scores(z, np.c_[flag, shade, size, kind])
     assert not two.reasons
+
+
+def test_a_latent_that_is_constant_but_for_rounding_scores_as_a_constant():
+    rng = np.random.default_rng(0)
+    theta = rng.standard_normal((200, 2))
+    constant = np.stack([theta[:, 0], np.ones(200)], 1)
+    rounded = constant.copy()
+    rounded[:, 1] += np.finfo(float).eps * rng.integers(0, 3, 200)
+    for score in (
+        lambda z: analysis.mutual_information(z, theta, method="binned"),
+        lambda z: analysis.mutual_information_gap(z, theta),
+        lambda z: analysis.mean_correlation_coefficient(z, theta, rank=True),
+    ):
+        assert_allclose(score(rounded), score(constant), atol=1e-12)
+
+
+def test_a_value_of_a_factor_that_one_sample_has_spoils_no_score():
+    theta = np.random.default_rng(0).integers(0, 3, (200, 2)).astype(float)
+    theta[0, 0] = 7.0
+    assert analysis.factor_vae_score(theta, theta) == 1
+
+
+@pytest.mark.wrong_types
+@pytest.mark.parametrize("values", [THETA + 1j, torch.tensor(THETA) + 1j, THETA.astype(str)])
+def test_what_is_no_real_number_is_refused(values):
+    with pytest.raises(DataError, match="real numbers"):
+        analysis.disentanglement_score(values, THETA)
+
+
+@pytest.mark.wrong_types
+def test_tensors_of_any_precision_with_or_without_a_graph_are_read():
+    z = torch.tensor(THETA, requires_grad=True)
+    expected = analysis.disentanglement_score(THETA, THETA)
+    assert analysis.disentanglement_scores(z[None], THETA) == [expected]
+    assert analysis.disentanglement_score(z.bfloat16(), THETA) == pytest.approx(expected, abs=0.01)

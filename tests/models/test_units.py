@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dvae import DataError, DenseVAE, PodBasis, PodVAE, load_model, save_model
-from dvae.models import VAE, FieldUnits, UnitsVAE
+from dvae.models import VAE, FieldUnits, PlainVAE, UnitsVAE, count_parameters
+from dvae.models.architecture import layer_table
 from dvae.models.vae import Decoder, Encoder
 from dvae.training import Ensemble
 
@@ -155,3 +156,26 @@ def test_the_relative_error_of_fields_with_missing_values_is_that_of_the_others(
 def test_units_of_fields_of_other_types(dtype):
     fields = torch.arange(30 * 2 * 5 * 6).reshape(30, 2, 5, 6).remainder(97).to(dtype)
     assert FieldUnits.from_fields(fields).seen.all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_some_samples_lack_is_refused(fields, value):
+    fields[3, 0, 10, 4] = value
+    with pytest.raises(DataError, match="1 values of a sample are infinite, or missing in some"):
+        FieldUnits.from_fields(fields)
+
+
+@pytest.mark.wrong_types
+def test_only_models_that_can_be_stored_take_units(fields):
+    inner = PlainVAE(n_nodes=17, channels=2)
+    with pytest.raises(DataError, match="not a PlainVAE"):
+        UnitsVAE(inner, FieldUnits.from_fields(fields))
+
+
+@pytest.mark.parametrize("kind", ["pod", "dense"])
+def test_layers_of_a_model_inside_of_units_are_those_of_the_model(fields, kind):
+    units = FieldUnits.from_fields(fields)
+    model = make(kind, units, fields)
+    table = layer_table(model)
+    assert set(table["network"]) == {"encoder.network", "decoder.mean"} or len(table) > 4
+    assert table["parameters"].sum() == count_parameters(model) - count_parameters(model.prior)

@@ -287,6 +287,30 @@ def with_and_without_variance_network():
     return models
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_channels_that_differ_by_rounding_alone_are_refused(dtype):
+    fields = torch.full((10, 2, 17, 17), 0.1, dtype=dtype)
+    fields[::2] += 0.1 * torch.finfo(dtype).eps
+    with pytest.raises(DataError, match="vary between samples"):
+        DenseVAE.from_fields(fields, blocks=(1, 1, 1))
+    with pytest.raises(DataError, match="vary between samples"):
+        PodBasis.from_fields(fields, 2)
+
+
+def test_models_of_fields_keep_no_graph():
+    fields = torch.randn(6, 1, 5, 5, requires_grad=True)
+    assert not PodBasis.from_fields(fields, 2).modes.requires_grad
+    assert not dense_module.Standardisation.from_fields(fields).scale.requires_grad
+
+
+def test_a_log_variance_far_below_the_bound_is_raised_to_it():
+    log_variance = torch.tensor([[-1e12, -81.0, -3.0]], requires_grad=True)
+    scale = encoding_distribution(torch.zeros(1, 3), log_variance).base_dist.scale
+    assert torch.equal(scale, torch.exp(0.5 * torch.tensor([[-80.0, -80.0, -3.0]])))
+    scale.log().sum().backward()
+    assert torch.equal(log_variance.grad, torch.full((1, 3), 0.5))
+
+
 def test_a_variance_network_starts_from_the_model_without():
     other, plain = with_and_without_variance_network()
     y, noise = fields_of(), torch.randn(24, 2).double()

@@ -79,8 +79,15 @@ def test_files_that_are_no_models(tmp_path):
         load_model(tmp_path / "missing")
     other = tmp_path / "other"
     save_file({"weight": torch.zeros(2)}, str(other), {"format": json.dumps("other")})
-    with pytest.raises(ResultError, match="other"):
+    with pytest.raises(ResultError, match="other has no checksum: it was not written by dvae"):
         load_model(other)
+
+
+@pytest.mark.wrong_types
+def test_sizes_may_be_numbers_of_numpy(tmp_path):
+    model = PodVAE.from_fields(FIELDS.float(), 4, hidden=np.array([5, 6]), n_latents=np.int64(3))
+    save_model(tmp_path / "model", model)
+    assert load_model(tmp_path / "model").n_latents == 3
 
 
 @pytest.mark.wrong_types

@@ -31,7 +31,7 @@ def store(tmp_path):
     runs = xr.Dataset(
         {
             "latent_mean": (("trial", "sample", "latent"), np.stack(latents)),
-            "rate": ("trial", [10.0, 0.1, 10.0, 10.0, np.nan, 10.0]),
+            "rate": ("trial", [10.0, 0.1, 10.0, 10.0, np.nan, 0.1]),
             "loss_per_node": ("trial", np.arange(m, dtype=float)),
             "relative_error": ("trial", np.full(m, 0.01)),
             "seconds": ("trial", np.full(m, 2.0)),

@@ -15,8 +15,9 @@ import torch
 from safetensors import safe_open
 
 from dvae.errors import ResultError
-from dvae.models import PodVAE
+from dvae.models import DenseVAE, HierarchicalPrior, PodVAE
 from dvae.training import Labels, Recipe, fit, fitting
+from dvae.training.trainer import Members
 
 # One process imports the library and forks a child for every run, so that only the runs are killed.
 # It takes a step first: what torch imports for that would take each child longer than its run.
@@ -197,6 +198,51 @@ def test_a_checkpoint_of_another_run_is_refused(stopped, changes):
     with pytest.raises(ResultError, match="other data, model, recipe or seeds"):
         train(stopped, **changes)
     assert stopped.exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"subsets": [np.arange(12), np.arange(12, 16)]}, [np.arange(4), np.arange(4, 16)]),
+        ({"labels": [Labels(np.arange(3), np.ones((3, 2)))] * 2}, None),
+    ],
+    ids=["subsets", "labels"],
+)
+def test_what_is_one_members_and_not_the_others_counts(first, second):
+    """The same numbers in the same order, divided otherwise between the members."""
+    ((name, own),) = first.items()
+    if second is None:
+        whole, empty = own[0], Labels(np.arange(0), np.ones((0, 2)))
+        own, second = [whole, empty], [empty, whole]
+    digests = {
+        Members(
+            (0, 1), np.ones(2), np.ones(2), **{"subsets": (), "labels": (), name: tuple(v)}
+        ).digest()
+        for v in (own, second)
+    }
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize("kind", ["standardised", "pod", "rectified"])
+def test_a_checkpoint_of_another_model_is_refused(kind, tmp_path):
+    """Models with the same parameters and features, of fields in another unit or another prior."""
+    fields = FIELDS if kind == "pod" else torch.randn(8, 2, 17, 17)
+
+    def run(unit, rectified):
+        prior = HierarchicalPrior(2, rectified=rectified)
+        if kind == "pod":
+            model = PodVAE.from_fields(unit * fields, 4, hidden=(5,), prior=prior)
+        else:
+            model = DenseVAE.from_fields(unit * fields, blocks=(1, 1, 1), prior=prior)
+        recipe = Recipe("short", 2, 4)
+        path = tmp_path / "checkpoint"
+        arguments = {"progress": False, "checkpoint": path, "keep_checkpoint": True}
+        return fit(model, unit * fields, recipe, 0, **arguments)
+
+    run(1.0, False)
+    with pytest.raises(ResultError, match="other data, model, recipe or seeds"):
+        run(*((1.0, True) if kind == "rectified" else (2.0, False)))
+    run(1.0, False)
 
 
 @pytest.fixture

@@ -121,6 +121,16 @@ CHANGED = ("steps", "learning_rate_steps", "reconstruction_steps", "floor", "nu"
         {"beta_initial": 0.0, "schedule": "published"},
         {"learning_rate_steps": ((5, 0.1), (2, 0.05))},
         {"learning_rate_steps": ((5, -0.1),)},
+        {"learning_rate_steps": ((5, float("inf")),)},
+        {"label_weight": -1.0},
+        {"label_weight": float("nan")},
+        {"nu": float("nan")},
+        {"tau": float("inf")},
+        {"beta": float("inf")},
+        {"floor": (1.0, float("nan"), 5)},
+        {"ramp_steps": -5},
+        {"steps": 10.5},
+        {"batch_size": 4.0},
     ],
 )
 @pytest.mark.wrong_types

@@ -27,12 +27,7 @@ def as_samples(
         If the values are not real numbers of shape (N, d), hold NaN or infinity, or N is below
         ``min_samples``.
     """
-    if hasattr(values, "detach"):  # a tensor; torch itself is not needed here
-        values = values.detach().cpu().numpy()
-    try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name} must be an array of real numbers: {error}") from error
+    array = _as_float(values, name)
     if array.ndim != 2 or array.shape[1] == 0:
         raise DataError(
             f"{name} must have shape (samples, dimensions), got {array.shape}; "
@@ -47,6 +42,19 @@ def as_samples(
             "remove them"
         )
     return array
+
+
+def _as_float(values: Any, name: str) -> np.ndarray:
+    """Copy of an array or tensor in float64; DataError if it holds no real numbers."""
+    if hasattr(values, "detach"):  # a tensor; torch itself is not needed here
+        values = values.detach().cpu()
+        values = (values if values.is_complex() else values.double()).numpy()
+    try:
+        if np.asarray(values).dtype.kind in "cSU":
+            raise TypeError("it holds complex numbers or text")
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} must be an array of real numbers: {error}") from error
 
 
 def varying(columns: Float[np.ndarray, "*run sample column"]) -> Bool[np.ndarray, "*run column"]:
@@ -92,7 +100,7 @@ def as_runs(
     DataError
         As :func:`as_pair`, except that latents which are not finite are no error.
     """
-    runs = np.asarray(latents, dtype=np.float64)
+    runs = _as_float(latents, "latents")
     if runs.ndim != 3:
         raise DataError(f"latents must have shape (runs, samples, latents), got {runs.shape}")
     _, theta = as_pair(np.zeros(runs.shape[1:]), theta)

@@ -31,7 +31,8 @@ def _flattened(train: TrainFields, test: TestFields) -> tuple[np.ndarray, np.nda
     test = as_samples(test.reshape(len(test), -1), "test_fields", 1)
     # spread about the mean field, one number per channel
     deviation = (train - train.mean(0)).reshape(-1, *shape).std((0, 2, 3))
-    scale = np.repeat(np.where(deviation > 0, deviation, 1.0), shape[1] * shape[2])
+    rounding = 1e-12 * np.abs(train).reshape(-1, *shape).max((0, 2, 3))
+    scale = np.repeat(np.where(deviation > rounding, deviation, 1.0), shape[1] * shape[2])
     return train / scale, test / scale
 
 

@@ -83,7 +83,8 @@ def mutual_information(
         bins = checked_bins(len(z), n_bins)
         z_bins, theta_bins = quantile_bins(z, bins), quantile_bins(theta, bins)
         for i, j in np.ndindex(table.shape):
-            table[i, j] = mutual_info_score(z_bins[:, i], theta_bins[:, j])
+            if active[i]:
+                table[i, j] = mutual_info_score(z_bins[:, i], theta_bins[:, j])
     elif method == "knn":
         from sklearn.feature_selection import mutual_info_regression  # takes long
 

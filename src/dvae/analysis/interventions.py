@@ -18,12 +18,14 @@ def _factor_batches(
 ) -> Int[np.ndarray, "vote ..."]:
     """Samples that share a quantile bin of one factor, one bin per vote, with replacement.
 
-    Of a factor with ``n_bins`` values or fewer every value is a bin of its own.
+    Of a factor with ``n_bins`` values or fewer every value is a bin of its own, unless one sample
+    alone has it: such a batch would not vary at all.
     """
     order = np.argsort(column, kind="stable")
     changes = np.flatnonzero(np.diff(column[order])) + 1
     few = len(changes) < n_bins
     bins = np.split(order, changes) if few else np.array_split(order, n_bins)
+    bins = [own for own in bins if len(own) > 1]
     choice = [rng.choice(bins[b], shape[1:]) for b in rng.integers(len(bins), size=shape[0])]
     return np.stack(choice)
 

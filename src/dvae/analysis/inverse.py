@@ -134,8 +134,12 @@ def grid_posterior(
     Raises
     ------
     DataError
-        If the covariance is not positive definite.
+        If the covariance is not symmetric and positive definite, or a number is not finite.
     """
+    if not all(np.isfinite(values).all() for values in (predicted, measured, covariance)):
+        raise DataError("predictions, measurements and their covariance must be finite")
+    if not np.allclose(covariance, np.transpose(covariance)):
+        raise DataError("the covariance of the measurements is not symmetric")
     try:
         root = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError as error:

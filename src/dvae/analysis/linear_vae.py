@@ -74,9 +74,11 @@ def linear_collapse(
     ----------
     Lucas et al., Don't blame the ELBO!, NeurIPS 2019; Tipping and Bishop 1999 for beta = 1.
     """
-    variances = np.asarray(variances, dtype=float)
-    if (np.diff(variances) > 0).any() or (variances < 0).any():
-        raise DataError("principal variances must be decreasing and not negative")
+    variances = _checked(variances, n_values, beta)
+    if (np.diff(variances) > 0).any():
+        raise DataError("principal variances must be decreasing")
+    if n_latents < 0:
+        raise DataError(f"n_latents must not be negative, got {n_latents}")
     solutions = []
     for q in range(min(n_latents, len(variances)) + 1):
         rest = variances[q:].sum()
@@ -126,12 +128,24 @@ def noise_levels(
     ----------
     Lucas et al., Don't blame the ELBO!, NeurIPS 2019.
     """
-    variances = np.asarray(variances, dtype=float)
-    if (variances < 0).any() or not variances.sum() > 0:
-        raise DataError("principal variances must not be negative, and not all zero")
-    if not beta > 0:
-        raise DataError(f"beta must be positive, got {beta}")
+    variances = _checked(variances, n_values, beta)
+    if not variances.sum() > 0:
+        raise DataError("principal variances must not be all zero")
     return n_values * variances / (beta * variances.sum())
+
+
+def _checked(
+    variances: Float[np.ndarray, " direction"], n_values: int, beta: float
+) -> Float[np.ndarray, " direction"]:
+    """Principal variances in float64, if they, the number of values and beta are possible."""
+    variances = np.asarray(variances, dtype=float)
+    if not np.isfinite(variances).all() or (variances < 0).any():
+        raise DataError("principal variances must be finite and not negative")
+    if not 0 < beta < math.inf:
+        raise DataError(f"beta must be positive and finite, got {beta}")
+    if n_values < 1:
+        raise DataError(f"n_values must be at least 1, got {n_values}")
+    return variances
 
 
 def rotation_price(first: float, second: float, angle: float) -> float:

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Num
 from scipy.special import bdtrc, ndtr
 
+from dvae.errors import DataError
+
 __all__ = ["binomial_exceeds", "fisher", "kendall", "mann_whitney"]
 
 Side = Literal["two-sided", "less", "greater"]
@@ -54,6 +56,7 @@ def mann_whitney(x: Sample, y: Num[np.ndarray, " other"], side: Side = "two-side
     ----------
     Mann and Whitney, Ann. Math. Statist. 18 (1947) 50.
     """
+    x, y = _finite(x), _finite(y)
     n, m = len(x), len(y)
     counts = np.unique(np.concatenate([x, y]), return_counts=True)[1]
     difference = np.subtract.outer(x, y)
@@ -80,6 +83,7 @@ def kendall(x: Sample, y: Sample) -> tuple[float, float]:
     ----------
     Kendall, Rank Correlation Methods, 4th ed. (1970), chapter 5.
     """
+    x, y = _finite(x), _finite(y)
     n = len(x)
     pairs = n * (n - 1) // 2
     upper = np.triu_indices(n, 1)
@@ -97,6 +101,14 @@ def kendall(x: Sample, y: Sample) -> tuple[float, float]:
     variance = (2 * pairs * (2 * n + 5) - sum(five)) / 18
     variance += tied[0] * tied[1] / pairs + three[0] * three[1] / (18 * pairs * (n - 2))
     return tau, 2 * float(ndtr(-abs(score) / math.sqrt(variance)))
+
+
+def _finite(values: Sample) -> np.ndarray:
+    """Values in float64, whose differences do not wrap; DataError if one is not finite."""
+    array = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        raise DataError("a sample to be tested holds NaN or infinity; remove such values")
+    return array
 
 
 def _coefficients(above: Iterable[int], below: Iterable[int], degree: int) -> list[int]:

@@ -262,7 +262,8 @@ def mean_correlation_coefficient(z: Latents, theta: Samples, rank: bool = False)
 
     z, theta = as_pair(z, theta)
     if rank:
-        z, theta = rankdata(z, axis=0), rankdata(theta, axis=0)
+        ranks = rankdata(z, axis=0)
+        z, theta = np.where(varying(z), ranks, 0.0), rankdata(theta, axis=0)
     correlation = np.abs(correlations(z, theta))
     matched = correlation[linear_sum_assignment(correlation, maximize=True)]
     return float(matched.sum() / theta.shape[1])

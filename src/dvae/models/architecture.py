@@ -30,11 +30,12 @@ def layer_table(model: VAE) -> pd.DataFrame:
         (what it is), ``layers`` (number of convolutions and linear layers), ``shape`` (what comes
         out of it, without the sample axis), ``parameters``.
     """
-    networks = {
-        name: module
+    named = {
+        name.replace(".inner.", ".", 1): module  # of a model inside of units
         for name, module in model.named_modules()
-        if isinstance(module, nn.Sequential) and name.count(".") == 1
+        if isinstance(module, nn.Sequential)
     }
+    networks = {name: module for name, module in named.items() if name.count(".") == 1}
     rows, hooks = [], []
     for name, network in networks.items():
         for module in network:
@@ -54,7 +55,8 @@ def layer_table(model: VAE) -> pd.DataFrame:
     was_training = model.training
     try:
         model.eval()
-        fields = torch.zeros(1, *model.field_shape, dtype=next(model.parameters()).dtype)
+        device = next(model.parameters()).device
+        fields = torch.zeros(1, *model.field_shape, dtype=model.field_dtype, device=device)
         model(fields)
     finally:
         model.train(was_training)

@@ -13,6 +13,7 @@ from torch.distributions import Independent
 from dvae.errors import DataError
 from dvae.models.priors import Prior, diagonal_normal
 from dvae.models.vae import (
+    CONSTANT,
     VAE,
     Decoder,
     DecoderVariance,
@@ -68,10 +69,11 @@ class Standardisation(nn.Module):
                 "standardisation needs fields of shape (sample, channel, x1, x2) with at least 2 "
                 f"samples, got {tuple(fields.shape)}"
             )
-        y = fields.double()
+        y = fields.detach().double()
         shift = y.mean(0)
         scale = (y - shift).pow(2).mean((0, 2, 3)).sqrt()
-        if not bool((scale > 0).all() & torch.isfinite(scale).all()):
+        least = CONSTANT[working_precision(fields.dtype)] * shift.abs().amax((1, 2))
+        if not bool((scale > least).all() & torch.isfinite(scale).all()):
             raise DataError(
                 "standardisation needs finite fields that vary between samples in every channel; "
                 f"the spreads are {scale.tolist()}: leave such a channel out"

@@ -15,6 +15,7 @@ from torch.distributions import Independent
 from dvae.errors import DataError
 from dvae.models.priors import Prior, diagonal_normal
 from dvae.models.vae import (
+    CONSTANT,
     VAE,
     Decoder,
     DecoderVariance,
@@ -89,8 +90,9 @@ class PodBasis(nn.Module):
         mean = _sum(y.double().sum(0) for y in batches) / count
         squares = _sum((y.double() - mean).pow(2).sum((0, 1)) for y in batches)
         scale = (squares / (count * fields.shape[1])).sqrt()
-        largest = float(scale.max())
-        if not math.isfinite(largest) or largest == 0:
+        dtype = working_precision(next(iter(batches)).dtype)
+        largest, least = float(scale.max()), CONSTANT[dtype] * float(mean.abs().max())
+        if not math.isfinite(largest) or largest <= least:
             raise DataError("POD needs fields that are finite and vary between samples")
         scale = scale.clamp_min(1e-3 * largest)
         modes, energy = _principal(_Rows(fields, mean, scale), n_modes)
@@ -98,7 +100,6 @@ class PodBasis(nn.Module):
         largest_entry = modes.abs().argmax(1, keepdim=True)
         modes = modes * modes.gather(1, largest_entry).sign()
         spread = (energy / count).sqrt()
-        dtype = working_precision(next(iter(batches)).dtype)
         return cls(
             mean.to(dtype),
             scale.to(dtype),

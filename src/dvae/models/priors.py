@@ -252,6 +252,9 @@ class _ConditionalNormal(nn.Module):
         else:
             self.log_variance = nn.Linear(widths[-1], size)
 
+    def extra_repr(self) -> str:
+        return f"rectified={self.rectified}"
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.body(x)
         mean = torch.relu(self.mean(h)) if self.rectified else self.mean(h)

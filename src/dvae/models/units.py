@@ -10,17 +10,15 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from dvae.errors import DataError
-from dvae.models.dense import FieldDecoder
-from dvae.models.pod import PodDecoder
-from dvae.models.vae import VAE, Decoder, DecoderVariance, Encoder, working_precision
+from dvae.models.dense import DenseVAE, FieldDecoder
+from dvae.models.pod import PodDecoder, PodVAE
+from dvae.models.vae import CONSTANT, VAE, Decoder, DecoderVariance, Encoder, working_precision
 from dvae.physics.samples import Samples, in_batches
 
 __all__ = ["FieldUnits", "UnitsVAE"]
 
 
 NEGLIGIBLE = 1e-6  # range of a value over the largest of its channel: rounding in single precision
-# range of a value over its largest magnitude: rounding in the precision of the fields
-CONSTANT = {torch.float32: 4 * torch.finfo(torch.float32).eps, torch.float64: 1e-12}
 
 
 class FieldUnits(nn.Module):
@@ -73,15 +71,21 @@ class FieldUnits(nn.Module):
         Raises
         ------
         DataError
-            If no value varies.
+            If no value varies, or if a value is infinite, or missing (NaN) in some samples only.
         """
+        always, ever = torch.tensor(True), torch.tensor(False)
         total, low, high = torch.zeros(()), torch.tensor(math.inf), torch.tensor(-math.inf)
         for batch in in_batches(fields):
             y, rounding = batch.double(), CONSTANT[working_precision(batch.dtype)]
+            always, ever = always & y.isnan().all(0), ever | ~y.isfinite().all(0)
             total = total + y.sum(0)
             low, high = torch.minimum(low, y.amin(0)), torch.maximum(high, y.amax(0))
-        shift = total / len(fields)
-        missing = ~torch.isfinite(shift)
+        if bool((ever != always).any()):
+            raise DataError(
+                f"{int((ever != always).sum())} values of a sample are infinite, or missing in "
+                "some training samples and not in all; fill them or leave these samples out"
+            )
+        shift, missing = total / len(fields), always
         rounded = rounding * torch.maximum(low.abs(), high.abs())
         ranges = (high - low).masked_fill(missing | (high - low <= rounded), 0.0)
         largest = ranges.amax((1, 2), keepdim=True)
@@ -205,6 +209,8 @@ class UnitsVAE(VAE):
     """
 
     def __init__(self, inner: VAE, units: FieldUnits):
+        if not isinstance(inner, DenseVAE | PodVAE):
+            raise DataError(f"only DenseVAE and PodVAE take units, not a {type(inner).__name__}")
         if inner.field_shape != tuple(units.shift.shape):
             raise DataError(
                 f"the model is for fields of shape {inner.field_shape}, the units for "
@@ -237,10 +243,8 @@ class UnitsVAE(VAE):
         return torch.where(self.units.seen, fields, 0.0)
 
 
-def _leave_out(decoder: Decoder, units: FieldUnits) -> None:
+def _leave_out(decoder: PodDecoder | FieldDecoder, units: FieldUnits) -> None:
     """Restrict the likelihood of a decoder to the values that vary, and add the Jacobian."""
-    if not isinstance(decoder, PodDecoder | FieldDecoder):
-        raise DataError(f"only DenseVAE and PodVAE take units, not a {type(decoder).__name__}")
     variance = decoder.variance
     if isinstance(decoder, PodDecoder):
         scale = decoder.basis.scale.double().log().expand(units.seen.shape)

@@ -157,6 +157,8 @@ class DecoderVariance(nn.Module):
         self.log_variance.copy_(variance.log())
 
 
+# range or spread of a value over its magnitude that rounding in the precision of fields leaves
+CONSTANT = {torch.float32: 4 * torch.finfo(torch.float32).eps, torch.float64: 1e-12}
 LEAST_LOG_VARIANCE = -80.0  # of q(z|y): in single precision 1 / variance overflows below -88
 
 
@@ -174,8 +176,9 @@ def encoding_distribution(
     its inverse leaves the range of single precision the rate or its gradient would be infinite.
     The gradient passes unchanged, so that the rate pulls the log-variance back once it has weight.
     """
-    raised = log_variance.clamp_min(LEAST_LOG_VARIANCE)
-    return diagonal_normal(mean, log_variance + (raised - log_variance).detach())
+    raised = log_variance.detach().clamp_min(LEAST_LOG_VARIANCE)
+    passed = log_variance - log_variance.detach()  # 0, with the gradient of the log-variance
+    return diagonal_normal(mean, raised + passed)
 
 
 class Encoder(nn.Module):

@@ -40,7 +40,8 @@ def save_model(path: str | os.PathLike, model: VAE) -> Path:
         "format": FORMAT,
         "kind": kind,
         "configuration": json.dumps(
-            model.configuration | {"variance": model.decoder.variance.kind}
+            model.configuration | {"variance": model.decoder.variance.kind},
+            default=lambda value: value.tolist(),  # numbers and arrays of numpy
         ),
     }
     # a model inside of units is stored as it is without them, beside the units; and what encoder

@@ -114,5 +114,5 @@ class Samples:
 
 
 def in_batches(fields: Tensor | Samples) -> Iterable[Tensor]:
-    """What to iterate over: a tensor is one batch."""
-    return [fields] if isinstance(fields, Tensor) else fields
+    """What to iterate over: a tensor is one batch, and keeps no graph."""
+    return [fields.detach()] if isinstance(fields, Tensor) else fields

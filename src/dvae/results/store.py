@@ -8,6 +8,7 @@ loses at most the groups that were being computed. Every file has its digest bes
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -284,8 +285,9 @@ class Store:
         failed = {}
         for group in groups:
             failure = self.failure(experiment, profile, group)
-            if failure.exists() and not set(group_hashes(experiment, group)) <= stored:
-                failed[failure.name.split(".")[0]] = json.loads(failure.read_text())["error"]
+            if not set(group_hashes(experiment, group)) <= stored:
+                with contextlib.suppress(FileNotFoundError):  # or one that succeeds meanwhile
+                    failed[failure.name.split(".")[0]] = json.loads(failure.read_text())["error"]
         return {
             "experiment": experiment.name,
             "profile": profile,

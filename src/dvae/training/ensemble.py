@@ -85,8 +85,9 @@ def initialise(template: VAE, seed: int, scheme: Literal["default", "xavier"] = 
                 reset()
         if scheme == "xavier":
             for module in model.modules():
-                drawn = isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
-                if drawn and not getattr(module, "starts_at_zero", False):
+                if getattr(module, "starts_at_zero", False):
+                    continue
+                if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
                     nn.init.xavier_uniform_(module.weight)
     return model
 
@@ -131,7 +132,7 @@ class Ensemble:
         rows = []
         for model in models:
             shapes = [p.shape for p in model.parameters()]
-            if shapes != self.shapes:
+            if shapes != self.shapes or repr(model) != repr(self.template):
                 raise DataError("the members of an ensemble must have the same architecture")
             rows.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
         self.parameters = torch.stack(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import json
 import os
 import signal
@@ -86,7 +87,7 @@ def _per_member(value, name: str, m: int) -> np.ndarray:
         raise DataError(f"{name} must be one value for each of the {m} members, got {value}")
     values = np.broadcast_to(values, (m,)).copy()
     if not (np.isfinite(values).all() and (values > 0).all()):
-        raise DataError(f"{name} must be positive for every member, got {value}")
+        raise DataError(f"{name} must be positive and finite for every member, got {value}")
     return values
 
 
@@ -229,9 +230,12 @@ def _identity(
     record_every: int,
 ) -> str:
     """What makes a run this run: a checkpoint of another one is refused."""
-    start = {"parameters": ensemble.parameters, "features": features, **ensemble.buffers}
+    start = dict(ensemble.template.named_buffers()) | ensemble.buffers  # shared ones, and own
+    start |= {"parameters": ensemble.parameters, "features": features}
     digest = tensors_digest({name: value.detach().cpu() for name, value in start.items()})
-    return digest + json.dumps([asdict(recipe), members.digest(), device, record_every])
+    architecture = hashlib.sha256(repr(ensemble.template).encode()).hexdigest()
+    settings = [architecture, asdict(recipe), members.digest(), device, record_every]
+    return digest + json.dumps(settings)
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
@@ -274,6 +278,12 @@ def _start(model: VAE, seeds: tuple[int, ...], initial: Ensemble | None) -> Ense
     if ensemble.n_members != len(seeds):
         raise DataError(
             f"initial has {ensemble.n_members} members but there are {len(seeds)} seeds"
+        )
+    kinds = [template.decoder.variance.kind for template in (model, ensemble.template)]
+    if kinds[0] != kinds[1]:
+        raise DataError(
+            f"initial has a decoder variance that is {kinds[1]}, the recipe one that is "
+            f"{kinds[0]}; give a recipe with variance={kinds[1]!r}"
         )
     Ensemble([model, ensemble.template])  # refuses another architecture or POD basis
     return ensemble

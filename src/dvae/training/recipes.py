@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -21,6 +22,13 @@ from dvae.errors import DataError, UnknownNameError
 
 __all__ = ["RECIPES", "Recipe", "make_recipe"]
 
+COUNTS = {  # whole numbers, and the least of each
+    "steps": 1,
+    "batch_size": 1,
+    "labelled_batch": 1,
+    "reconstruction_steps": 0,
+    "ramp_steps": 0,
+}
 CHOICES = {
     "variance": ("learned", "calibrated"),
     "schedule": ("published", "jump", "ramp"),
@@ -115,18 +123,24 @@ class Recipe:
             if not valid:
                 raise DataError(f"recipe {self.name!r}: {requirement}")
 
-        for field in ("steps", "batch_size", "labelled_batch"):
-            check(getattr(self, field) >= 1, f"{field} must be at least 1")
+        for field, least in COUNTS.items():
+            value = getattr(self, field)
+            whole = isinstance(value, numbers.Integral) and int(value) >= least
+            check(whole, f"{field} must be a whole number of {least} or more, got {value!r}")
         for field in ("learning_rate", "beta", "label_variance"):
-            check(getattr(self, field) > 0, f"{field} must be positive")
+            check(0 < getattr(self, field) < math.inf, f"{field} must be positive and finite")
+        for field in ("nu", "tau", "label_weight"):
+            value = getattr(self, field)
+            check(0 <= value < math.inf, f"{field} must be finite and not negative, got {value}")
         for field, choices in CHOICES.items():
             check(getattr(self, field) in choices, f"{field} must be one of {', '.join(choices)}")
-        check(self.reconstruction_steps >= 0, "reconstruction_steps must not be negative")
-        grows = self.beta_initial > 0 or (self.beta_initial == 0 and self.schedule == "jump")
+        from_0 = self.beta_initial == 0 and self.schedule == "jump"
+        grows = 0 < self.beta_initial < math.inf or from_0
         check(grows, "beta_initial must be positive (or 0 with schedule 'jump')")
         starts = [start for start, _ in self.learning_rate_steps]
         check(starts == sorted(starts), "learning_rate_steps must be in order")
-        check(all(rate > 0 for _, rate in self.learning_rate_steps), "learning rates are positive")
+        rates = [rate for _, rate in self.learning_rate_steps]
+        check(all(0 < rate < math.inf for rate in rates), "learning rates are positive and finite")
         if self.learning_rate_schedule == "one-cycle":
             check(not self.learning_rate_steps, "a cycle has no learning_rate_steps")
             check(0 < self.warm_up < 1, "warm_up must lie between 0 and 1")
@@ -135,7 +149,8 @@ class Recipe:
         check((self.ramp_steps > 0) == (self.schedule == "ramp"), "a ramp needs ramp_steps")
         if self.floor is not None:
             check(self.variance == "calibrated", "a variance floor needs variance='calibrated'")
-            check(min(self.floor[:2]) > 0, "the variance floor must be positive")
+            finite = all(0 < fraction < math.inf for fraction in self.floor[:2])
+            check(finite, "the variance floor must be positive and finite")
             check(self.floor[2] >= 1, "the variance floor must last at least 1 step")
 
     def shortened(self, factor: float) -> Recipe:

@@ -78,7 +78,8 @@ class Members:
     def digest(self) -> str:
         """Hash of everything here."""
         numbers = (self.seeds, self.beta.tolist(), self.learning_rate.tolist())
-        digest = hashlib.sha256(repr(numbers).encode())
+        sizes = ([len(s) for s in self.subsets], [len(own.index) for own in self.labels or ()])
+        digest = hashlib.sha256(repr((numbers, sizes)).encode())
         for subset in self.subsets:
             digest.update(np.ascontiguousarray(subset, dtype=np.int64).tobytes())
         for labels in self.labels or ():
