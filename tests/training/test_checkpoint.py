@@ -229,7 +229,7 @@ def test_a_checkpoint_of_another_model_is_refused(kind, tmp_path):
     fields = FIELDS if kind == "pod" else torch.randn(8, 2, 17, 17)
 
     def run(unit, rectified):
-        prior = HierarchicalPrior(2, rectified=rectified)
+        prior = HierarchicalPrior(2, decoder_hidden=(4,), rectified=rectified)
         if kind == "pod":
             model = PodVAE.from_fields(unit * fields, 4, hidden=(5,), prior=prior)
         else:
