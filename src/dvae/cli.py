@@ -588,6 +588,12 @@ def main() -> None:
         commands = [one.name or getattr(one.callback, "__name__", "") for one in COMMANDS]
         page = " ".join(["dvae", *(name for name in [_command()] if name in commands), "--help"])
         message, code = f"{error.format_message().rstrip('.')}; see '{page}'", 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or "--debug" in sys.argv:
+            raise
+        reason = error.strerror or type(error).__name__
+        message = f"{error.filename}: {reason}" if error.filename else reason
+        message, code = f"{message}; --debug shows where", 2
     except (MemoryError, RuntimeError) as error:
         if not _no_memory(error) or "--debug" in sys.argv:
             raise

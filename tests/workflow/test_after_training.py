@@ -349,6 +349,85 @@ def test_fields_that_cannot_be_encoded(line, tmp_path):
         load_run(folder).encode(tmp_path / "gap.npy")
 
 
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A run on fields of a square grid with named axes, channels and coordinates."""
+    folder = tmp_path_factory.mktemp("named")
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 40, 1, 1))
+    x, y = np.meshgrid(np.linspace(0, 1, 9), np.linspace(2, 5, 9), indexing="ij")
+    fields = np.stack([np.sin(3 * x) * a + y * b, x * b - np.cos(y) * a], 1)
+    fields += 0.01 * rng.standard_normal(fields.shape)
+    data = xr.Dataset(
+        {"flow": (("run", "channel", "x", "y"), fields)},
+        {"channel": ["u", "p"], "x": x[:, 0], "y": y[0]},
+    )
+    data.to_netcdf(folder / "named.nc", engine="h5netcdf")
+    train_file(folder / "named.nc", folder / "run", fields="flow", steps=30, **QUIET)
+    return load_run(folder / "run"), data
+
+
+OTHERS = {
+    "axes": (lambda d: d.transpose("run", "channel", "y", "x"), "axes are y,x, .* were x,y"),
+    "channels": (lambda d: d.isel(channel=[1, 0]), "channels are p,u, .* were u,p"),
+    "direction": (lambda d: d.isel(y=slice(None, None, -1)), "axis 2 .* runs the other way"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_fields_whose_names_say_that_they_lie_otherwise_are_refused(named, tmp_path, case):
+    run, data = named
+    change, message = OTHERS[case]
+    change(data).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+    with pytest.raises(DataError, match=message):
+        run.encode(tmp_path / "other.nc")
+
+
+def test_other_names_and_places_are_pointed_out(named, tmp_path):
+    run, data = named
+    for other, message in (
+        (data.assign_coords(channel=["u", "T"]), "channels are u,T"),
+        (data.assign_coords(x=data["x"] + 1), "axis 1 of the grid lie from 1 to 2"),
+    ):
+        other.to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+        with pytest.warns(UserWarning, match=message):
+            run.encode(tmp_path / "other.nc")
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_fields_without_names_are_taken_as_they_are(named, tmp_path):
+    run, data = named
+    data.to_netcdf(tmp_path / "same.nc", engine="h5netcdf")
+    np.save(tmp_path / "plain.npy", data["flow"].values)
+    same, plain = (run.encode(tmp_path / name) for name in ("same.nc", "plain.npy"))
+    np.testing.assert_allclose(same, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_more_latents_than_the_model_has_are_refused(line, tmp_path):
+    (tmp_path / "z.csv").write_text("z1,z2,z3\n0,1,2\n")
+    with pytest.raises(DataError, match="has the column z3, but the model has 2 latents"):
+        load_run(line[0]).decode(tmp_path / "z.csv")
+
+
+@pytest.mark.parametrize("content", [b"member;loss\n0;1\n", b"\xff\xfe\x00", b""])
+def test_a_report_of_damaged_tables_says_so(line, tmp_path, content):
+    shutil.copytree(line[0], tmp_path / "run")
+    (tmp_path / "run" / "scores.csv").write_bytes(content)
+    (tmp_path / "run" / "summary.txt").write_bytes(b"\xff\xfe\x00")
+    page = load_run(tmp_path / "run", 0).report(tmp_path / "page.html").read_text()
+    assert "scores.csv is missing or damaged" in page
+    assert "summary.txt is missing or damaged" in page
+
+
+def test_an_error_of_the_file_system_is_one_line(monkeypatch, dvae_command, tmp_path):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied", "closed/u.npy")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    code, _, err = dvae_command("inspect", tmp_path / "u.npy")
+    assert code == 2 and err.count("\n") == 1 and "closed/u.npy: Permission denied" in err
+
+
 @pytest.mark.wrong_types
 def test_arrays_are_told_how_to_become_fields_or_a_file(line, tmp_path):
     u = line[2]

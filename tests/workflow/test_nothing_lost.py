@@ -119,6 +119,15 @@ def test_factors_of_few_values_have_no_shape_and_that_is_said():
     assert np.isnan(table.loc[0, "s_kl"]) and notes[0].startswith("no s_kl: ")
 
 
+def test_one_factor_has_no_score_of_disentanglement():
+    """Any latent scores 1 against it, which says nothing."""
+    z = np.random.default_rng(0).normal(size=(1, 64, 2))
+    table, notes = _scores.score_models(z, np.array([True]), z[0, :, :1] ** 2)
+    assert "s_d" not in table and "s_d_ceiling" not in table
+    assert np.isfinite(table.loc[0, "mcc"])
+    assert notes == ["no s_d: with one factor every latent scores 1"]
+
+
 def test_scores_of_models_that_ignore_the_data_are_left_out():
     z = np.random.default_rng(0).normal(size=(2, 64, 2))
     table, _ = _scores.score_models(z, np.array([True, False]), z[0] + 0.1 * z[1])

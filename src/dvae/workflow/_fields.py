@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from dvae.errors import DataError
 from dvae.outputs import FIELDS_SUFFIXES, check_suffix
 from dvae.physics import FieldDataset
 from dvae.reading.layout import FORMAT
@@ -28,6 +29,68 @@ def describe(latents: xr.Dataset, fields: FieldDataset) -> xr.Dataset:
         name = NODES.format(i)
         latents[name] = (name, found.values, {"units": found.units} if found.units else {})
     return latents
+
+
+def differences(fields: FieldDataset, known: xr.Dataset, where: str) -> list[str]:
+    """What names and coordinates of fields say against their being like those of the training.
+
+    Parameters
+    ----------
+    fields : FieldDataset
+        Fields of the shape of those of the training.
+    known : xarray.Dataset
+        Of :func:`describe`.
+    where : str
+        What the fields are, for messages.
+
+    Returns
+    -------
+    list of str
+        A sentence for each kind of name, and each axis, that differs.
+
+    Raises
+    ------
+    DataError
+        If the channels or axes are those of the training in another order, or an axis runs the
+        other way.
+    """
+    own, found = describe(xr.Dataset(), fields), []
+    advice = {
+        "channels": "name them in this order with the option fields (--fields)",
+        "axes": "transpose the fields (numpy.swapaxes)",
+    }
+    _, count, _, n2 = fields.samples.shape
+    unnamed = {
+        "channels": ",".join(f"channel {i + 1}" for i in range(count)),
+        "axes": "x1" if n2 == 1 else "x1,x2",
+    }
+    for key, remedy in advice.items():
+        ours, theirs = (data.attrs.get(key, "") for data in (own, known))
+        if unnamed[key] in (ours, theirs) or ours == theirs or not theirs:
+            continue
+        names = f"the {key} are {ours}, and those of the training were {theirs}"
+        if sorted(ours.split(",")) == sorted(theirs.split(",")):
+            raise DataError(f"{where}: {names}: {remedy}")
+        found.append(f"{where}: {names}: are these fields like those?")
+    for i in (1, 2):
+        name = NODES.format(i)
+        if name not in own or name not in known or own[name].shape != known[name].shape:
+            continue
+        ours, theirs = own[name].values, known[name].values
+        near = {"rtol": 0, "atol": 1e-6 * np.ptp(theirs)}
+        if np.allclose(ours, theirs, **near):
+            continue
+        if np.allclose(ours[::-1], theirs, **near):
+            raise DataError(
+                f"{where}: axis {i} of the grid runs the other way than in the training, from "
+                f"{ours[0]:g} to {ours[-1]:g}: turn the fields along it (numpy.flip)"
+            )
+        found.append(
+            f"{where}: the nodes of axis {i} of the grid lie from {ours[0]:g} to {ours[-1]:g}, "
+            f"and those of the training from {theirs[0]:g} to {theirs[-1]:g}, or between these "
+            "elsewhere: the latents mean little unless the fields are like those"
+        )
+    return found
 
 
 def write_fields(

@@ -72,12 +72,14 @@ MEANINGS = {
     "agreement": "How far the latents in use are those of the other models, up to order, sign and "
     "scale (absolute rank correlation, median over the other models): 1 if they are the same.",
     "s_d": "Disentanglement score of eq. 6 for standardised factors; to be compared with "
-    "s_d_ceiling.",
+    "s_d_ceiling, which it may exceed a little. It does not see that two latents follow one "
+    "factor: read it with mcc.",
     "s_d_ceiling": "The score that the factors themselves would have.",
     "mcc": "Mean correlation of each factor with its latent, in absolute value: 1 if each "
     "latent is a factor up to sign and scale.",
     "s_kl": "Divergence of the distribution of the latents from that of the factors (eq. 7). Low "
-    "is good; small negative values are 0 within the error of the estimate.",
+    "is good; it may be negative, since the estimate lies too low by a few tenths of a nat where "
+    "test samples are few.",
     "mig": "Mutual information gap: how much more the best latent tells about a factor than the "
     "second best, as a share of all there is to tell; 1 if each factor is in one latent alone. For "
     "factors of any kind, classes as well.",
@@ -118,8 +120,8 @@ def _text(path: Path) -> str:
     """Text of a file, or what to do about its absence."""
     try:
         return path.read_text(encoding="utf-8")
-    except OSError:
-        return f"{path.name} is missing: the same 'dvae train' command makes it."
+    except (OSError, UnicodeDecodeError):
+        return f"{path.name} is missing or damaged: the same 'dvae train' command makes it."
 
 
 def _embedded(path: Path) -> str | None:
@@ -147,7 +149,10 @@ def _scores(path: Path) -> tuple[list[str], list[list[str]]]:
         table = pd.read_csv(path)
     except (OSError, ValueError):
         return [], []
-    flags = [name for name in ("diverged", "over_regularised") if not table.get(name, True).any()]
+    if "member" not in table:  # something else than was written
+        return [], []
+    known = ("diverged", "over_regularised")
+    flags = [name for name in known if name in table and not table[name].any()]
     table = table.drop(columns=flags)  # none to tell of
     shown = table.map(lambda v: f"{v:.4g}" if isinstance(v, float) and v == v else v)
     return list(table), shown.astype(object).where(table.notna(), "-").astype(str).values.tolist()

@@ -156,8 +156,11 @@ def score_models(
         centred = theta - theta.mean(0)
         centred = centred / np.abs(centred).max(0)
         numbers = centred / centred.std(0)
-        add("s_d", disentanglement_score, numbers)
-        table["s_d_ceiling"] = np.where(alive, ceiling(numbers), np.nan)
+        if numbers.shape[1] > 1:
+            add("s_d", disentanglement_score, numbers)
+            table["s_d_ceiling"] = np.where(alive, ceiling(numbers), np.nan)
+        else:
+            reasons["s_d"] = "with one factor every latent scores 1"
         add("mcc", mean_correlation_coefficient, numbers)
         add("s_kl", shape_score, numbers)
     add("mig", mutual_information_gap, theta)

@@ -60,9 +60,12 @@ def make_summary(
         lines.append(f"{diverged} of {len(scores)} models diverged (left as they were before)")
     if line := _no_better(scores):
         lines.append(line)
-    if line := _all_in_use(scores, split.labels is not None, result.ensemble.template.n_latents):
+    overfitted = _overfitted(scores)
+    n_latents = result.ensemble.template.n_latents
+    line = _all_in_use(scores, split.labels is not None, n_latents)
+    if line and not overfitted:  # more of them would overfit more
         lines.append(line)
-    if line := _overfitted(scores):
+    if line := overfitted:
         lines.append(line)
     if line := _agreement(scores, split.labels is not None):
         lines.append(line)

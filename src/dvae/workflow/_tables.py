@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,13 @@ def latent_values(
             raise DataError(
                 f"{where}: column {', '.join(missing)} is missing; the model has {n_latents} "
                 f"latents and needs the columns {', '.join(columns)}"
+            )
+        names = map(str, z.columns)
+        more = [name for name in names if re.fullmatch(r"z\d+", name) and name not in columns]
+        if more:
+            raise DataError(
+                f"{where} has the column {', '.join(more)}, but the model has {n_latents} latents; "
+                "decode the table with the model that it comes from, or drop this column"
             )
         z = z[columns].to_numpy()
     if z.ndim != 2 or z.shape[1] != n_latents or not len(z):

@@ -25,7 +25,7 @@ from dvae.physics import FieldDataset
 from dvae.reading import open_file
 from dvae.reading.layout import ChannelAxis, split_names
 from dvae.tensors import tensors_digest
-from dvae.workflow._fields import write_fields
+from dvae.workflow._fields import differences, write_fields
 from dvae.workflow._report import write_report
 from dvae.workflow._scores import lowest_loss
 from dvae.workflow._tables import ORIGIN, latent_values, origin_of, read_latents
@@ -96,12 +96,14 @@ class TrainedRun:
         ------
         DataError
             If the file cannot be read, its fields have another shape than those of the training,
-            or lack values (NaN) where those had some.
+            their channels or axes in another order, or an axis that runs the other way, by their
+            names and coordinates; or if they lack values (NaN) where those had some.
 
         Warns
         -----
         UserWarning
-            If a sample lies far outside the fields of the training, as in other units.
+            If a sample lies far outside the fields of the training, as in other units, or if the
+            names of channels or axes, or the coordinates, are others.
         """
         where = "these fields"
         if isinstance(data, str | os.PathLike):
@@ -115,6 +117,9 @@ class TrainedRun:
                 "(samples, channels, n1, n2)"
             )
         self._check_shape(data.samples.shape, where)
+        if (latents := self._latents()) is not None:
+            for message in differences(data, latents, where):
+                warnings.warn(message, stacklevel=3)
         mean, std = [], []
         first = 0
         for part in (part for samples in data.samples for part in samples.split(BATCH)):
@@ -207,8 +212,8 @@ class TrainedRun:
         Raises
         ------
         DataError
-            If the file cannot be read, a column is missing or not a finite number, or the latents
-            are those of another model.
+            If the file cannot be read, a column is missing or not a finite number, there are
+            more latents than the model has, or they are those of another model.
 
         Warns
         -----
