@@ -19,6 +19,7 @@ from dvae.claims.parts import (
     power_text,
     share_part,
 )
+from dvae.errors import DataError
 
 HOLDS, FAILS, OPEN = (Part(outcome, 0.4) for outcome in ("holds", "fails", "undecided"))
 
@@ -109,6 +110,17 @@ def test_never_against_chance(count, runs, outcome):
     drawn = np.random.default_rng(0).binomial(runs, 0.141, 4000)
     p = [stats.fisher_exact([[k, runs - k], [0, 50]]).pvalue for k in range(runs + 1)]
     assert part.power == pytest.approx(np.mean([p[k] < 0.05 for k in drawn]), abs=0.025)
+
+
+def test_a_share_of_no_run_is_no_evidence():
+    for part in (
+        lambda: share_part(0, 0, 5, 0),
+        lambda: never_part(0, 0, 50, 0.1),
+        lambda: exceeds_part(0, 10, 0, 0, 0.5),
+        lambda: exceeds_part(0, 0, 0, 10, 0.5),
+    ):
+        with pytest.raises(DataError, match="no run has ended"):
+            part()
 
 
 def test_lower_by_a_standard_deviation():

@@ -38,6 +38,8 @@ def darcy(order: float = 2.0, imbalance: float = 1e-14, sets=(2, 10, 100, 1000))
         ({"imbalance": 1e-6}, "illustrated", "partly"),
         ({"imbalance": 1e-12}, "illustrated", "reproduced"),  # of the order of the tolerance
         ({"imbalance": 1e-9}, "illustrated", "partly"),
+        ({"imbalance": -5.0}, "illustrated", "partly"),
+        ({"imbalance": np.nan}, "illustrated", "partly"),
         ({"order": 1.0, "imbalance": 1e-6}, "illustrated", "not reproduced"),
         ({"sets": (2, 10)}, "not yet run", "reproduced"),
     ],

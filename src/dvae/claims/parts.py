@@ -20,6 +20,7 @@ from dvae.analysis.p_values import fisher, mann_whitney
 from dvae.analysis.statistics import compare_proportions, kendall_trend
 from dvae.claims.words import listed
 from dvae.conventions import CLEAR_EFFECT, CLEAR_TREND, ENOUGH_POWER, SIGNIFICANT
+from dvae.errors import DataError
 
 __all__ = [
     "Part",
@@ -71,6 +72,11 @@ def power_text(*parts: Part) -> str:
     )
 
 
+def _check(*runs: int) -> None:
+    if min(runs) < 1:
+        raise DataError("a share is compared of which no run has ended without diverging")
+
+
 def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int = 50) -> Part:
     """A count against that of the paper, and against what would be its opposite.
 
@@ -90,6 +96,8 @@ def share_part(count: int, runs: int, paper: int, opposite: int, paper_runs: int
     """
     side: Literal["greater", "less"] = "greater" if paper > opposite else "less"
 
+    _check(runs)
+
     def apart(k: int) -> bool:
         return fisher([[k, runs - k], [opposite, paper_runs - opposite]], side) < SIGNIFICANT
 
@@ -106,6 +114,8 @@ def exceeds_part(count: int, runs: int, other: int, other_runs: int, clear: floa
     The power is the probability of finding a share that is larger than the observed other one by
     ``clear``, or 1 if that would be more.
     """
+
+    _check(runs, other_runs)
 
     def exceeds(k: int) -> bool:
         return fisher([[k, runs - k], [other, other_runs - other]], "greater") < SIGNIFICANT
@@ -124,6 +134,8 @@ def never_part(count: int, runs: int, paper_runs: int, chance: float) -> Part:
     test, two-sided, 5 %); it holds if so few would be found with a probability below 5 % were it
     chance (binomial). The power is the probability that it fails if it is chance.
     """
+
+    _check(runs)
 
     def other_than_none(k: int) -> bool:
         return fisher([[k, runs - k], [0, paper_runs]]) < SIGNIFICANT

@@ -27,7 +27,7 @@ from dvae.conventions import (
     NEAR_AXES,
     SIGNIFICANT,
 )
-from dvae.errors import ResultError
+from dvae.errors import DataError, ResultError
 from dvae.results.conditions import AS_CODED, SHORT_NAMES
 
 __all__ = ["more_often"]
@@ -164,7 +164,7 @@ def _e3_accuracy(results: Results) -> Finding:
     deviation would not have been found with a probability of 0.8."""
     network = results.deciding_network("four-modes")
     errors = _runs_of(network, "four-modes", network.recipe)["relative_error"]
-    plain = errors["standard"]
+    plain = _without_hp(errors)
     parts = [lower_part(errors[prior], plain) for prior in HP if prior in errors]
     found = (
         f"The median error of {network.name}, recipe `{network.recipe}`, over the norm of the test "
@@ -179,6 +179,13 @@ def _e3_accuracy(results: Results) -> Finding:
     if others:
         found = " ".join([found, "The following runs are not judged.", *others])
     return Finding(found, over_kinds(combine(part) for part in parts))
+
+
+def _without_hp(values: dict[str, np.ndarray]) -> np.ndarray:
+    """Values of the runs without HP."""
+    if not len(values.get("standard", ())):
+        raise DataError("no run without HP has ended without diverging")
+    return values["standard"]
 
 
 def _medians(errors: dict[str, np.ndarray]) -> str:
@@ -220,7 +227,8 @@ def _e4_factorised(results: Results) -> Finding:
         prior: np.array([total_correlation(z, "knn") for z in runs if np.isfinite(z).all()])
         for prior, runs in latents.items()
     }
-    plain = correlations.pop("standard")
+    plain = _without_hp(correlations)
+    del correlations["standard"]
     plain_small = int((plain <= FACTORISED).sum())
     verdicts, texts, open_parts = [], [], []
     for prior, own in correlations.items():
