@@ -78,8 +78,7 @@ MEANINGS = {
     "mcc": "Mean correlation of each factor with its latent, in absolute value: 1 if each "
     "latent is a factor up to sign and scale.",
     "s_kl": "Divergence of the distribution of the latents from that of the factors (eq. 7). Low "
-    "is good; it may be negative, since the estimate lies too low by a few tenths of a nat where "
-    "test samples are few.",
+    "is good; it may be negative, since the estimate lies too low where test samples are few.",
     "mig": "Mutual information gap: how much more the best latent tells about a factor than the "
     "second best, as a share of all there is to tell; 1 if each factor is in one latent alone. For "
     "factors of any kind, classes as well.",
